@@ -1,0 +1,16 @@
+//! Turnwire: a STUN/TURN server.
+//!
+//! The rooms, from the ground up; a room imports only from those above it in this list.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`time`] | the two clocks that the core is told of |
+//! | [`stun`] | the wire: borrowed views and writers, no state |
+//! | [`net`] | system calls and the only `unsafe` |
+//! | [`auth`] | who is asking: keys, nonces, REST credentials |
+//! | [`turn`] | what is allowed: the server as a pure state machine |
+//! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
+//! | [`config`] | flags and TOML to the settings of each room |
+//! | [`control`] | the process: lifecycle, log, metrics |
+
+pub mod stun;
