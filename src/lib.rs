@@ -13,4 +13,6 @@
 //! | [`config`] | flags and TOML to the settings of each room |
 //! | [`control`] | the process: lifecycle, log, metrics |
 
+pub mod auth;
 pub mod stun;
+pub mod time;

@@ -1,0 +1,242 @@
+use std::net::SocketAddr;
+
+use super::credentials::{Credentials, Found, Password};
+use super::nonce::{Nonces, Worth, offers_algorithms};
+use super::{Algorithm, Claim, InvalidCredential, Key, Nonce, OnExpiry, Settings, prepare};
+use crate::stun::{Digest, Message, error_code};
+use crate::time::{Mono, Now};
+
+/// PASSWORD-ALGORITHMS as this server sends it, strongest first, both without parameters
+/// (RFC 8489 §14.11).
+const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
+
+/// Knows the credentials of one realm and judges requests by them.
+///
+/// Immutable, and shared by all workers.
+pub struct Authority {
+    credentials: Credentials,
+    nonces: Nonces,
+}
+
+/// A request that proved who sent it.
+#[derive(Debug)]
+pub struct Authenticated<'a> {
+    /// The name in USERNAME or behind USERHASH.
+    pub username: &'a str,
+    /// Whom it counts for: the same, or the user part of an ephemeral username.
+    pub owner: &'a str,
+    /// When the credential expires, in seconds since 1970.
+    pub expires: Option<u64>,
+    /// The key that signed it and signs the response.
+    pub key: Key,
+    /// The digest of the response's integrity (RFC 8489 §9.2.4).
+    pub digest: Digest,
+}
+
+/// The credential a 5-tuple's allocation was made with: spares deriving the key again.
+pub struct Known<'a> {
+    /// The username of the Allocate.
+    pub username: &'a str,
+    /// Whom it counts for.
+    pub owner: &'a str,
+    /// When the credential expires.
+    pub expires: Option<u64>,
+    /// The key that signed the Allocate.
+    pub key: &'a Key,
+}
+
+/// Why a request is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialKind {
+    /// 401: no integrity; every client's first request.
+    Challenge,
+    /// 401: a REALM of another server.
+    WrongRealm,
+    /// 401: no such user.
+    UnknownUser,
+    /// 401: the integrity does not match the password.
+    WrongPassword,
+    /// 401: the ephemeral username's time is over.
+    ExpiredCredential,
+    /// 438: the nonce is old, or was made for another address.
+    StaleNonce,
+    /// 400: integrity without USERNAME or USERHASH, REALM or NONCE.
+    Incomplete,
+    /// 400: PASSWORD-ALGORITHM(S) are not what was offered: bidding down.
+    BidDown,
+}
+
+/// A refusal with what its response needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The reason.
+    pub kind: DenialKind,
+    /// The nonce proved that the sender receives at its address, so that a longer answer
+    /// amplifies nothing.
+    pub proven: bool,
+}
+
+impl Denial {
+    /// 400, 401 or 438.
+    pub const fn code(self) -> u16 {
+        match self.kind {
+            DenialKind::Incomplete | DenialKind::BidDown => error_code::BAD_REQUEST,
+            DenialKind::StaleNonce => error_code::STALE_NONCE,
+            _ => error_code::UNAUTHENTICATED,
+        }
+    }
+}
+
+impl Authority {
+    /// Checks and prepares the settings. `master` is the random root of all nonces.
+    ///
+    /// # Errors
+    /// The first credential that cannot be used.
+    pub fn new(settings: Settings, master: [u8; 32]) -> Result<Self, InvalidCredential> {
+        let nonces = Nonces::new(
+            master,
+            settings.sha256,
+            settings.username_anonymity,
+            settings.nonce_lifetime,
+        );
+        Ok(Self { credentials: Credentials::new(settings)?, nonces })
+    }
+
+    /// The realm, prepared.
+    pub fn realm(&self) -> &str {
+        &self.credentials.settings.realm
+    }
+
+    /// What an expired credential does to its allocations.
+    pub const fn on_expiry(&self) -> OnExpiry {
+        self.credentials.settings.on_expiry
+    }
+
+    /// The value of PASSWORD-ALGORITHMS for 401 and 438, if SHA-256 is offered.
+    pub const fn algorithms(&self) -> Option<&'static [u8]> {
+        if self.credentials.settings.sha256 { Some(&OFFERED) } else { None }
+    }
+
+    /// A fresh nonce for a refused client.
+    pub fn challenge(&self, client: SocketAddr, now: Mono) -> Nonce {
+        self.nonces.make(client, now)
+    }
+
+    /// Judges a request by RFC 8489 §9.2.4, in its order.
+    ///
+    /// # Errors
+    /// The [`Denial`] to answer with.
+    pub fn check<'a>(
+        &'a self,
+        message: &Message<'_>,
+        claim: &Claim<'a>,
+        known: Option<Known<'a>>,
+        client: SocketAddr,
+        now: Now,
+    ) -> Result<Authenticated<'a>, Denial> {
+        let worth =
+            claim.nonce.map_or(Worth::Foreign, |nonce| self.nonces.judge(nonce, client, now.mono));
+        let deny = |kind| Denial { kind, proven: worth != Worth::Foreign };
+        let Some(digest) = message.integrity() else {
+            return Err(deny(DenialKind::Challenge));
+        };
+        let (Some(realm), Some(nonce)) = (claim.realm, claim.nonce) else {
+            return Err(deny(DenialKind::Incomplete));
+        };
+        if claim.username.is_none() && claim.userhash.is_none() {
+            return Err(deny(DenialKind::Incomplete));
+        }
+        let (algorithm, reply) = self.negotiate(claim, nonce).map_err(deny)?;
+        if realm != self.realm().as_bytes() {
+            return Err(deny(DenialKind::WrongRealm));
+        }
+        let signed = |key: &Key| message.verify(key.mac(digest));
+        let who = self.identify(claim, known, algorithm, now, signed).map_err(deny)?;
+        // RFC 8489 §9.2.4: only now, so that 438 goes to those who know the password.
+        if worth != Worth::Fresh {
+            return Err(deny(DenialKind::StaleNonce));
+        }
+        Ok(Authenticated { digest: reply, ..who })
+    }
+
+    /// The algorithm of the request's key, and the digest that its response is signed with.
+    fn negotiate(
+        &self,
+        claim: &Claim<'_>,
+        nonce: &[u8],
+    ) -> Result<(Algorithm, Digest), DenialKind> {
+        if !offers_algorithms(nonce) {
+            return Ok((Algorithm::Md5, Digest::Sha1));
+        }
+        // RFC 8489 §9.2.4, third check.
+        match (claim.algorithm, claim.algorithms) {
+            (None, None) => Ok((Algorithm::Md5, Digest::Sha1)),
+            (Some(chosen), Some(list)) if list == OFFERED => {
+                let algorithm = match *chosen {
+                    [0, 1, 0, 0] => Algorithm::Md5,
+                    [0, 2, 0, 0] => Algorithm::Sha256,
+                    _ => return Err(DenialKind::BidDown),
+                };
+                Ok((algorithm, Digest::Sha256))
+            }
+            _ => Err(DenialKind::BidDown),
+        }
+    }
+
+    fn identify<'a>(
+        &'a self,
+        claim: &Claim<'a>,
+        known: Option<Known<'a>>,
+        algorithm: Algorithm,
+        now: Now,
+        signed: impl Fn(&Key) -> bool,
+    ) -> Result<Authenticated<'a>, DenialKind> {
+        if let Some(known) = known
+            && claim.username == Some(known.username.as_bytes())
+            && known.key.algorithm() == algorithm
+        {
+            let late = known.expires.is_some_and(|expires| expires <= now.unix);
+            if late && self.on_expiry() != OnExpiry::Keep {
+                return Err(DenialKind::ExpiredCredential);
+            }
+            if !signed(known.key) {
+                return Err(DenialKind::WrongPassword);
+            }
+            return Ok(Authenticated {
+                username: known.username,
+                owner: known.owner,
+                expires: known.expires,
+                key: known.key.clone(),
+                digest: Digest::Sha1,
+            });
+        }
+        let found = self.find(claim)?;
+        if found.expires.is_some_and(|expires| expires <= now.unix) {
+            return Err(DenialKind::ExpiredCredential);
+        }
+        let key = match found.password {
+            Password::Own(keys) => Some(keys.of(algorithm).clone()).filter(|key| signed(key)),
+            Password::Shared => {
+                self.credentials.shared_keys(found.username, algorithm).find(|key| signed(key))
+            }
+        };
+        let Found { username, owner, expires, .. } = found;
+        let key = key.ok_or(DenialKind::WrongPassword)?;
+        Ok(Authenticated { username, owner, expires, key, digest: Digest::Sha1 })
+    }
+
+    fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {
+        if let Some(hash) = claim.userhash {
+            return self.credentials.by_hash(hash).ok_or(DenialKind::UnknownUser);
+        }
+        claim
+            .username
+            .and_then(|name| std::str::from_utf8(name).ok())
+            // RFC 8489 §14.3: at most 508 bytes; longer ones cannot be anybody's.
+            .filter(|name| name.len() <= 508)
+            // A name that preparation would change was not prepared by its sender.
+            .filter(|name| prepare(name).is_some_and(|prepared| prepared == *name))
+            .and_then(|name| self.credentials.by_name(name))
+            .ok_or(DenialKind::UnknownUser)
+    }
+}

@@ -1,0 +1,200 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::rest::{RestDigest, mint_password, parse_username};
+use super::{Algorithm, Key, Secret, prepare, userhash};
+
+/// A user with a password of its own.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The name, at most 508 bytes (RFC 8489 §14.3).
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// What becomes of a live allocation when the ephemeral credential it was made with expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// It goes on and may be refreshed: a call is not cut because it is long. The default.
+    #[default]
+    Keep,
+    /// Its requests are refused from then on, so that it ends with its lifetime.
+    Refuse,
+    /// It ends at that second.
+    End,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The realm, at most 127 characters, not empty (RFC 8489 §14.9).
+    pub realm: String,
+    /// Users with their own passwords.
+    pub users: Vec<User>,
+    /// Shared secrets of the applications that mint ephemeral credentials; each is tried, so that
+    /// one can be replaced without a gap.
+    pub secrets: Vec<Secret>,
+    /// Between expiry and user in an ephemeral username.
+    pub separator: char,
+    /// The digests with which ephemeral passwords may be minted.
+    pub rest_digests: Vec<RestDigest>,
+    /// Whether PASSWORD-ALGORITHMS offers SHA-256 (RFC 8489 §9.2).
+    pub sha256: bool,
+    /// Whether clients are asked to hide their names in USERHASH (RFC 8489 §9.2.1). An ephemeral
+    /// username cannot be found by its hash, so this excludes `secrets`.
+    pub username_anonymity: bool,
+    /// How long a nonce is good.
+    pub nonce_lifetime: Duration,
+    /// What an expired ephemeral credential does to its live allocations.
+    pub on_expiry: OnExpiry,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            realm: "turnwire".to_owned(),
+            users: Vec::new(),
+            secrets: Vec::new(),
+            separator: ':',
+            rest_digests: vec![RestDigest::Sha1, RestDigest::Sha256],
+            sha256: true,
+            username_anonymity: false,
+            nonce_lifetime: Duration::from_secs(3600),
+            on_expiry: OnExpiry::Keep,
+        }
+    }
+}
+
+/// A credential setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCredential {
+    /// Empty, too long, or with characters that OpaqueString forbids.
+    #[error("the realm must have 1 to 127 characters and no control characters")]
+    Realm,
+    /// Empty, too long, or with characters that OpaqueString forbids.
+    #[error("the user name {0:?} must have 1 to 508 bytes and no control characters")]
+    Username(String),
+    /// Empty, or with characters that OpaqueString forbids.
+    #[error("the password of {0:?} must not be empty and have no control characters")]
+    Password(String),
+    /// Two users of one name.
+    #[error("the user {0:?} is there twice")]
+    Duplicate(String),
+    /// Empty.
+    #[error("a shared secret must not be empty")]
+    EmptySecret,
+    /// `username_anonymity` together with `secrets`.
+    #[error(
+        "username anonymity cannot be offered together with shared secrets: \
+         an ephemeral user name cannot be found by its hash"
+    )]
+    Anonymity,
+}
+
+/// A credential that was found: the keys that may have signed the request.
+pub(super) struct Found<'a> {
+    pub(super) username: &'a str,
+    /// Whom it counts for: the username, or the user part of an ephemeral one.
+    pub(super) owner: &'a str,
+    /// Until when it is good, in seconds since 1970.
+    pub(super) expires: Option<u64>,
+    pub(super) password: Password<'a>,
+}
+
+pub(super) enum Password<'a> {
+    Own(&'a Keys),
+    /// To be tried with each secret and digest.
+    Shared,
+}
+
+pub(super) struct Keys {
+    md5: Key,
+    sha256: Key,
+}
+
+impl Keys {
+    pub(super) const fn of(&self, algorithm: Algorithm) -> &Key {
+        match algorithm {
+            Algorithm::Md5 => &self.md5,
+            Algorithm::Sha256 => &self.sha256,
+        }
+    }
+}
+
+/// The settings in the form in which they are asked.
+pub(super) struct Credentials {
+    pub(super) settings: Settings,
+    users: HashMap<String, Keys>,
+    hashes: HashMap<[u8; 32], String>,
+}
+
+impl Credentials {
+    pub(super) fn new(mut settings: Settings) -> Result<Self, InvalidCredential> {
+        let realm = prepare(&settings.realm)
+            .filter(|realm| realm.chars().count() <= 127)
+            .ok_or(InvalidCredential::Realm)?
+            .into_owned();
+        if settings.secrets.iter().any(|secret| secret.expose().is_empty()) {
+            return Err(InvalidCredential::EmptySecret);
+        }
+        if settings.username_anonymity && !settings.secrets.is_empty() {
+            return Err(InvalidCredential::Anonymity);
+        }
+        let (mut users, mut hashes) = (HashMap::new(), HashMap::new());
+        for user in settings.users.drain(..) {
+            let name = prepare(&user.name)
+                .filter(|name| name.len() <= 508)
+                .ok_or_else(|| InvalidCredential::Username(user.name.clone()))?
+                .into_owned();
+            let password = prepare(user.password.expose())
+                .ok_or_else(|| InvalidCredential::Password(name.clone()))?;
+            let keys = Keys {
+                md5: Key::derive(Algorithm::Md5, &name, &realm, &password),
+                sha256: Key::derive(Algorithm::Sha256, &name, &realm, &password),
+            };
+            hashes.insert(userhash(&name, &realm), name.clone());
+            if users.insert(name.clone(), keys).is_some() {
+                return Err(InvalidCredential::Duplicate(name));
+            }
+        }
+        settings.realm = realm;
+        Ok(Self { settings, users, hashes })
+    }
+
+    pub(super) fn by_hash(&self, hash: &[u8]) -> Option<Found<'_>> {
+        let (username, keys) = self
+            .hashes
+            .get(<&[u8; 32]>::try_from(hash).ok()?)
+            .and_then(|name| self.users.get_key_value(name))?;
+        let password = Password::Own(keys);
+        Some(Found { username, owner: username, expires: None, password })
+    }
+
+    pub(super) fn by_name<'a>(&'a self, username: &'a str) -> Option<Found<'a>> {
+        if let Some(keys) = self.users.get(username) {
+            let password = Password::Own(keys);
+            return Some(Found { username, owner: username, expires: None, password });
+        }
+        if self.settings.secrets.is_empty() {
+            return None;
+        }
+        let (expiry, user) = parse_username(username, self.settings.separator)?;
+        let owner = if user.is_empty() { username } else { user };
+        Some(Found { username, owner, expires: Some(expiry), password: Password::Shared })
+    }
+
+    /// The keys that an ephemeral credential may have, one for each secret and digest.
+    pub(super) fn shared_keys(
+        &self,
+        username: &str,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = Key> {
+        self.settings.secrets.iter().flat_map(move |secret| {
+            self.settings.rest_digests.iter().map(move |digest| {
+                let password = mint_password(*digest, secret, username);
+                Key::derive(algorithm, username, &self.settings.realm, &password)
+            })
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! Who is asking: the long-term credential mechanism of RFC 8489 §9.2 with all of its parts
+//! (MD5 and SHA-256 keys, USERHASH, security features in the nonce), and the ephemeral "REST"
+//! credentials that web applications mint with a shared secret.
+//!
+//! Driven by two calls: [`Authority::check`] judges a request, [`Authority::challenge`] makes the
+//! nonce that a refused one is answered with. Both are pure: the time, the client's address and
+//! the message come in as arguments. Nothing is remembered about who has asked: a nonce is an
+//! HMAC over the time and the client's address, so that strangers cost no memory.
+//!
+//! Not here: what an authenticated client may do (`turn`).
+
+mod check;
+mod claim;
+mod credentials;
+mod key;
+mod nonce;
+mod opaque;
+mod rest;
+mod secret;
+
+pub use check::{Authenticated, Authority, Denial, DenialKind, Known};
+pub use claim::Claim;
+pub use credentials::{InvalidCredential, OnExpiry, Settings, User};
+pub use key::{Algorithm, Key, userhash};
+pub use nonce::{NONCE_LENGTH, Nonce};
+pub use opaque::prepare;
+pub use rest::{RestDigest, mint_password, parse_username};
+pub use secret::Secret;

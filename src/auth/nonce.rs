@@ -1,0 +1,175 @@
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::time::Mono;
+
+/// RFC 8489 §9.2: a nonce with this prefix carries the STUN Security Features in the next four
+/// characters.
+const COOKIE: &[u8; 9] = b"obMatJos2";
+/// Bit 0, the leftmost of 24: "Password algorithms" (RFC 8489 §18.1).
+const PASSWORD_ALGORITHMS: u8 = 0x80;
+/// Bit 1: "Username anonymity".
+const USERNAME_ANONYMITY: u8 = 0x40;
+/// How long one derived key makes nonces, in seconds.
+const ROTATION: u64 = 3600;
+
+/// Length of every nonce, in bytes.
+pub const NONCE_LENGTH: usize = 9 + 4 + 16;
+
+/// A nonce as it stands on the wire.
+pub type Nonce = [u8; NONCE_LENGTH];
+
+/// What a nonce that came back is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// Made here for this address, and recent.
+    Fresh,
+    /// Made here for this address, too long ago.
+    Stale,
+    /// Not made here, or for another address, or altered.
+    Foreign,
+}
+
+/// Makes and judges nonces without remembering any.
+///
+/// A nonce is the cookie, the features, the second it was made in and an HMAC over these and the
+/// client's address and port. The HMAC's key is derived anew each hour. The features are under the
+/// HMAC, so that one who strips them on the way (bid-down, RFC 8489 §9.2.1) spoils the nonce.
+pub(super) struct Nonces {
+    master: [u8; 32],
+    features: [u8; 4],
+    lifetime: Duration,
+}
+
+impl Nonces {
+    pub(super) fn new(
+        master: [u8; 32],
+        algorithms: bool,
+        anonymity: bool,
+        lifetime: Duration,
+    ) -> Self {
+        let bits = [
+            if algorithms { PASSWORD_ALGORITHMS } else { 0 }
+                | if anonymity { USERNAME_ANONYMITY } else { 0 },
+            0,
+            0,
+        ];
+        let mut features = [0; 4];
+        // unwrap: 3 bytes are always 4 characters of base64.
+        base64::engine::general_purpose::STANDARD
+            .encode_slice(bits, &mut features)
+            .expect("4 characters");
+        Self { master, features, lifetime }
+    }
+
+    pub(super) fn make(&self, client: SocketAddr, now: Mono) -> Nonce {
+        let seconds = now.as_secs() as u32;
+        let mut payload = [0; 12];
+        payload[..4].copy_from_slice(&seconds.to_be_bytes());
+        payload[4..].copy_from_slice(&self.tag(self.features, seconds, client));
+        let mut nonce = [0; NONCE_LENGTH];
+        nonce[..9].copy_from_slice(COOKIE);
+        nonce[9..13].copy_from_slice(&self.features);
+        // unwrap: 12 bytes are always 16 characters of base64.
+        URL_SAFE_NO_PAD.encode_slice(payload, &mut nonce[13..]).expect("16 characters");
+        nonce
+    }
+
+    pub(super) fn judge(&self, nonce: &[u8], client: SocketAddr, now: Mono) -> Worth {
+        let Ok(nonce) = <&Nonce>::try_from(nonce) else {
+            return Worth::Foreign;
+        };
+        let mut payload = [0; 12];
+        if &nonce[..9] != COOKIE
+            || URL_SAFE_NO_PAD.decode_slice(&nonce[13..], &mut payload) != Ok(payload.len())
+        {
+            return Worth::Foreign;
+        }
+        let features = [nonce[9], nonce[10], nonce[11], nonce[12]];
+        let [s1, s2, s3, s4, tag @ ..] = payload;
+        let seconds = u32::from_be_bytes([s1, s2, s3, s4]);
+        if !bool::from(self.tag(features, seconds, client).ct_eq(&tag)) {
+            return Worth::Foreign;
+        }
+        let age = (now.as_secs() as u32).checked_sub(seconds);
+        match age {
+            Some(age) if u64::from(age) < self.lifetime.as_secs() => Worth::Fresh,
+            _ => Worth::Stale,
+        }
+    }
+
+    fn tag(&self, features: [u8; 4], seconds: u32, client: SocketAddr) -> [u8; 8] {
+        let epoch = u64::from(seconds) / ROTATION;
+        let key = hmac(&self.master, &[&epoch.to_be_bytes()]);
+        let ip = match client.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let port = client.port().to_be_bytes();
+        let tag = hmac(&key, &[&features, &seconds.to_be_bytes(), &ip.octets(), &port]);
+        let mut short = [0; 8];
+        short.copy_from_slice(&tag[..8]);
+        short
+    }
+}
+
+/// Whether the nonce says that the server offers PASSWORD-ALGORITHMS (RFC 8489 §9.2.4).
+pub(super) fn offers_algorithms(nonce: &[u8]) -> bool {
+    let Some(features) = nonce.strip_prefix(COOKIE).and_then(|rest| rest.get(..4)) else {
+        return false;
+    };
+    let mut bits = [0; 3];
+    base64::engine::general_purpose::STANDARD.decode_slice(features, &mut bits).is_ok()
+        && bits[0] & PASSWORD_ALGORITHMS != 0
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    // unwrap: HMAC takes a key of any length.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nonces() -> Nonces {
+        Nonces::new([1; 32], true, false, Duration::from_secs(600))
+    }
+
+    fn client() -> SocketAddr {
+        "192.0.2.1:1234".parse().unwrap()
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_address_and_time_only() {
+        let (nonces, start) = (nonces(), Mono::from_secs(3599));
+        let nonce = nonces.make(client(), start);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(nonces.judge(&nonce, client(), at(0)), Worth::Fresh);
+        // The key of the hour in which it was made goes on judging it.
+        assert_eq!(nonces.judge(&nonce, client(), at(599)), Worth::Fresh);
+        assert_eq!(nonces.judge(&nonce, client(), at(600)), Worth::Stale);
+        let other = "192.0.2.1:1235".parse().unwrap();
+        assert_eq!(nonces.judge(&nonce, other, at(0)), Worth::Foreign);
+        assert_eq!(nonces.judge(b"", client(), at(0)), Worth::Foreign);
+    }
+
+    #[test]
+    fn stripped_features_spoil_it() {
+        // RFC 8489 §9.2.1
+        let nonces = nonces();
+        let mut nonce = nonces.make(client(), Mono::default());
+        assert!(offers_algorithms(&nonce));
+        nonce[9..13].copy_from_slice(b"AAAA");
+        assert!(!offers_algorithms(&nonce));
+        assert_eq!(nonces.judge(&nonce, client(), Mono::default()), Worth::Foreign);
+    }
+}
