@@ -14,5 +14,7 @@
 //! | [`control`] | the process: lifecycle, log, metrics |
 
 pub mod auth;
+pub mod net;
 pub mod stun;
 pub mod time;
+pub mod turn;

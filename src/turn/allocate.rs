@@ -1,0 +1,307 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::allocation::{Allocation, Birth, Relay, Traffic};
+use super::ledger::{Owner, Token, Wanted};
+use super::rate::Bucket;
+use super::server::Context;
+use super::{Cause, OpenError, RelayId, RelaySockets, Server};
+use crate::auth::OnExpiry;
+use crate::stun::{Family, attribute};
+use crate::time::Now;
+
+/// UDP, the only protocol RFC 8656 §18.8 allows.
+const PROTOCOL_UDP: u8 = 17;
+/// Ports tried when others on the host have them.
+const ATTEMPTS: usize = 64;
+
+/// What an Allocate asks for, after the checks of RFC 8656 §7.2.
+struct Plan {
+    family: Family,
+    both: bool,
+    wanted: Wanted,
+    reservation: Option<Token>,
+}
+
+/// A taken port with its open socket.
+struct Opened {
+    relay: SocketAddr,
+    reserved_next: bool,
+}
+
+impl Server {
+    pub(super) fn allocate(
+        &mut self,
+        context: &Context<'_>,
+        slot: Option<u32>,
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<usize, Cause> {
+        if let Some(slot) = slot {
+            let allocation = &self.allocations[slot as usize];
+            // RFC 8656 §7.2: a retransmission gets the same response, any other request 437.
+            if allocation.birth.transaction == context.request.id
+                && *allocation.username == *context.who.username
+            {
+                return Ok(self.allocate_response(context, slot, out));
+            }
+            return Err(Cause::AllocationExists);
+        }
+        let plan = self.plan(context)?;
+        let client = context.client.tuple.client.ip();
+        let owner = self
+            .ledger
+            .admit(context.who.owner, client, &self.settings)?;
+        let made = self.make(context, &plan, &owner, sockets);
+        match made {
+            Ok(slot) => {
+                context.stats.allocations.add(1);
+                Ok(self.allocate_response(context, slot, out))
+            }
+            Err(cause) => {
+                self.ledger.dismiss(&owner, client);
+                Err(cause)
+            }
+        }
+    }
+
+    /// RFC 8656 §7.2, checks 3 to 9, in order.
+    fn plan(&self, context: &Context<'_>) -> Result<Plan, Cause> {
+        let request = context.request;
+        if request.malformed {
+            return Err(Cause::Malformed);
+        }
+        match request.transport {
+            None => return Err(Cause::Missing),
+            Some(PROTOCOL_UDP) => {}
+            Some(_) => return Err(Cause::TransportNotSupported),
+        }
+        let (family, additional) = (request.family, request.additional_family);
+        if request.reservation.is_some()
+            && (request.even_port.is_some() || family.is_some() || additional.is_some())
+        {
+            return Err(Cause::Contradiction);
+        }
+        if family.is_some() && additional.is_some() {
+            return Err(Cause::Contradiction);
+        }
+        let family = match family {
+            None => Family::V4,
+            Some(code) => Family::from_code(code).ok_or(Cause::FamilyNotSupported)?,
+        };
+        if self.settings.relays_of(family).next().is_none() && request.reservation.is_none() {
+            return Err(Cause::FamilyNotSupported);
+        }
+        let wanted = match request.even_port {
+            None => Wanted::Any,
+            Some(false) => Wanted::Even,
+            Some(true) if additional.is_some() => return Err(Cause::Contradiction),
+            Some(true) => Wanted::EvenAndNext,
+        };
+        // RFC 8656 §18.11: IPv6 is the only valid value.
+        if additional.is_some_and(|code| Family::from_code(code) != Some(Family::V6)) {
+            return Err(Cause::Contradiction);
+        }
+        let reservation = request.reservation;
+        Ok(Plan {
+            family,
+            both: additional.is_some(),
+            wanted,
+            reservation,
+        })
+    }
+
+    /// Opens the sockets and files the allocation.
+    fn make(
+        &mut self,
+        context: &Context<'_>,
+        plan: &Plan,
+        owner: &Arc<Owner>,
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<u32, Cause> {
+        let now = context.now;
+        // The slot that `insert` will use: the worker knows the socket by it.
+        let slot = self.allocations.vacant_key() as u32;
+        let first = match plan.reservation {
+            Some(token) => self.open_reserved(slot, token, context, sockets)?,
+            None => self.open(slot, plan.family, plan.wanted, now, sockets)?,
+        };
+        let second = if plan.both {
+            let found = if self.settings.relays_of(Family::V6).next().is_none() {
+                Err(Cause::FamilyNotSupported)
+            } else {
+                self.open(slot, Family::V6, Wanted::Any, now, sockets)
+            };
+            Some(found)
+        } else {
+            None
+        };
+        let reservation = first.reserved_next.then(|| {
+            let token = self.random.next_u64().to_be_bytes();
+            let next = first.relay.port() + 1;
+            self.ledger
+                .reserve(token, &owner.name, first.relay.ip(), next, now.mono);
+            token
+        });
+        let lifetime = self.granted(context.request.lifetime);
+        let expires = now.mono + Duration::from_secs(lifetime.into());
+        let mut relays = [None; 2];
+        let opened = [
+            Some(first.relay),
+            second
+                .as_ref()
+                .and_then(|s| s.as_ref().ok())
+                .map(|s| s.relay),
+        ];
+        for local in opened.into_iter().flatten() {
+            let advertised = self.advertised(local);
+            relays[Family::of(&local.ip()) as usize] = Some(Relay {
+                local,
+                advertised,
+                expires,
+            });
+        }
+        let hard_end = self.hard_end(context.who.expires, now);
+        let allocation = Allocation {
+            client: *context.client,
+            owner: Arc::clone(owner),
+            username: context.who.username.into(),
+            key: context.who.key.clone(),
+            credential_expires: context.who.expires,
+            hard_end,
+            birth: Birth {
+                at: now.mono,
+                transaction: context.request.id,
+                lifetime,
+                reservation,
+                address_error: second.and_then(Result::err).map(Cause::code),
+            },
+            relays,
+            permissions: Vec::new(),
+            channels: Vec::new(),
+            traffic: Traffic::default(),
+            to_peer: Bucket::default(),
+            to_client: Bucket::default(),
+        };
+        let end = allocation.next_end();
+        let filed = self.insert(allocation);
+        debug_assert_eq!(filed, slot);
+        if let Some(end) = end {
+            self.wheel.set(slot, end);
+        }
+        Ok(slot)
+    }
+
+    /// The lifetime granted for a LIFETIME, in seconds (RFC 8656 §7.2, §8.2).
+    pub(super) fn granted(&self, asked: Option<u32>) -> u32 {
+        let whole = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+        let default = whole(self.settings.default_lifetime);
+        let max = whole(self.settings.max_lifetime);
+        asked.unwrap_or(default).min(max).max(default.min(max))
+    }
+
+    fn hard_end(&self, expires: Option<u64>, now: Now) -> Option<crate::time::Mono> {
+        let expires = expires.filter(|_| self.authority.on_expiry() == OnExpiry::End)?;
+        Some(now.mono + Duration::from_secs(expires.saturating_sub(now.unix)))
+    }
+
+    fn advertised(&self, local: SocketAddr) -> SocketAddr {
+        let relay = self
+            .settings
+            .relays
+            .iter()
+            .find(|relay| relay.local == local.ip());
+        SocketAddr::new(
+            relay.map_or(local.ip(), |relay| relay.advertised),
+            local.port(),
+        )
+    }
+
+    /// Takes a port and opens a socket on it; ports that others on the host have are passed over.
+    fn open(
+        &mut self,
+        slot: u32,
+        family: Family,
+        wanted: Wanted,
+        now: Now,
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<Opened, Cause> {
+        for _ in 0..ATTEMPTS {
+            let random = self.random.next_u64();
+            let (ip, port) = self
+                .ledger
+                .take_port(family, wanted, random, now.mono)
+                .ok_or(Cause::NoPort)?;
+            let reserved_next = wanted == Wanted::EvenAndNext;
+            let relay = SocketAddr::new(ip, port);
+            match sockets.open(RelayId { slot, family }, relay) {
+                Ok(()) => {
+                    return Ok(Opened {
+                        relay,
+                        reserved_next,
+                    });
+                }
+                Err(error) => {
+                    if reserved_next {
+                        self.ledger.release_port(ip, port + 1);
+                    }
+                    if error == OpenError::Unavailable {
+                        self.ledger.release_port(ip, port);
+                        return Err(Cause::NoSocket);
+                    }
+                    self.ledger.quarantine_port(ip, port, now.mono);
+                }
+            }
+        }
+        Err(Cause::NoPort)
+    }
+
+    /// Opens the port that a reservation token stands for.
+    fn open_reserved(
+        &mut self,
+        slot: u32,
+        token: Token,
+        context: &Context<'_>,
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<Opened, Cause> {
+        let now = context.now.mono;
+        let (ip, port) = self
+            .ledger
+            .redeem(token, context.who.owner, now)
+            .ok_or(Cause::BadReservation)?;
+        let (relay, family) = (SocketAddr::new(ip, port), Family::of(&ip));
+        match sockets.open(RelayId { slot, family }, relay) {
+            Ok(()) => Ok(Opened {
+                relay,
+                reserved_next: false,
+            }),
+            Err(OpenError::PortInUse) => {
+                self.ledger.quarantine_port(ip, port, now);
+                Err(Cause::BadReservation)
+            }
+            Err(OpenError::Unavailable) => {
+                self.ledger.release_port(ip, port);
+                Err(Cause::NoSocket)
+            }
+        }
+    }
+
+    /// The success response, made from what is kept, so that it comes out the same each time.
+    fn allocate_response(&self, context: &Context<'_>, slot: u32, out: &mut [u8]) -> usize {
+        let allocation = &self.allocations[slot as usize];
+        let mut writer = context.success(out);
+        for relay in allocation.relays.iter().flatten() {
+            writer.xor_address(attribute::XOR_RELAYED_ADDRESS, relay.advertised);
+        }
+        writer.number(attribute::LIFETIME, allocation.birth.lifetime);
+        if let Some(token) = allocation.birth.reservation {
+            writer.attribute(attribute::RESERVATION_TOKEN, &token);
+        }
+        if let Some(code) = allocation.birth.address_error {
+            writer.address_error_code(Family::V6, code);
+        }
+        writer.xor_address(attribute::XOR_MAPPED_ADDRESS, context.client.tuple.client);
+        context.finish(writer, self.settings.software.as_deref())
+    }
+}

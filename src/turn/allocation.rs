@@ -1,0 +1,245 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::{Owner, Token};
+use super::rate::Bucket;
+use super::{Client, FiveTuple};
+use crate::auth::Key;
+use crate::stun::{ChannelNumber, Family, TransactionId};
+use crate::time::Mono;
+
+/// RFC 8656 §9: a permission lasts 300 seconds.
+pub(super) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+/// RFC 8656 §12: a channel binding lasts 600 seconds.
+pub(super) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+
+/// Everything known about one allocation. Permissions and channels live inside, so that no two
+/// tables can disagree.
+pub(super) struct Allocation {
+    pub(super) client: Client,
+    pub(super) owner: Arc<Owner>,
+    /// The name that the Allocate was made with: later requests must use the same (441).
+    pub(super) username: Box<str>,
+    pub(super) key: Key,
+    /// When the credential expires, in seconds since 1970.
+    pub(super) credential_expires: Option<u64>,
+    /// When the allocation ends because its credential does.
+    pub(super) hard_end: Option<Mono>,
+    pub(super) birth: Birth,
+    /// By [`Family`]: IPv4, IPv6.
+    pub(super) relays: [Option<Relay>; 2],
+    pub(super) permissions: Vec<Permission>,
+    pub(super) channels: Vec<Channel>,
+    pub(super) traffic: Traffic,
+    pub(super) to_peer: Bucket,
+    pub(super) to_client: Bucket,
+}
+
+/// What a retransmitted Allocate is answered with: the same again (RFC 8656 §7.2).
+pub(super) struct Birth {
+    pub(super) at: Mono,
+    pub(super) transaction: TransactionId,
+    pub(super) lifetime: u32,
+    pub(super) reservation: Option<Token>,
+    /// ADDRESS-ERROR-CODE about IPv6.
+    pub(super) address_error: Option<u16>,
+}
+
+/// A relayed transport address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relay {
+    pub(super) local: SocketAddr,
+    pub(super) advertised: SocketAddr,
+    pub(super) expires: Mono,
+}
+
+/// A permission: sorted by address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Permission {
+    pub(super) peer: IpAddr,
+    pub(super) until: Mono,
+    /// An address of this server's own: each port has to be asked about.
+    pub(super) guarded: bool,
+}
+
+/// A channel binding: sorted by number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channel {
+    pub(super) number: ChannelNumber,
+    /// The peer as the client knows it.
+    pub(super) peer: SocketAddr,
+    /// Where its packets go.
+    pub(super) route: SocketAddr,
+    pub(super) until: Mono,
+}
+
+/// What an allocation has relayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets from the client to peers.
+    pub to_peer_packets: u64,
+    /// Their application bytes.
+    pub to_peer_bytes: u64,
+    /// Packets from peers to the client.
+    pub to_client_packets: u64,
+    /// Their application bytes.
+    pub to_client_bytes: u64,
+}
+
+/// Why an allocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The client refreshed it with a lifetime of 0.
+    Deleted,
+    /// The client did not refresh it in time.
+    Expired,
+    /// The client's connection closed.
+    Disconnected,
+    /// Its credential expired, and the settings say that this ends it.
+    CredentialExpired,
+    /// The server stopped.
+    Shutdown,
+}
+
+impl EndReason {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// All of them in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::Deleted,
+        Self::Expired,
+        Self::Disconnected,
+        Self::CredentialExpired,
+        Self::Shutdown,
+    ];
+
+    /// The metric label and log word.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Expired => "expired",
+            Self::Disconnected => "disconnected",
+            Self::CredentialExpired => "credential_expired",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// An allocation that has ended.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The username of its Allocate.
+    pub username: String,
+    /// The 5-tuple.
+    pub client: FiveTuple,
+    /// The relayed transport addresses as clients knew them: IPv4, IPv6.
+    pub relayed: [Option<SocketAddr>; 2],
+    /// How long it lived.
+    pub duration: Duration,
+    /// What it relayed.
+    pub traffic: Traffic,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+impl Allocation {
+    pub(super) const fn relay(&self, family: Family) -> Option<&Relay> {
+        self.relays[family as usize].as_ref()
+    }
+
+    /// When the first of its relayed transport addresses ends, or all of them do.
+    pub(super) fn next_end(&self) -> Option<Mono> {
+        let first = self
+            .relays
+            .iter()
+            .flatten()
+            .map(|relay| relay.expires)
+            .min()?;
+        Some(self.hard_end.map_or(first, |end| end.min(first)))
+    }
+
+    fn permission_place(&self, peer: IpAddr) -> Result<usize, usize> {
+        self.permissions
+            .binary_search_by(|permission| permission.peer.cmp(&peer))
+    }
+
+    /// The live permission for an address.
+    pub(super) fn permission(&self, peer: IpAddr, now: Mono) -> Option<&Permission> {
+        let place = self.permission_place(peer).ok()?;
+        self.permissions
+            .get(place)
+            .filter(|permission| now < permission.until)
+    }
+
+    /// Installs or refreshes a permission.
+    pub(super) fn permit(&mut self, peer: IpAddr, guarded: bool, now: Mono) {
+        let permission = Permission {
+            peer,
+            until: now + PERMISSION_LIFETIME,
+            guarded,
+        };
+        match self.permission_place(peer) {
+            Ok(place) => self.permissions[place] = permission,
+            Err(place) => {
+                // Most allocations have one or two peers: no spare room for four.
+                if self.permissions.len() == self.permissions.capacity() {
+                    self.permissions
+                        .reserve_exact(self.permissions.len().max(1));
+                }
+                self.permissions.insert(place, permission);
+            }
+        }
+    }
+
+    /// Forgets permissions and channels that are over.
+    pub(super) fn prune(&mut self, now: Mono) {
+        self.permissions.retain(|permission| now < permission.until);
+        self.channels.retain(|channel| now < channel.until);
+    }
+
+    /// The live channel of a number.
+    pub(super) fn channel(&self, number: ChannelNumber, now: Mono) -> Option<&Channel> {
+        let place = self
+            .channels
+            .binary_search_by(|channel| channel.number.cmp(&number))
+            .ok()?;
+        self.channels
+            .get(place)
+            .filter(|channel| now < channel.until)
+    }
+
+    /// The live channel of a peer.
+    pub(super) fn channel_to(&self, peer: SocketAddr, now: Mono) -> Option<&Channel> {
+        self.channels
+            .iter()
+            .find(|channel| channel.peer == peer && now < channel.until)
+    }
+
+    /// Installs or refreshes a channel binding.
+    pub(super) fn bind(&mut self, channel: Channel) {
+        match self
+            .channels
+            .binary_search_by(|other| other.number.cmp(&channel.number))
+        {
+            Ok(place) => self.channels[place] = channel,
+            Err(place) => {
+                if self.channels.len() == self.channels.capacity() {
+                    self.channels.reserve_exact(self.channels.len().max(1));
+                }
+                self.channels.insert(place, channel);
+            }
+        }
+    }
+
+    pub(super) fn session(&self, reason: EndReason, now: Mono) -> Session {
+        Session {
+            username: self.username.to_string(),
+            client: self.client.tuple,
+            relayed: self.relays.map(|relay| relay.map(|relay| relay.advertised)),
+            duration: now.since(self.birth.at),
+            traffic: self.traffic,
+            reason,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::quality::RandomState;
+
+use crate::time::Mono;
+
+/// Number of cells; 512 KiB, and never more, whatever strangers send.
+const CELLS: usize = 1 << 16;
+/// The low bits of a cell hold a time in microseconds (8.9 years), the high ones a tag.
+const TIME_BITS: u32 = 48;
+const TIME: u64 = (1 << TIME_BITS) - 1;
+
+/// Bounds the answers to each address before it has authenticated, so that a forged source
+/// address gets no flood of answers.
+///
+/// One table of fixed size for all workers. Two addresses that fall into one cell take it from
+/// each other: each then gets more answers than it should, never fewer. The hash is seeded, so
+/// nobody can choose addresses that meet.
+pub(super) struct Guard {
+    cells: Box<[AtomicU64]>,
+    hasher: RandomState,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::default(),
+        }
+    }
+}
+
+impl Guard {
+    /// Whether the address may be answered once more; twice `per_second` may come at once.
+    pub(super) fn admit(&self, client: IpAddr, now: Mono, per_second: u32) -> bool {
+        let (cell, tag) = self.cell(client);
+        let seen = cell.load(Ordering::Relaxed);
+        let now = now.as_micros() & TIME;
+        // A cell of another address, or never used, is full.
+        let full_at = if seen >> TIME_BITS == tag {
+            (seen & TIME).max(now)
+        } else {
+            now
+        };
+        let next = full_at + 1_000_000 / u64::from(per_second.max(1));
+        if next - now > 2_000_000 {
+            return false;
+        }
+        cell.store(tag << TIME_BITS | next & TIME, Ordering::Relaxed);
+        true
+    }
+
+    /// Gives back what [`Self::admit`] took, for a request that authenticated itself.
+    pub(super) fn refund(&self, client: IpAddr, per_second: u32) {
+        let (cell, tag) = self.cell(client);
+        let seen = cell.load(Ordering::Relaxed);
+        if seen >> TIME_BITS == tag {
+            let back = (seen & TIME).saturating_sub(1_000_000 / u64::from(per_second.max(1)));
+            cell.store(tag << TIME_BITS | back, Ordering::Relaxed);
+        }
+    }
+
+    fn cell(&self, client: IpAddr) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one(prefix(client));
+        // The tag is never 0, so that an unused cell is nobody's.
+        (&self.cells[hash as usize % CELLS], (hash >> TIME_BITS) | 1)
+    }
+}
+
+/// What counts as one address: all of an IPv4 address, the /64 of an IPv6 one.
+pub(super) const fn prefix(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits() as u64,
+        IpAddr::V6(ip) => (ip.to_bits() >> 64) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn one_address_gets_its_rate_and_another_is_not_concerned() {
+        let guard = Guard::default();
+        let start = Mono::from_secs(100);
+        let (flood, quiet) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let passed = (0..1000).filter(|_| guard.admit(flood, start, 50)).count();
+        assert_eq!(passed, 100);
+        assert!(guard.admit(quiet, start, 50));
+        let later = start + Duration::from_secs(1);
+        assert_eq!(
+            (0..1000).filter(|_| guard.admit(flood, later, 50)).count(),
+            50
+        );
+        guard.refund(flood, 50);
+        assert!(guard.admit(flood, later, 50));
+        assert!(!guard.admit(flood, later, 50));
+    }
+
+    #[test]
+    fn a_whole_ipv6_subnet_is_one_address() {
+        let one: IpAddr = "2001:db8:1:2::1".parse().unwrap();
+        let two: IpAddr = "2001:db8:1:2:ffff::9".parse().unwrap();
+        assert_eq!(prefix(one), prefix(two));
+        assert_ne!(prefix(one), prefix("2001:db8:1:3::1".parse().unwrap()));
+    }
+}

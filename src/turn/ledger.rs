@@ -1,0 +1,269 @@
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::guard::{Guard, prefix};
+use super::ports::PortPool;
+use super::rate::SharedBucket;
+use super::{Cause, Settings};
+use crate::stun::Family;
+use crate::time::Mono;
+
+/// How long a reserved port waits for its token (RFC 8656 §7.2: at least 30 seconds).
+const RESERVATION: Duration = Duration::from_secs(30);
+/// How long a port that somebody else on the host has is left alone.
+const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// A reservation token (RFC 8656 §18.10).
+pub(super) type Token = [u8; 8];
+
+/// What the workers of one process share: quotas, relay ports, reservations and the bound on
+/// answers to strangers.
+///
+/// Asked when an allocation begins or ends, never for a packet; so one small lock serves.
+pub struct Ledger {
+    inner: Mutex<Inner>,
+    pub(super) guard: Guard,
+}
+
+#[derive(Default)]
+struct Inner {
+    users: HashMap<Arc<str>, Arc<Owner>>,
+    addresses: HashMap<u64, u32>,
+    allocations: u32,
+    pools: Vec<(IpAddr, PortPool)>,
+    /// Which of several relay addresses of a family is next.
+    turn: usize,
+    reservations: HashMap<Token, Reservation>,
+    /// Reservations in the order in which they end.
+    reserved: VecDeque<(Mono, Token)>,
+    quarantined: VecDeque<(Mono, IpAddr, u16)>,
+}
+
+/// One user with what its allocations share.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) name: Arc<str>,
+    pub(super) to_peer: SharedBucket,
+    pub(super) to_client: SharedBucket,
+    allocations: Mutex<u32>,
+}
+
+struct Reservation {
+    owner: Arc<str>,
+    local: IpAddr,
+    port: u16,
+}
+
+/// Which ports a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Any,
+    Even,
+    EvenAndNext,
+}
+
+impl Ledger {
+    /// A ledger with the relay ports of the settings.
+    pub fn new(settings: &Settings) -> Self {
+        let mut locals: Vec<_> = settings.relays.iter().map(|relay| relay.local).collect();
+        locals.sort();
+        locals.dedup();
+        let pool = |local| (local, PortPool::new(settings.ports));
+        let inner = Inner {
+            pools: locals.into_iter().map(pool).collect(),
+            ..Inner::default()
+        };
+        Self {
+            inner: Mutex::new(inner),
+            guard: Guard::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic elsewhere leaves numbers that are at worst one off.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Free and all relay ports of each local relay address.
+    pub fn free_ports(&self) -> Vec<(IpAddr, usize, usize)> {
+        let inner = self.lock();
+        inner
+            .pools
+            .iter()
+            .map(|(ip, pool)| (*ip, pool.free(), pool.size()))
+            .collect()
+    }
+
+    /// Allocations counted against the quotas.
+    pub fn allocations(&self) -> u32 {
+        self.lock().allocations
+    }
+
+    /// Counts one more allocation of the user and the client address.
+    pub(super) fn admit(
+        &self,
+        owner: &str,
+        client: IpAddr,
+        settings: &Settings,
+    ) -> Result<Arc<Owner>, Cause> {
+        let limits = &settings.limits;
+        let over = |count: u32, limit: u32| limit != 0 && count >= limit;
+        let mut inner = self.lock();
+        if over(inner.allocations, limits.allocations) {
+            return Err(Cause::TotalQuota);
+        }
+        let from_address = inner.addresses.get(&prefix(client)).copied().unwrap_or(0);
+        if over(from_address, limits.allocations_per_address) && !limits.exempts(client) {
+            return Err(Cause::AddressQuota);
+        }
+        let owner = match inner.users.get(owner) {
+            Some(owner) => Arc::clone(owner),
+            None => Arc::new(Owner {
+                name: owner.into(),
+                to_peer: SharedBucket::default(),
+                to_client: SharedBucket::default(),
+                allocations: Mutex::new(0),
+            }),
+        };
+        let mut count = owner
+            .allocations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if over(*count, limits.allocations_per_user) {
+            return Err(Cause::UserQuota);
+        }
+        *count += 1;
+        drop(count);
+        inner.allocations += 1;
+        inner.addresses.insert(prefix(client), from_address + 1);
+        inner
+            .users
+            .insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        Ok(owner)
+    }
+
+    /// The inverse of [`Self::admit`].
+    pub(super) fn dismiss(&self, owner: &Owner, client: IpAddr) {
+        let mut inner = self.lock();
+        inner.allocations = inner.allocations.saturating_sub(1);
+        if let Some(count) = inner.addresses.get_mut(&prefix(client)) {
+            *count -= 1;
+            if *count == 0 {
+                inner.addresses.remove(&prefix(client));
+            }
+        }
+        let mut count = owner
+            .allocations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            inner.users.remove(&owner.name);
+        }
+    }
+
+    /// Takes a port on one of the family's relay addresses.
+    pub(super) fn take_port(
+        &self,
+        family: Family,
+        wanted: Wanted,
+        random: u64,
+        now: Mono,
+    ) -> Option<(IpAddr, u16)> {
+        let mut inner = self.lock();
+        inner.settle(now);
+        inner.turn = inner.turn.wrapping_add(1);
+        let (turn, count) = (inner.turn, inner.pools.len());
+        (0..count).find_map(|step| {
+            let (ip, pool) = &mut inner.pools[turn.wrapping_add(step) % count];
+            if Family::of(ip) != family {
+                return None;
+            }
+            let port = match wanted {
+                Wanted::Any => pool.take(random),
+                Wanted::Even => pool.take_even(random),
+                Wanted::EvenAndNext => pool.take_pair(random),
+            };
+            Some((*ip, port?))
+        })
+    }
+
+    /// Gives a port back.
+    pub(super) fn release_port(&self, local: IpAddr, port: u16) {
+        self.lock().release(local, port);
+    }
+
+    /// Keeps a port that somebody else on the host has for a while.
+    pub(super) fn quarantine_port(&self, local: IpAddr, port: u16, now: Mono) {
+        self.lock()
+            .quarantined
+            .push_back((now + QUARANTINE, local, port));
+    }
+
+    /// Files a port that is already taken under a token.
+    pub(super) fn reserve(
+        &self,
+        token: Token,
+        owner: &Arc<str>,
+        local: IpAddr,
+        port: u16,
+        now: Mono,
+    ) {
+        let mut inner = self.lock();
+        let reservation = Reservation {
+            owner: Arc::clone(owner),
+            local,
+            port,
+        };
+        if let Some(older) = inner.reservations.insert(token, reservation) {
+            inner.release(older.local, older.port);
+        }
+        inner.reserved.push_back((now + RESERVATION, token));
+    }
+
+    /// Redeems a token: the port is then the caller's.
+    pub(super) fn redeem(&self, token: Token, owner: &str, now: Mono) -> Option<(IpAddr, u16)> {
+        let mut inner = self.lock();
+        inner.settle(now);
+        // Bound to its user: a token that is guessed or overheard is worth nothing.
+        if &*inner.reservations.get(&token)?.owner != owner {
+            return None;
+        }
+        inner
+            .reservations
+            .remove(&token)
+            .map(|found| (found.local, found.port))
+    }
+
+    /// Ends what is over: reservations and quarantines.
+    pub(super) fn settle(&self, now: Mono) {
+        self.lock().settle(now);
+    }
+}
+
+impl Inner {
+    fn release(&mut self, local: IpAddr, port: u16) {
+        if let Some((_, pool)) = self.pools.iter_mut().find(|(ip, _)| *ip == local) {
+            pool.release(port);
+        }
+    }
+
+    fn settle(&mut self, now: Mono) {
+        while let Some((until, token)) = self.reserved.front().copied()
+            && until <= now
+        {
+            self.reserved.pop_front();
+            if let Some(reservation) = self.reservations.remove(&token) {
+                self.release(reservation.local, reservation.port);
+            }
+        }
+        while let Some((until, local, port)) = self.quarantined.front().copied()
+            && until <= now
+        {
+            self.quarantined.pop_front();
+            self.release(local, port);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What is allowed: a STUN and TURN server (RFC 8489, RFC 8656) as a pure state machine. It sees
+//! no socket, no clock and no configuration file; the time, the packets and the random numbers
+//! come in as arguments.
+//!
+//! # How it is driven
+//! - [`Server::receive`]: a datagram or a framed message from a client. The [`Verdict`] says what
+//!   to do: answer with the bytes that were written, relay a part of the packet, or nothing.
+//! - [`Server::from_peer`]: a datagram from a peer, seen by its address and length only. The
+//!   [`Delivery`] says to whom it goes and under which header, which is written in front of it.
+//! - [`Server::from_icmp`]: an ICMP error about a packet that was relayed.
+//! - [`Server::disconnected`]: a client's connection is gone.
+//! - [`Server::expire`] when [`Server::next_deadline`] has come.
+//! - [`Server::poll_effect`] after each of these: relay sockets to close, sessions that ended.
+//!
+//! An Allocate's answer depends on whether its socket can be opened, so that one is asked for in
+//! the middle, through [`RelaySockets`].
+//!
+//! For data the core answers with a decision, never with a copy: nothing is allocated, formatted
+//! or locked for a relayed packet.
+//!
+//! Several servers, one in each worker, share a [`Ledger`]: quotas and relay ports.
+
+mod allocate;
+mod allocation;
+mod cause;
+mod client;
+mod data;
+mod guard;
+mod ledger;
+mod lifecycle;
+mod peers;
+mod permission;
+mod ports;
+mod prefix;
+mod rate;
+mod refresh;
+mod request;
+mod response;
+mod server;
+mod settings;
+mod stats;
+pub(crate) mod wheel;
+
+pub use allocation::{EndReason, Session, Traffic};
+pub use cause::Cause;
+pub use client::{Client, FiveTuple, RelayId, Transport};
+pub use data::{Delivery, Framing, Icmp, MAX_RELAYED};
+pub use ledger::Ledger;
+pub use peers::{Decision, DeniedBy, PeerPolicy, PeerRule};
+pub use prefix::{InvalidPrefix, Prefix};
+pub use server::{
+    Effect, OpenError, RESPONSE_MAX, Random, RelaySockets, Reply, Server, ToPeer, Verdict,
+};
+pub use settings::{Limits, PortRange, RelayAddress, Settings};
+pub use stats::{Counter, Dropped, Stats};

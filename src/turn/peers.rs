@@ -1,0 +1,281 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{PortRange, Prefix, RelayAddress};
+
+/// One rule about peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerRule {
+    /// The addresses it is about.
+    pub prefix: Prefix,
+    /// Whether they may be relayed to.
+    pub allow: bool,
+}
+
+/// Why a peer is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeniedBy {
+    /// A rule of the operator's.
+    Rule(PeerRule),
+    /// A built-in rule: the kind of address.
+    Special(&'static str),
+    /// A port of this server that is not a relayed transport address.
+    OwnPort,
+}
+
+impl DeniedBy {
+    /// In words, for the reason phrase and the log.
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Rule(_) => "peer denied by a rule of the operator",
+            Self::Special(what) => what,
+            Self::OwnPort => "peer denied: a port of the server itself",
+        }
+    }
+}
+
+/// Whether an address may be relayed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// On all ports.
+    Allow,
+    /// An address of this server: only on the ports that [`PeerPolicy::admits_port`] admits.
+    Guarded,
+    /// Not at all.
+    Deny(DeniedBy),
+}
+
+/// Decides which peers may be relayed to.
+///
+/// The most specific of the operator's rules that matches decides, deny wins a tie, and any of
+/// them comes before the built-in ones. Without a rule, the server's own relayed transport
+/// addresses are allowed (two of its clients must be able to talk to each other), addresses that
+/// are not globally reachable are denied, and all others are allowed. An IPv6 address with an
+/// IPv4 address inside is allowed only if both are.
+#[derive(Clone, Debug, Default)]
+pub struct PeerPolicy {
+    rules: Vec<PeerRule>,
+    relays: Vec<RelayAddress>,
+    ports: PortRange,
+    listeners: Vec<SocketAddr>,
+}
+
+impl PeerPolicy {
+    /// `listeners` are this server's own sockets as a peer would address them.
+    pub fn new(
+        rules: Vec<PeerRule>,
+        relays: Vec<RelayAddress>,
+        ports: PortRange,
+        listeners: Vec<SocketAddr>,
+    ) -> Self {
+        Self {
+            rules,
+            relays,
+            ports,
+            listeners,
+        }
+    }
+
+    /// Decides about an address.
+    pub fn decide(&self, peer: IpAddr) -> Decision {
+        let outer = self.decide_one(peer);
+        match (outer, embedded_ipv4(peer)) {
+            (Decision::Deny(_), _) | (_, None) => outer,
+            (_, Some(inner)) => match self.decide_one(inner.into()) {
+                denied @ Decision::Deny(_) => denied,
+                // This server has no IPv6 socket at an address with an IPv4 one inside.
+                _ => outer,
+            },
+        }
+    }
+
+    fn decide_one(&self, peer: IpAddr) -> Decision {
+        if let Some(rule) = most_specific(self.rules.iter().copied(), peer) {
+            return if rule.allow {
+                Decision::Allow
+            } else {
+                Decision::Deny(DeniedBy::Rule(rule))
+            };
+        }
+        if self.is_relay(peer) {
+            return Decision::Guarded;
+        }
+        let special = SPECIAL
+            .iter()
+            .filter(|special| special.prefix().contains(peer));
+        if let Some(special) = special.max_by_key(|special| special.length)
+            && let Some(what) = special.denied
+        {
+            return Decision::Deny(DeniedBy::Special(what));
+        }
+        if self.listeners.iter().any(|listener| listener.ip() == peer) {
+            return Decision::Guarded;
+        }
+        Decision::Allow
+    }
+
+    fn is_relay(&self, ip: IpAddr) -> bool {
+        self.relays
+            .iter()
+            .any(|relay| relay.local == ip || relay.advertised == ip)
+    }
+
+    /// Whether a [guarded](Decision::Guarded) address may be relayed to on this port.
+    pub fn admits_port(&self, peer: SocketAddr) -> bool {
+        let relayed = !self.is_relay(peer.ip()) || self.ports.contains(peer.port());
+        relayed && !self.listeners.contains(&peer)
+    }
+
+    /// Where a packet for the peer has to go: one of this server's relayed transport addresses
+    /// is reached at its local address, because many a 1:1 NAT sends nothing back inside.
+    pub fn route(&self, peer: SocketAddr) -> SocketAddr {
+        let relay = self
+            .relays
+            .iter()
+            .find(|relay| relay.advertised == peer.ip());
+        match relay {
+            Some(relay) if self.ports.contains(peer.port()) => {
+                SocketAddr::new(relay.local, peer.port())
+            }
+            _ => peer,
+        }
+    }
+
+    /// The inverse of [`Self::route`]: how the client knows the sender of a packet.
+    pub fn known_as(&self, sender: SocketAddr) -> SocketAddr {
+        let relay = self.relays.iter().find(|relay| relay.local == sender.ip());
+        match relay {
+            Some(relay) if self.ports.contains(sender.port()) => {
+                SocketAddr::new(relay.advertised, sender.port())
+            }
+            _ => sender,
+        }
+    }
+}
+
+/// The longest prefix that holds the address; deny wins a tie.
+fn most_specific(rules: impl Iterator<Item = PeerRule>, ip: IpAddr) -> Option<PeerRule> {
+    rules
+        .filter(|rule| rule.prefix.contains(ip))
+        .max_by_key(|rule| (rule.prefix.length(), !rule.allow))
+}
+
+/// The IPv4 address inside an IPv6 one: mapped, compatible, translated, NAT64 or 6to4.
+fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let s = ip.segments();
+    let tail = Ipv4Addr::from_bits(ip.to_bits() as u32);
+    match s {
+        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0xFFFF, ..] | [0, 0, 0, 0, 0xFFFF, 0, ..] => {
+            Some(tail)
+        }
+        // RFC 6052 §2.1; RFC 8215's local-use prefix is denied as a whole.
+        [0x64, 0xFF9B, 0, 0, 0, 0, ..] => Some(tail),
+        // RFC 3056 §2
+        [0x2002, high, low, ..] => {
+            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        _ => None,
+    }
+}
+
+struct Special {
+    network: IpAddr,
+    length: u8,
+    denied: Option<&'static str>,
+}
+
+impl Special {
+    fn prefix(&self) -> Prefix {
+        // unwrap: a test goes through the whole table.
+        Prefix::new(self.network, self.length).expect("a constant")
+    }
+}
+
+const fn v4(a: u8, b: u8, c: u8, length: u8, what: &'static str) -> Special {
+    let network = IpAddr::V4(Ipv4Addr::new(a, b, c, 0));
+    Special {
+        network,
+        length,
+        denied: Some(what),
+    }
+}
+
+const fn v6(s: [u16; 8], length: u8, denied: Option<&'static str>) -> Special {
+    let [a, b, c, d, e, f, g, h] = s;
+    Special {
+        network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)),
+        length,
+        denied,
+    }
+}
+
+const PRIVATE: &str = "peer denied: private address (RFC 1918)";
+const DOCUMENTATION: &str = "peer denied: documentation address";
+const MULTICAST: &str = "peer denied: multicast address";
+const LINK_LOCAL: &str = "peer denied: link-local address";
+const LOOPBACK: &str = "peer denied: loopback address";
+const UNSPECIFIED: &str = "peer denied: unspecified address";
+const BENCHMARK: &str = "peer denied: benchmarking address";
+const DISGUISED: &str = "peer denied: IPv4 address in IPv6 form";
+const SPECIAL_PURPOSE: &str = "peer denied: special-purpose address";
+const NOT_GLOBAL: &str = "peer denied: not a global unicast address";
+
+/// What IANA's special-purpose registries call not globally reachable, and the address space
+/// that is not unicast at all.
+const SPECIAL: &[Special] = &[
+    v4(0, 0, 0, 8, UNSPECIFIED),
+    v4(10, 0, 0, 8, PRIVATE),
+    v4(
+        100,
+        64,
+        0,
+        10,
+        "peer denied: carrier-grade NAT address (RFC 6598)",
+    ),
+    v4(127, 0, 0, 8, LOOPBACK),
+    v4(169, 254, 0, 16, LINK_LOCAL),
+    v4(172, 16, 0, 12, PRIVATE),
+    v4(192, 0, 0, 24, SPECIAL_PURPOSE),
+    v4(192, 0, 2, 24, DOCUMENTATION),
+    v4(192, 88, 99, 24, SPECIAL_PURPOSE),
+    v4(192, 168, 0, 16, PRIVATE),
+    v4(198, 18, 0, 15, BENCHMARK),
+    v4(198, 51, 100, 24, DOCUMENTATION),
+    v4(203, 0, 113, 24, DOCUMENTATION),
+    v4(224, 0, 0, 4, MULTICAST),
+    v4(240, 0, 0, 4, "peer denied: reserved or broadcast address"),
+    v6([0; 8], 0, Some(NOT_GLOBAL)),
+    v6([0; 8], 128, Some(UNSPECIFIED)),
+    v6([0, 0, 0, 0, 0, 0, 0, 1], 128, Some(LOOPBACK)),
+    v6([0; 8], 96, Some(DISGUISED)),
+    v6([0, 0, 0, 0, 0, 0xFFFF, 0, 0], 96, Some(DISGUISED)),
+    v6([0, 0, 0, 0, 0xFFFF, 0, 0, 0], 96, Some(DISGUISED)),
+    v6([0x64, 0xFF9B, 0, 0, 0, 0, 0, 0], 96, None),
+    v6([0x64, 0xFF9B, 1, 0, 0, 0, 0, 0], 48, Some(SPECIAL_PURPOSE)),
+    v6(
+        [0x100, 0, 0, 0, 0, 0, 0, 0],
+        64,
+        Some("peer denied: discard-only address (RFC 6666)"),
+    ),
+    v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3, None),
+    v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, Some(SPECIAL_PURPOSE)),
+    v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, Some(BENCHMARK)),
+    v6([0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], 32, Some(DOCUMENTATION)),
+    v6([0x3FFF, 0, 0, 0, 0, 0, 0, 0], 20, Some(DOCUMENTATION)),
+    v6([0x5F00, 0, 0, 0, 0, 0, 0, 0], 16, Some(SPECIAL_PURPOSE)),
+    v6(
+        [0xFC00, 0, 0, 0, 0, 0, 0, 0],
+        7,
+        Some("peer denied: unique-local address (RFC 4193)"),
+    ),
+    v6([0xFE80, 0, 0, 0, 0, 0, 0, 0], 10, Some(LINK_LOCAL)),
+    v6(
+        [0xFEC0, 0, 0, 0, 0, 0, 0, 0],
+        10,
+        Some("peer denied: site-local address (RFC 3879)"),
+    ),
+    v6([0xFF00, 0, 0, 0, 0, 0, 0, 0], 8, Some(MULTICAST)),
+];
+
+#[cfg(test)]
+mod tests;

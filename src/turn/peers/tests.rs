@@ -1,0 +1,180 @@
+use super::*;
+
+fn rule(prefix: &str, allow: bool) -> PeerRule {
+    PeerRule {
+        prefix: prefix.parse().unwrap(),
+        allow,
+    }
+}
+
+fn policy(rules: &[PeerRule]) -> PeerPolicy {
+    let relay = RelayAddress {
+        local: "10.0.0.5".parse().unwrap(),
+        advertised: "198.41.0.4".parse().unwrap(),
+    };
+    let listeners = vec![
+        "198.41.0.4:3478".parse().unwrap(),
+        "9.9.9.9:3478".parse().unwrap(),
+    ];
+    PeerPolicy::new(rules.to_vec(), vec![relay], PortRange::default(), listeners)
+}
+
+fn allowed(policy: &PeerPolicy, peer: &str) -> bool {
+    !matches!(policy.decide(peer.parse().unwrap()), Decision::Deny(_))
+}
+
+#[test]
+fn every_special_address_in_every_disguise_is_denied_by_default() {
+    let inner = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.1.2.3",
+        "100.64.0.1",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.255.255.255",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.8",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.255.255",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+    ];
+    let policy = policy(&[]);
+    for text in inner {
+        let v4: Ipv4Addr = text.parse().unwrap();
+        let b = u128::from(v4.to_bits());
+        let disguises = [
+            Ipv6Addr::from_bits(b),
+            Ipv6Addr::from_bits(0xFFFF << 32 | b),
+            Ipv6Addr::from_bits(0xFFFF << 48 | b),
+            Ipv6Addr::from_bits(0x0064_FF9B << 96 | b),
+            Ipv6Addr::from_bits(0x2002 << 112 | b << 80 | 1),
+        ];
+        assert!(!allowed(&policy, text), "{text}");
+        for disguise in disguises {
+            assert!(
+                !allowed(&policy, &disguise.to_string()),
+                "{disguise} for {text}"
+            );
+        }
+    }
+    for text in [
+        "::",
+        "::1",
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:db8::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fd12::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "4000::1",
+        "::ffff:8.8.8.8",
+    ] {
+        assert!(!allowed(&policy, text), "{text}");
+    }
+}
+
+#[test]
+fn global_addresses_are_allowed() {
+    let policy = policy(&[]);
+    for text in [
+        "1.1.1.1",
+        "9.255.255.255",
+        "11.0.0.0",
+        "100.63.255.255",
+        "100.128.0.0",
+        "128.0.0.1",
+        "172.15.0.1",
+        "172.32.0.1",
+        "192.0.1.1",
+        "192.167.1.1",
+        "198.20.0.1",
+        "223.255.255.255",
+        "2606:4700::1111",
+        "64:ff9b::1.1.1.1",
+        "2002:0101:0101::1",
+    ] {
+        assert!(allowed(&policy, text), "{text}");
+    }
+}
+
+#[test]
+fn the_most_specific_rule_decides_and_deny_wins_a_tie() {
+    let policy = policy(&[
+        rule("10.1.2.0/24", true),
+        rule("10.1.2.9/32", false),
+        rule("1.0.0.0/8", false),
+        rule("1.1.1.0/24", true),
+        rule("1.1.1.0/24", false),
+    ]);
+    assert!(allowed(&policy, "10.1.2.8"));
+    assert!(!allowed(&policy, "10.1.2.9"));
+    assert!(!allowed(&policy, "10.1.3.1"));
+    assert!(!allowed(&policy, "1.2.3.4"));
+    assert!(!allowed(&policy, "1.1.1.1"));
+    // Also inside of IPv6.
+    assert!(!allowed(&policy, "64:ff9b::1.2.3.4"));
+    assert!(allowed(&policy, "64:ff9b::10.1.2.8"));
+    // The mapped form is not an address on any wire, whatever is inside.
+    assert!(!allowed(&policy, "::ffff:10.1.2.8"));
+}
+
+#[test]
+fn own_relayed_addresses_are_reachable_and_no_other_port_of_the_server() {
+    let policy = policy(&[]);
+    for own in ["10.0.0.5", "198.41.0.4"] {
+        assert_eq!(
+            policy.decide(own.parse().unwrap()),
+            Decision::Guarded,
+            "{own}"
+        );
+        let at = |port| SocketAddr::new(own.parse().unwrap(), port);
+        assert!(policy.admits_port(at(50_000)));
+        assert!(!policy.admits_port(at(22)));
+        assert!(!policy.admits_port(at(3478)));
+    }
+    let elsewhere = "9.9.9.9".parse().unwrap();
+    assert_eq!(policy.decide(elsewhere), Decision::Guarded);
+    assert!(policy.admits_port(SocketAddr::new(elsewhere, 53)));
+    assert!(!policy.admits_port(SocketAddr::new(elsewhere, 3478)));
+}
+
+#[test]
+fn own_advertised_addresses_are_reached_inside_of_the_nat() {
+    let policy = policy(&[]);
+    let (outside, inside) = (
+        "198.41.0.4:50000".parse().unwrap(),
+        "10.0.0.5:50000".parse().unwrap(),
+    );
+    assert_eq!(policy.route(outside), inside);
+    assert_eq!(policy.known_as(inside), outside);
+    let other = "198.41.0.4:22".parse().unwrap();
+    assert_eq!(policy.route(other), other);
+}
+
+#[test]
+fn the_table_holds_prefixes_only() {
+    for special in SPECIAL {
+        assert!(
+            Prefix::new(special.network, special.length).is_ok(),
+            "{}",
+            special.network
+        );
+    }
+}

@@ -1,0 +1,100 @@
+use std::net::SocketAddr;
+
+use super::allocation::{Allocation, CHANNEL_LIFETIME, Channel};
+use super::server::Context;
+use super::{Cause, Decision, DeniedBy, Server};
+use crate::stun::{ChannelNumber, Family};
+
+impl Server {
+    /// RFC 8656 §10.2: all of the peers or none.
+    pub(super) fn create_permission(
+        &mut self,
+        context: &Context<'_>,
+        slot: u32,
+        out: &mut [u8],
+    ) -> Result<usize, Cause> {
+        let (request, now) = (context.request, context.now.mono);
+        if request.peer.is_none() {
+            return Err(Cause::Missing);
+        }
+        let allocation = &mut self.allocations[slot as usize];
+        allocation.prune(now);
+        let mut more = 0;
+        for peer in request.peers() {
+            let peer = peer.map_err(|_| Cause::Malformed)?;
+            self.settings.admit_peer(allocation, peer)?;
+            more += usize::from(allocation.permission(peer.ip(), now).is_none());
+        }
+        // A peer that is named twice counts twice here: the bound is against abuse.
+        if allocation.permissions.len() + more > usize::from(self.settings.limits.permissions) {
+            return Err(Cause::PermissionLimit);
+        }
+        for peer in request.peers().flatten() {
+            let guarded = self.settings.peers.decide(peer.ip()) == Decision::Guarded;
+            allocation.permit(peer.ip(), guarded, now);
+        }
+        Ok(context.finish(context.success(out), None))
+    }
+
+    /// RFC 8656 §12.2
+    pub(super) fn channel_bind(
+        &mut self,
+        context: &Context<'_>,
+        slot: u32,
+        out: &mut [u8],
+    ) -> Result<usize, Cause> {
+        let (request, now) = (context.request, context.now.mono);
+        let (Some(number), Some(peer)) = (request.channel, request.peer) else {
+            return Err(Cause::Missing);
+        };
+        let number = ChannelNumber::new(number)
+            .filter(|number| number.in_rfc8656_range() || self.settings.rfc5766_channels)
+            .ok_or(Cause::ChannelRange)?;
+        let limits = &self.settings.limits;
+        let allocation = &mut self.allocations[slot as usize];
+        allocation.prune(now);
+        let of_number = allocation.channel(number, now).map(|channel| channel.peer);
+        let of_peer = allocation
+            .channel_to(peer, now)
+            .map(|channel| channel.number);
+        if of_number.is_some_and(|bound| bound != peer)
+            || of_peer.is_some_and(|bound| bound != number)
+        {
+            return Err(Cause::ChannelConflict);
+        }
+        let decision = self.settings.admit_peer(allocation, peer)?;
+        if decision == Decision::Guarded && !self.settings.peers.admits_port(peer) {
+            return Err(Cause::PeerDenied(DeniedBy::OwnPort));
+        }
+        if of_number.is_none() && allocation.channels.len() >= usize::from(limits.channels) {
+            return Err(Cause::ChannelLimit);
+        }
+        let new = allocation.permission(peer.ip(), now).is_none();
+        if new && allocation.permissions.len() >= usize::from(limits.permissions) {
+            return Err(Cause::PermissionLimit);
+        }
+        // RFC 8656 §12.2 and §9: the channel for 600 seconds, its permission for 300.
+        allocation.permit(peer.ip(), decision == Decision::Guarded, now);
+        let route = self.settings.peers.route(peer);
+        allocation.bind(Channel {
+            number,
+            peer,
+            route,
+            until: now + CHANNEL_LIFETIME,
+        });
+        Ok(context.finish(context.success(out), None))
+    }
+}
+
+impl super::Settings {
+    /// 443 before 403 (RFC 8656 §10.2, §12.2).
+    fn admit_peer(&self, allocation: &Allocation, peer: SocketAddr) -> Result<Decision, Cause> {
+        if allocation.relay(Family::of(&peer.ip())).is_none() {
+            return Err(Cause::PeerFamily);
+        }
+        match self.peers.decide(peer.ip()) {
+            Decision::Deny(by) => Err(Cause::PeerDenied(by)),
+            decision => Ok(decision),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+use std::time::Duration;
+
+use super::server::Context;
+use super::{Cause, Effect, EndReason, RelayId, Server};
+use crate::stun::{Family, attribute};
+
+impl Server {
+    /// RFC 8656 §8.2
+    pub(super) fn refresh(
+        &mut self,
+        context: &Context<'_>,
+        slot: u32,
+        out: &mut [u8],
+    ) -> Result<usize, Cause> {
+        let request = context.request;
+        let allocation = &self.allocations[slot as usize];
+        let family = match request.family {
+            None => None,
+            // RFC 8656 §8.2: a family that the allocation does not have gets 443.
+            Some(code) => Some(
+                Family::from_code(code)
+                    .filter(|family| allocation.relay(*family).is_some())
+                    .ok_or(Cause::PeerFamily)?,
+            ),
+        };
+        let lifetime = match request.lifetime {
+            Some(0) => 0,
+            asked => self.granted(asked),
+        };
+        let now = context.now.mono;
+        let families = match family {
+            None => vec![Family::V4, Family::V6],
+            Some(family) => vec![family],
+        };
+        for family in families {
+            if lifetime == 0 {
+                self.end_relay(context, slot, family);
+            } else if let Some(allocation) = self.allocations.get_mut(slot as usize)
+                && let Some(relay) = &mut allocation.relays[family as usize]
+            {
+                relay.expires = now + Duration::from_secs(lifetime.into());
+            }
+        }
+        if let Some(end) = self
+            .allocations
+            .get(slot as usize)
+            .and_then(|a| a.next_end())
+        {
+            self.wheel.set(slot, end);
+        }
+        let mut writer = context.success(out);
+        writer.number(attribute::LIFETIME, lifetime);
+        Ok(context.finish(writer, self.settings.software.as_deref()))
+    }
+
+    /// Ends one relayed transport address, and the allocation with its last one.
+    fn end_relay(&mut self, context: &Context<'_>, slot: u32, family: Family) {
+        let Some(allocation) = self.allocations.get_mut(slot as usize) else {
+            return;
+        };
+        let others = allocation.relays.iter().flatten().count();
+        let Some(relay) = allocation.relays[family as usize] else {
+            return;
+        };
+        if others == 1 {
+            self.end(slot, EndReason::Deleted, context.now.mono, context.stats);
+            return;
+        }
+        allocation.relays[family as usize] = None;
+        self.ledger
+            .release_port(relay.local.ip(), relay.local.port());
+        self.effects
+            .push_back(Effect::Close(RelayId { slot, family }));
+    }
+}

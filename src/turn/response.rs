@@ -1,0 +1,106 @@
+use super::request::Request;
+use super::server::Context;
+use super::{Cause, Client, Reply, Server, Stats};
+use crate::auth::{Denial, DenialKind};
+use crate::stun::{Kind, Method, Writer, attribute};
+use crate::time::Mono;
+
+impl Server {
+    /// Answers a Binding request (RFC 8489 §6.3.1, RFC 3489 §8.1).
+    pub(super) fn binding(
+        &self,
+        client: &Client,
+        request: &Request<'_>,
+        out: &mut [u8],
+        stats: &Stats,
+    ) -> Reply {
+        let refusal = (!request.unknown().is_empty()).then_some(Cause::UnknownAttribute);
+        let kind = match refusal {
+            None => Kind::success(Method::BINDING),
+            Some(_) => Kind::error(Method::BINDING),
+        };
+        let mut writer = Writer::new(out, kind, &request.id);
+        if let Some(cause) = refusal {
+            stats.refuse(cause);
+            writer.error_code(cause.code(), "");
+            writer.unknown_attributes(request.unknown());
+        } else if request.message.is_classic() {
+            // RFC 3489 knows no XOR-MAPPED-ADDRESS.
+            stats.bindings.add(1);
+            writer.address(attribute::MAPPED_ADDRESS, client.tuple.client);
+        } else {
+            stats.bindings.add(1);
+            writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client.tuple.client);
+        }
+        let length = finish(writer, request);
+        Reply {
+            length,
+            method: Method::BINDING,
+            refusal,
+        }
+    }
+
+    /// 400, 401 or 438, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may
+    /// be forged. A nonce that was sent back proves it, and earns the reason in words.
+    pub(super) fn denial_response(
+        &self,
+        now: Mono,
+        client: &Client,
+        request: &Request<'_>,
+        denial: Denial,
+        out: &mut [u8],
+    ) -> usize {
+        let cause = Cause::Auth(denial.kind);
+        let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
+        writer.error_code(
+            cause.code(),
+            if denial.proven { cause.phrase() } else { "" },
+        );
+        if !matches!(denial.kind, DenialKind::Incomplete | DenialKind::BidDown) {
+            writer.attribute(attribute::REALM, self.authority.realm().as_bytes());
+            writer.attribute(
+                attribute::NONCE,
+                &self.authority.challenge(client.tuple.client, now),
+            );
+            if let Some(algorithms) = self.authority.algorithms() {
+                writer.attribute(attribute::PASSWORD_ALGORITHMS, algorithms);
+            }
+        }
+        finish(writer, request)
+    }
+}
+
+impl Context<'_> {
+    /// Begins a success response.
+    pub(super) fn success<'b>(&self, out: &'b mut [u8]) -> Writer<'b> {
+        Writer::new(out, Kind::success(self.request.method), &self.request.id)
+    }
+
+    /// Completes a response with integrity (RFC 8489 §9.2.4) and, if asked so, FINGERPRINT.
+    pub(super) fn finish(&self, mut writer: Writer<'_>, software: Option<&str>) -> usize {
+        if let Some(software) = software {
+            writer.attribute(attribute::SOFTWARE, software.as_bytes());
+        }
+        writer.integrity(self.who.key.mac(self.who.digest));
+        finish(writer, self.request)
+    }
+
+    /// Writes an error response to an authenticated request.
+    pub(super) fn refuse(&self, cause: Cause, out: &mut [u8]) -> usize {
+        self.stats.refuse(cause);
+        let mut writer = Writer::new(out, Kind::error(self.request.method), &self.request.id);
+        writer.error_code(cause.code(), cause.phrase());
+        if cause == Cause::UnknownAttribute {
+            writer.unknown_attributes(self.request.unknown());
+        }
+        self.finish(writer, None)
+    }
+}
+
+fn finish(mut writer: Writer<'_>, request: &Request<'_>) -> usize {
+    if request.message.has_fingerprint() {
+        writer.fingerprint();
+    }
+    // A response that does not fit is not sent: its length is 0. RESPONSE_MAX has room for all.
+    writer.finish().unwrap_or(0)
+}

@@ -1,0 +1,384 @@
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use slab::Slab;
+use std::hash::BuildHasher;
+
+use super::allocation::{Allocation, Session};
+use super::request::Request;
+use super::wheel::Wheel;
+use super::{Cause, Client, Dropped, FiveTuple, Ledger, RelayId, Settings, Stats};
+use crate::auth::{Authenticated, Authority, Denial, Known};
+use crate::stun::{Class, Error, Message, Method};
+use crate::time::{Mono, Now};
+
+/// The longest response, in bytes: room that `out` must have. The longest realm and software
+/// names fit with all that a response can hold besides.
+pub const RESPONSE_MAX: usize = 2048;
+
+/// What to do about a packet from a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the first bytes of `out` back to the client.
+    Reply(Reply),
+    /// Relay a part of the packet to a peer.
+    ToPeer(ToPeer),
+    /// Nothing.
+    Drop(Dropped),
+    /// Nothing: an indication that asks for nothing, such as a keep-alive.
+    Ignore,
+}
+
+/// A response in `out`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its length in bytes.
+    pub length: usize,
+    /// The request it answers.
+    pub method: Method,
+    /// Why it is a refusal, if it is one.
+    pub refusal: Option<Cause>,
+}
+
+/// Where a part of a packet goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToPeer {
+    /// The socket it is sent from.
+    pub relay: RelayId,
+    /// The address it is sent to.
+    pub peer: SocketAddr,
+    /// The part of the client's packet that is sent.
+    pub payload: Range<usize>,
+    /// RFC 8656 §14: it must not be fragmented.
+    pub dont_fragment: bool,
+}
+
+/// What the worker has to do besides.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Close the socket of a relay; its port may already be given to another allocation.
+    Close(RelayId),
+    /// An allocation has ended.
+    Ended(Box<Session>),
+}
+
+/// Opens the sockets of allocations.
+pub trait RelaySockets {
+    /// Opens a UDP socket at the address for the relay.
+    ///
+    /// # Errors
+    /// [`OpenError`] tells whether another port may help.
+    fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError>;
+}
+
+/// Why a relay socket cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// Somebody else on the host has the port.
+    PortInUse,
+    /// No port will help: the system is out of descriptors, or the address is not this host's.
+    Unavailable,
+}
+
+/// Source of unpredictable numbers: relay ports and reservation tokens are made of them.
+pub trait Random: Send {
+    /// The next number.
+    fn next_u64(&mut self) -> u64;
+}
+
+impl<F: FnMut() -> u64 + Send> Random for F {
+    fn next_u64(&mut self) -> u64 {
+        self()
+    }
+}
+
+/// The server of one worker: its allocations and all decisions about them.
+pub struct Server {
+    pub(super) settings: Arc<Settings>,
+    pub(super) authority: Arc<Authority>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) random: Box<dyn Random>,
+    pub(super) allocations: Slab<Allocation>,
+    /// Slots of `allocations` by their 5-tuple: the only index there is.
+    index: HashTable<u32>,
+    hasher: RandomState,
+    /// When each slot's next relayed transport address ends.
+    pub(super) wheel: Wheel,
+    pub(super) effects: VecDeque<Effect>,
+    pub(super) indications: u64,
+}
+
+/// A request that has passed authentication, with what its handler needs.
+pub(super) struct Context<'a> {
+    pub(super) now: Now,
+    pub(super) client: &'a Client,
+    pub(super) request: &'a Request<'a>,
+    pub(super) who: &'a Authenticated<'a>,
+    pub(super) stats: &'a Stats,
+}
+
+impl Server {
+    /// A server without allocations.
+    pub fn new(
+        settings: Arc<Settings>,
+        authority: Arc<Authority>,
+        ledger: Arc<Ledger>,
+        mut random: Box<dyn Random>,
+        now: Mono,
+    ) -> Self {
+        let indications = random.next_u64();
+        Self {
+            settings,
+            authority,
+            ledger,
+            random,
+            allocations: Slab::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            wheel: Wheel::new(now),
+            effects: VecDeque::new(),
+            indications,
+        }
+    }
+
+    /// Takes a datagram, or a message that a [`crate::stun::Framer`] has cut off a stream.
+    ///
+    /// `out` must have [`RESPONSE_MAX`] bytes; a response is written there.
+    pub fn receive(
+        &mut self,
+        now: Now,
+        client: &Client,
+        packet: &[u8],
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Verdict {
+        let verdict = match packet.first() {
+            // RFC 7983 §7
+            Some(0x00..=0x03) => self.stun(now, client, packet, out, sockets, stats),
+            Some(0x40..=0x7F) => self.channel_data(now, client, packet, stats),
+            _ => Err(Dropped::Noise),
+        };
+        verdict.unwrap_or_else(|reason| {
+            stats.drop(reason);
+            Verdict::Drop(reason)
+        })
+    }
+
+    fn stun(
+        &mut self,
+        now: Now,
+        client: &Client,
+        packet: &[u8],
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Result<Verdict, Dropped> {
+        let message = Message::parse(packet).map_err(|error| match error {
+            Error::Fingerprint => Dropped::Fingerprint,
+            _ => Dropped::Malformed,
+        })?;
+        let kind = message.kind();
+        match (kind.class, kind.method) {
+            (Class::Indication, Method::SEND) => self.send_indication(now, client, packet, stats),
+            (Class::Indication, Method::BINDING) => Ok(Verdict::Ignore),
+            (Class::Request, method) if served(method) => {
+                if message.is_classic() && method != Method::BINDING {
+                    return Err(Dropped::Unserved);
+                }
+                let slot = self.find(&client.tuple);
+                let guarded =
+                    slot.is_none() && !self.settings.limits.exempts(client.tuple.client.ip());
+                let rate = self.settings.limits.unauthenticated_per_second;
+                let bounded = guarded && rate != 0 && !client.tuple.transport.is_stream();
+                if bounded
+                    && !self
+                        .ledger
+                        .guard
+                        .admit(client.tuple.client.ip(), now.mono, rate)
+                {
+                    return Err(Dropped::RateLimited);
+                }
+                let request = Request::read(message, packet);
+                let reply = if method == Method::BINDING {
+                    self.binding(client, &request, out, stats)
+                } else {
+                    self.authenticated(now, client, &request, slot, out, sockets, stats)
+                };
+                if bounded && reply.refusal.is_none() && method != Method::BINDING {
+                    self.ledger.guard.refund(client.tuple.client.ip(), rate);
+                }
+                Ok(Verdict::Reply(reply))
+            }
+            _ => Err(Dropped::Unserved),
+        }
+    }
+
+    /// Lets a request through authentication (RFC 8489 §9.2.4) to its handler.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where everything meets"
+    )]
+    fn authenticated(
+        &mut self,
+        now: Now,
+        client: &Client,
+        request: &Request<'_>,
+        slot: Option<u32>,
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Reply {
+        let authority = Arc::clone(&self.authority);
+        let address = client.tuple.client;
+        let known = slot.and_then(|slot| self.allocations.get(slot as usize));
+        let known = known.map(|allocation| Known {
+            username: &allocation.username,
+            owner: &allocation.owner.name,
+            expires: allocation.credential_expires,
+            key: &allocation.key,
+        });
+        // The key and names are copied out, so that the handler may change the allocation.
+        let username;
+        let owner;
+        let who = match authority.check(&request.message, &request.claim, known, address, now) {
+            Ok(who) => {
+                username = Box::<str>::from(who.username);
+                owner = Box::<str>::from(who.owner);
+                Authenticated {
+                    username: &username,
+                    owner: &owner,
+                    ..who
+                }
+            }
+            Err(denial) => return self.deny(now, client, request, denial, out, stats),
+        };
+        let context = Context {
+            now,
+            client,
+            request,
+            who: &who,
+            stats,
+        };
+        let outcome = self.handle(&context, slot, out, sockets);
+        let length = outcome.unwrap_or_else(|cause| context.refuse(cause, out));
+        Reply {
+            length,
+            method: request.method,
+            refusal: outcome.err(),
+        }
+    }
+
+    fn handle(
+        &mut self,
+        context: &Context<'_>,
+        slot: Option<u32>,
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<usize, Cause> {
+        let request = context.request;
+        // RFC 8489 §6.3: after authentication.
+        if !request.unknown().is_empty() {
+            return Err(Cause::UnknownAttribute);
+        }
+        if request.method == Method::ALLOCATE {
+            return self.allocate(context, slot, out, sockets);
+        }
+        // RFC 8656 §5: all other requests need the 5-tuple's allocation, and its user.
+        let slot = slot.ok_or(Cause::NoAllocation)?;
+        let allocation = self
+            .allocations
+            .get(slot as usize)
+            .ok_or(Cause::NoAllocation)?;
+        if *allocation.username != *context.who.username {
+            return Err(Cause::WrongUser);
+        }
+        if request.malformed {
+            return Err(Cause::Malformed);
+        }
+        match request.method {
+            Method::REFRESH => self.refresh(context, slot, out),
+            Method::CREATE_PERMISSION => self.create_permission(context, slot, out),
+            _ => self.channel_bind(context, slot, out),
+        }
+    }
+
+    /// Answers a request that authentication has refused.
+    fn deny(
+        &self,
+        now: Now,
+        client: &Client,
+        request: &Request<'_>,
+        denial: Denial,
+        out: &mut [u8],
+        stats: &Stats,
+    ) -> Reply {
+        let cause = Cause::Auth(denial.kind);
+        stats.refuse(cause);
+        let length = self.denial_response(now.mono, client, request, denial, out);
+        Reply {
+            length,
+            method: request.method,
+            refusal: Some(cause),
+        }
+    }
+
+    /// What is to be done besides, one thing at a time.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Whether a 5-tuple has an allocation.
+    pub fn has_allocation(&self, tuple: &FiveTuple) -> bool {
+        self.find(tuple).is_some()
+    }
+
+    /// How many allocations there are.
+    pub fn allocations(&self) -> usize {
+        self.allocations.len()
+    }
+
+    /// The slot of a 5-tuple's allocation.
+    pub(super) fn find(&self, tuple: &FiveTuple) -> Option<u32> {
+        let hash = self.hasher.hash_one(tuple);
+        self.index
+            .find(hash, |slot| {
+                self.allocations[*slot as usize].client.tuple == *tuple
+            })
+            .copied()
+    }
+
+    pub(super) fn insert(&mut self, allocation: Allocation) -> u32 {
+        let hash = self.hasher.hash_one(allocation.client.tuple);
+        let slot = self.allocations.insert(allocation) as u32;
+        let (allocations, hasher) = (&self.allocations, &self.hasher);
+        self.index.insert_unique(hash, slot, |slot| {
+            hasher.hash_one(allocations[*slot as usize].client.tuple)
+        });
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Allocation> {
+        let allocation = self.allocations.try_remove(slot as usize)?;
+        let hash = self.hasher.hash_one(allocation.client.tuple);
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+        Some(allocation)
+    }
+}
+
+const fn served(method: Method) -> bool {
+    matches!(
+        method,
+        Method::BINDING
+            | Method::ALLOCATE
+            | Method::REFRESH
+            | Method::CREATE_PERMISSION
+            | Method::CHANNEL_BIND
+    )
+}

@@ -1,0 +1,149 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{PeerPolicy, Prefix};
+use crate::stun::Family;
+
+/// What the server may do and how much of it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// SOFTWARE in responses to authenticated requests (RFC 8656 §5). Never sent to strangers,
+    /// whose answers are kept short.
+    pub software: Option<String>,
+    /// The addresses that allocations are made on; several of a family are used in turn.
+    pub relays: Vec<RelayAddress>,
+    /// The ports that allocations are made on.
+    pub ports: PortRange,
+    /// Lifetime of an allocation whose client asks for none (RFC 8656 §3.2: 10 minutes).
+    pub default_lifetime: Duration,
+    /// The longest lifetime granted (RFC 8656 §7.2: at most an hour).
+    pub max_lifetime: Duration,
+    /// Also admit the channel numbers 0x5000-0x7FFF of RFC 5766.
+    pub rfc5766_channels: bool,
+    /// Which peers may be relayed to.
+    pub peers: PeerPolicy,
+    /// How much of everything.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            software: Some("Turnwire".to_owned()),
+            relays: Vec::new(),
+            ports: PortRange::default(),
+            default_lifetime: Duration::from_secs(600),
+            max_lifetime: Duration::from_secs(3600),
+            rfc5766_channels: false,
+            peers: PeerPolicy::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The relay addresses of a family, with their place in `relays`.
+    pub(super) fn relays_of(&self, family: Family) -> impl Iterator<Item = &RelayAddress> {
+        self.relays
+            .iter()
+            .filter(move |relay| Family::of(&relay.local) == family)
+    }
+}
+
+/// An address that allocations are made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// The address of this host that the sockets are bound to.
+    pub local: IpAddr,
+    /// The address that clients and peers know: the same, or what a 1:1 NAT makes of it.
+    pub advertised: IpAddr,
+}
+
+/// A range of ports, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first port.
+    pub first: u16,
+    /// The last port.
+    pub last: u16,
+}
+
+impl Default for PortRange {
+    /// The dynamic ports (RFC 8656 §7.2).
+    fn default() -> Self {
+        Self {
+            first: 49152,
+            last: 65535,
+        }
+    }
+}
+
+impl PortRange {
+    /// Whether the port lies in it.
+    pub const fn contains(&self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// How many ports it has.
+    pub const fn len(&self) -> usize {
+        (self.last as usize + 1).saturating_sub(self.first as usize)
+    }
+
+    /// Whether the ends are the wrong way round.
+    pub const fn is_empty(&self) -> bool {
+        self.last < self.first
+    }
+}
+
+/// Upper bounds. For those in `u32` and `u64`, 0 means none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Allocations in all.
+    pub allocations: u32,
+    /// Allocations of one user at a time; of an ephemeral credential, of its user part.
+    pub allocations_per_user: u32,
+    /// Allocations of one client address at a time (IPv6: of its /64).
+    pub allocations_per_address: u32,
+    /// Permissions of one allocation.
+    pub permissions: u16,
+    /// Channels of one allocation.
+    pub channels: u16,
+    /// Application bytes per second of one allocation, counted in each direction by itself;
+    /// one second's worth may come at once.
+    pub bytes_per_second: u64,
+    /// The same for all allocations of one user together.
+    pub user_bytes_per_second: u64,
+    /// STUN requests per second that are answered to one address (IPv6: one /64) before they
+    /// have authenticated; twice as many may come at once.
+    pub unauthenticated_per_second: u32,
+    /// Client addresses to which the limits per address do not apply.
+    pub exempt: Vec<Prefix>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // unwrap: these are constants with no bits behind their prefixes.
+        let host = |ip: IpAddr, length| Prefix::new(ip, length).expect("a constant");
+        Self {
+            allocations: 0,
+            allocations_per_user: 0,
+            allocations_per_address: 4096,
+            permissions: 256,
+            channels: 256,
+            bytes_per_second: 0,
+            user_bytes_per_second: 0,
+            unauthenticated_per_second: 500,
+            exempt: vec![
+                host([127, 0, 0, 0].into(), 8),
+                host([0, 0, 0, 0, 0, 0, 0, 1].into(), 128),
+            ],
+        }
+    }
+}
+
+impl Limits {
+    /// Whether the limits per address do not apply to the client.
+    pub fn exempts(&self, client: IpAddr) -> bool {
+        self.exempt.iter().any(|prefix| prefix.contains(client))
+    }
+}

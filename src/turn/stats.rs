@@ -1,0 +1,145 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Cause, EndReason};
+
+/// A counter with one writer. Others may read it at any time.
+///
+/// The writer loads and stores without a locked instruction, so that counting costs nothing.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds, by the owning worker only.
+    pub fn add(&self, more: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(more),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a packet was dropped without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Neither STUN nor ChannelData.
+    Noise,
+    /// STUN or ChannelData that cannot be read.
+    Malformed,
+    /// FINGERPRINT does not match.
+    Fingerprint,
+    /// A method or class that this server does not serve.
+    Unserved,
+    /// An address sent more unauthenticated requests than are answered.
+    RateLimited,
+    /// Data on a 5-tuple without an allocation.
+    NoAllocation,
+    /// ChannelData on an unbound channel.
+    NoChannel,
+    /// Data to or from a peer without a permission.
+    NoPermission,
+    /// Data to or from a peer that the policy denies by its port.
+    PeerDenied,
+    /// Beyond the bytes per second of the allocation or its user.
+    Bandwidth,
+    /// Too long for the framing towards the client.
+    TooLong,
+}
+
+impl Dropped {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// All of them in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Noise,
+        Self::Malformed,
+        Self::Fingerprint,
+        Self::Unserved,
+        Self::RateLimited,
+        Self::NoAllocation,
+        Self::NoChannel,
+        Self::NoPermission,
+        Self::PeerDenied,
+        Self::Bandwidth,
+        Self::TooLong,
+    ];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::Malformed => "malformed",
+            Self::Fingerprint => "fingerprint",
+            Self::Unserved => "unserved",
+            Self::RateLimited => "rate_limited",
+            Self::NoAllocation => "no_allocation",
+            Self::NoChannel => "no_channel",
+            Self::NoPermission => "no_permission",
+            Self::PeerDenied => "peer_denied",
+            Self::Bandwidth => "bandwidth",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
+/// What one [`super::Server`] has done, readable while it runs.
+#[derive(Debug)]
+pub struct Stats {
+    /// Binding requests answered.
+    pub bindings: Counter,
+    /// Allocations made.
+    pub allocations: Counter,
+    /// Allocations ended, by [`EndReason`].
+    pub ended: [Counter; EndReason::COUNT],
+    /// Requests refused, by [`Cause`].
+    pub refused: [Counter; Cause::COUNT],
+    /// Packets dropped, by [`Dropped`].
+    pub dropped: [Counter; Dropped::COUNT],
+    /// Packets relayed from clients to peers.
+    pub to_peer_packets: Counter,
+    /// Their application bytes.
+    pub to_peer_bytes: Counter,
+    /// Packets relayed from peers to clients.
+    pub to_client_packets: Counter,
+    /// Their application bytes.
+    pub to_client_bytes: Counter,
+    /// ICMP errors handed to clients (RFC 8656 §11.5).
+    pub icmp: Counter,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            bindings: Counter::default(),
+            allocations: Counter::default(),
+            ended: std::array::from_fn(|_| Counter::default()),
+            refused: std::array::from_fn(|_| Counter::default()),
+            dropped: std::array::from_fn(|_| Counter::default()),
+            to_peer_packets: Counter::default(),
+            to_peer_bytes: Counter::default(),
+            to_client_packets: Counter::default(),
+            to_client_bytes: Counter::default(),
+            icmp: Counter::default(),
+        }
+    }
+}
+
+impl Stats {
+    pub(super) fn refuse(&self, cause: Cause) {
+        self.refused[cause.index()].add(1);
+    }
+
+    pub(super) fn drop(&self, reason: Dropped) {
+        self.dropped[reason as usize].add(1);
+    }
+
+    /// Allocations alive now.
+    pub fn live(&self) -> u64 {
+        let ended: u64 = self.ended.iter().map(Counter::get).sum();
+        self.allocations.get().saturating_sub(ended)
+    }
+}
