@@ -1,4 +1,5 @@
-use super::{Effect, EndReason, FiveTuple, RelayId, Server, Stats};
+use super::allocation::Relay;
+use super::{Effect, EndReason, FiveTuple, RelayId, RelaySockets, Server, Stats};
 use crate::stun::Family;
 use crate::time::{Mono, Now};
 
@@ -6,28 +7,34 @@ use crate::time::{Mono, Now};
 const EXPIRIES: usize = 256;
 
 impl Server {
-    /// A client's connection is gone, and with it its allocation (RFC 8656 §6: the 5-tuple).
-    pub fn disconnected(&mut self, now: Now, tuple: &FiveTuple, stats: &Stats) {
+    /// A client's connection is gone, and with it its allocation.
+    pub fn disconnected(
+        &mut self,
+        now: Now,
+        tuple: &FiveTuple,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
         if let Some(slot) = self.find(tuple) {
-            self.end(slot, EndReason::Disconnected, now.mono, stats);
+            self.end(slot, EndReason::Disconnected, now.mono, sockets, stats);
         }
     }
 
     /// Ends every allocation.
-    pub fn shutdown(&mut self, now: Now, stats: &Stats) {
+    pub fn shutdown(&mut self, now: Now, sockets: &mut dyn RelaySockets, stats: &Stats) {
         while let Some((slot, _)) = self.allocations.iter().next() {
-            self.end(slot as u32, EndReason::Shutdown, now.mono, stats);
+            self.end(slot as u32, EndReason::Shutdown, now.mono, sockets, stats);
         }
     }
 
     /// Ends what is over. Some of it may be left for the next call, which
     /// [`Self::next_deadline`] then asks for at once.
-    pub fn expire(&mut self, now: Now, stats: &Stats) {
+    pub fn expire(&mut self, now: Now, sockets: &mut dyn RelaySockets, stats: &Stats) {
         for _ in 0..EXPIRIES {
             let Some(slot) = self.wheel.pop(now.mono) else {
                 break;
             };
-            self.expire_slot(slot, now.mono, stats);
+            self.expire_slot(slot, now.mono, sockets, stats);
         }
         self.ledger.settle(now.mono);
     }
@@ -37,51 +44,78 @@ impl Server {
         self.wheel.next_deadline()
     }
 
-    fn expire_slot(&mut self, slot: u32, now: Mono, stats: &Stats) {
+    fn expire_slot(&mut self, slot: u32, now: Mono, sockets: &mut dyn RelaySockets, stats: &Stats) {
         let Some(allocation) = self.allocations.get_mut(slot as usize) else {
             return;
         };
-        if allocation.hard_end.is_some_and(|end| end <= now) {
-            self.end(slot, EndReason::CredentialExpired, now, stats);
-            return;
-        }
-        let over = |relay: &super::allocation::Relay| relay.expires <= now;
-        if allocation.relays.iter().flatten().all(over) {
-            self.end(slot, EndReason::Expired, now, stats);
+        let over = |relay: &Relay| relay.expires <= now;
+        let reason = if allocation.hard_end.is_some_and(|end| end <= now) {
+            Some(EndReason::CredentialExpired)
+        } else if allocation.relays.iter().flatten().all(over) {
+            Some(EndReason::Expired)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.end(slot, reason, now, sockets, stats);
             return;
         }
         for family in [Family::V4, Family::V6] {
-            let relay = &mut allocation.relays[family as usize];
-            if let Some(ended) = relay.take_if(|relay| over(relay)) {
-                self.ledger
-                    .release_port(ended.local.ip(), ended.local.port());
-                self.effects
-                    .push_back(Effect::Close(RelayId { slot, family }));
+            let relays = self
+                .allocations
+                .get_mut(slot as usize)
+                .map(|found| &mut found.relays);
+            let ended = relays.and_then(|relays| relays[family as usize].take_if(|r| over(r)));
+            if let Some(relay) = ended {
+                self.close_relay(RelayId { slot, family }, relay, sockets);
             }
         }
-        if let Some(end) = allocation.next_end() {
+        if let Some(end) = self
+            .allocations
+            .get(slot as usize)
+            .and_then(|found| found.next_end())
+        {
             self.wheel.set(slot, end);
         }
     }
 
     /// Ends an allocation: its sockets, ports, quota and deadlines.
-    pub(super) fn end(&mut self, slot: u32, reason: EndReason, now: Mono, stats: &Stats) {
+    pub(super) fn end(
+        &mut self,
+        slot: u32,
+        reason: EndReason,
+        now: Mono,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
         let Some(allocation) = self.remove(slot) else {
             return;
         };
         self.wheel.clear(slot);
         for family in [Family::V4, Family::V6] {
             if let Some(relay) = allocation.relay(family) {
-                self.ledger
-                    .release_port(relay.local.ip(), relay.local.port());
-                self.effects
-                    .push_back(Effect::Close(RelayId { slot, family }));
+                self.close_relay(RelayId { slot, family }, *relay, sockets);
             }
         }
         self.ledger
             .dismiss(&allocation.owner, allocation.client.tuple.client.ip());
         stats.ended[reason as usize].add(1);
         let session = Box::new(allocation.session(reason, now));
-        self.effects.push_back(Effect::Ended(session));
+        self.effects.push_back(Effect::Ended {
+            leg: allocation.client.leg,
+            session,
+        });
+    }
+
+    /// Closes the socket first, so that no other worker finds the port taken.
+    pub(super) fn close_relay(
+        &mut self,
+        id: RelayId,
+        relay: Relay,
+        sockets: &mut dyn RelaySockets,
+    ) {
+        sockets.close(id);
+        self.ledger
+            .release_port(relay.local.ip(), relay.local.port());
     }
 }

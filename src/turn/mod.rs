@@ -10,10 +10,11 @@
 //! - [`Server::from_icmp`]: an ICMP error about a packet that was relayed.
 //! - [`Server::disconnected`]: a client's connection is gone.
 //! - [`Server::expire`] when [`Server::next_deadline`] has come.
-//! - [`Server::poll_effect`] after each of these: relay sockets to close, sessions that ended.
+//! - [`Server::poll_effect`] after each of these: sessions that ended.
 //!
-//! An Allocate's answer depends on whether its socket can be opened, so that one is asked for in
-//! the middle, through [`RelaySockets`].
+//! Relay sockets are asked for through [`RelaySockets`] in the middle of it: an Allocate's answer
+//! depends on whether its socket can be opened, and a port may be given away only when its socket
+//! is closed.
 //!
 //! For data the core answers with a decision, never with a copy: nothing is allocated, formatted
 //! or locked for a relayed packet.

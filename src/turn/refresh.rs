@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::server::Context;
-use super::{Cause, Effect, EndReason, RelayId, Server};
+use super::{Cause, EndReason, RelayId, RelaySockets, Server};
 use crate::stun::{Family, attribute};
 
 impl Server {
@@ -11,6 +11,7 @@ impl Server {
         context: &Context<'_>,
         slot: u32,
         out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
     ) -> Result<usize, Cause> {
         let request = context.request;
         let allocation = &self.allocations[slot as usize];
@@ -34,7 +35,7 @@ impl Server {
         };
         for family in families {
             if lifetime == 0 {
-                self.end_relay(context, slot, family);
+                self.delete(context, slot, family, sockets);
             } else if let Some(allocation) = self.allocations.get_mut(slot as usize)
                 && let Some(relay) = &mut allocation.relays[family as usize]
             {
@@ -53,23 +54,30 @@ impl Server {
         Ok(context.finish(writer, self.settings.software.as_deref()))
     }
 
-    /// Ends one relayed transport address, and the allocation with its last one.
-    fn end_relay(&mut self, context: &Context<'_>, slot: u32, family: Family) {
+    /// Deletes one relayed transport address, and the allocation with its last one.
+    fn delete(
+        &mut self,
+        context: &Context<'_>,
+        slot: u32,
+        family: Family,
+        sockets: &mut dyn RelaySockets,
+    ) {
         let Some(allocation) = self.allocations.get_mut(slot as usize) else {
             return;
         };
-        let others = allocation.relays.iter().flatten().count();
-        let Some(relay) = allocation.relays[family as usize] else {
-            return;
-        };
-        if others == 1 {
-            self.end(slot, EndReason::Deleted, context.now.mono, context.stats);
+        if allocation.relay(family).is_none() {
             return;
         }
-        allocation.relays[family as usize] = None;
-        self.ledger
-            .release_port(relay.local.ip(), relay.local.port());
-        self.effects
-            .push_back(Effect::Close(RelayId { slot, family }));
+        if allocation.relays.iter().flatten().count() == 1 {
+            self.end(
+                slot,
+                EndReason::Deleted,
+                context.now.mono,
+                sockets,
+                context.stats,
+            );
+        } else if let Some(relay) = allocation.relays[family as usize].take() {
+            self.close_relay(RelayId { slot, family }, relay, sockets);
+        }
     }
 }

@@ -60,19 +60,26 @@ pub struct ToPeer {
 /// What the worker has to do besides.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Close the socket of a relay; its port may already be given to another allocation.
-    Close(RelayId),
-    /// An allocation has ended.
-    Ended(Box<Session>),
+    /// An allocation has ended; its sockets are closed already.
+    Ended {
+        /// The client's leg.
+        leg: u32,
+        /// What it was.
+        session: Box<Session>,
+    },
 }
 
-/// Opens the sockets of allocations.
+/// Opens and closes the sockets of allocations.
 pub trait RelaySockets {
     /// Opens a UDP socket at the address for the relay.
     ///
     /// # Errors
     /// [`OpenError`] tells whether another port may help.
     fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError>;
+
+    /// Closes it. What was relayed before is to be sent first; when this returns, the port may be
+    /// given to another allocation.
+    fn close(&mut self, relay: RelayId);
 }
 
 /// Why a relay socket cannot be opened.
@@ -301,7 +308,7 @@ impl Server {
             return Err(Cause::Malformed);
         }
         match request.method {
-            Method::REFRESH => self.refresh(context, slot, out),
+            Method::REFRESH => self.refresh(context, slot, out, sockets),
             Method::CREATE_PERMISSION => self.create_permission(context, slot, out),
             _ => self.channel_bind(context, slot, out),
         }
