@@ -18,3 +18,4 @@ pub mod net;
 pub mod stun;
 pub mod time;
 pub mod turn;
+pub mod worker;

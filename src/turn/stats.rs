@@ -137,6 +137,11 @@ impl Stats {
         self.dropped[reason as usize].add(1);
     }
 
+    /// Counts a datagram that is too long for its client's framing.
+    pub fn drop_too_long(&self) {
+        self.drop(Dropped::TooLong);
+    }
+
     /// Allocations alive now.
     pub fn live(&self) -> u64 {
         let ended: u64 = self.ended.iter().map(Counter::get).sum();

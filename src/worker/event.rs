@@ -1,0 +1,70 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use crate::stun::{Hopeless, Method};
+use crate::turn::{Cause, FiveTuple, Session};
+
+/// Something worth a log line, told by a worker.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An allocation has ended.
+    Ended(Box<Session>),
+    /// A request was refused; told only while [`super::Workers::set_verbose`] asks for it.
+    Refused {
+        /// Who asked.
+        client: FiveTuple,
+        /// What for.
+        method: Method,
+        /// Why not.
+        cause: Cause,
+    },
+    /// A TCP connection was closed because its bytes make no sense; told like refusals.
+    Hopeless {
+        /// The client.
+        client: SocketAddr,
+        /// What made no sense.
+        what: Hopeless,
+    },
+}
+
+/// The workers' end of a bounded queue of [`Event`]s. When it is full, events are counted and
+/// lost: a slow log never holds up a packet.
+#[derive(Clone)]
+pub struct Events {
+    queue: SyncSender<Event>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Events {
+    /// A queue of at most `capacity` events.
+    pub fn queue(capacity: usize) -> (Self, Receiver<Event>) {
+        let (queue, receiver) = sync_channel(capacity);
+        (
+            Self {
+                queue,
+                lost: Arc::default(),
+            },
+            receiver,
+        )
+    }
+
+    /// Events lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        if self.queue.try_send(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for room: for the last words of a worker that is stopping.
+    pub(super) fn tell_at_last(&self, event: Event) {
+        if self.queue.send(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

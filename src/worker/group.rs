@@ -1,0 +1,185 @@
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::engine::Engine;
+use super::{Events, Settings, Sockets, Stats};
+use crate::auth::Authority;
+use crate::net::Waker;
+use crate::time::{Mono, Now};
+use crate::turn::{self, Ledger};
+
+/// The clocks of the process. All workers count from the same start.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts counting.
+    pub fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// The present.
+    pub fn now(&self) -> Now {
+        let unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |age| age.as_secs());
+        Now {
+            mono: Mono::default() + self.start.elapsed(),
+            unix,
+        }
+    }
+}
+
+/// What the workers and their owner share.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
+    pub(super) verbose: AtomicBool,
+    /// TCP connections by client address.
+    connections: Mutex<HashMap<IpAddr, u32>>,
+}
+
+impl Shared {
+    /// Counts one more connection of the address, unless it has `limit` of them; 0 is no limit.
+    pub(super) fn connect(&self, address: IpAddr, limit: u32) -> bool {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = connections.entry(subnet(address)).or_default();
+        if limit != 0 && *count >= limit {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    pub(super) fn disconnect(&self, address: IpAddr) {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = connections.get_mut(&subnet(address)) {
+            *count -= 1;
+            if *count == 0 {
+                connections.remove(&subnet(address));
+            }
+        }
+    }
+}
+
+/// One subscriber's address: an IPv6 /64 is one.
+fn subnet(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & (u128::MAX << 64)).into()),
+    }
+}
+
+/// The running workers.
+pub struct Workers {
+    threads: Vec<(JoinHandle<()>, Arc<Waker>)>,
+    stats: Vec<Arc<Stats>>,
+    shared: Arc<Shared>,
+}
+
+impl Workers {
+    /// Starts one thread for each worker that sockets were bound for.
+    ///
+    /// # Errors
+    /// When the system gives no thread, poller or random numbers.
+    pub fn start(
+        sockets: Sockets,
+        settings: &Settings,
+        turn: &Arc<turn::Settings>,
+        authority: &Arc<Authority>,
+        ledger: &Arc<Ledger>,
+        clock: Clock,
+        events: &Events,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let count = sockets.workers.len();
+        let mut workers = Self {
+            threads: Vec::new(),
+            stats: Vec::new(),
+            shared,
+        };
+        for (number, listeners) in sockets.workers.into_iter().enumerate() {
+            let waker = Arc::new(Waker::new()?);
+            let stats = Arc::new(Stats::default());
+            let server = turn::Server::new(
+                Arc::clone(turn),
+                Arc::clone(authority),
+                Arc::clone(ledger),
+                Box::new(random),
+                clock.now().mono,
+            );
+            let engine = Engine::new(
+                server,
+                listeners,
+                settings,
+                &turn.limits,
+                count,
+                Arc::clone(&workers.shared),
+                Arc::clone(&stats),
+                Arc::clone(&waker),
+                clock,
+                events.clone(),
+            )?;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || engine.run())?;
+            workers.threads.push((thread, waker));
+            workers.stats.push(stats);
+        }
+        Ok(workers)
+    }
+
+    /// The counters of each worker.
+    pub fn stats(&self) -> &[Arc<Stats>] {
+        &self.stats
+    }
+
+    /// Allocations alive now.
+    pub fn live(&self) -> u64 {
+        self.stats.iter().map(|stats| stats.turn.live()).sum()
+    }
+
+    /// Whether a worker has ended by itself, which is a defect.
+    pub fn failed(&self) -> bool {
+        self.threads.iter().any(|(thread, _)| thread.is_finished())
+    }
+
+    /// Whether refusals are told as [`super::Event`]s.
+    pub fn set_verbose(&self, verbose: bool) {
+        self.shared.verbose.store(verbose, Ordering::Relaxed);
+    }
+
+    /// Ends all allocations and threads. The last events are in the queue when it returns, for
+    /// which its other end has to be read meanwhile.
+    pub fn stop(self) {
+        self.shared.stop.store(true, Ordering::Release);
+        for (_, waker) in &self.threads {
+            waker.wake();
+        }
+        for (thread, _) in self.threads {
+            // A worker that panicked has said so itself; the others are still to be joined.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The system's random numbers. Without them nothing that must be unpredictable would be.
+fn random() -> u64 {
+    // unwrap: after the first success at start, Linux's getrandom does not fail.
+    getrandom::u64().expect("the system's random numbers")
+}

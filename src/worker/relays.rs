@@ -1,0 +1,88 @@
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+use super::Stats;
+use super::engine::Token;
+use super::outbox::Outbox;
+use crate::net::{Buffers, Interest, Poller, SendBatch, UdpOptions, relay_socket};
+use crate::turn::{OpenError, RelayId, RelaySockets};
+
+/// The relay sockets of one worker, by [`RelayId::index`].
+pub(super) struct Relays {
+    open: Vec<Option<UdpSocket>>,
+    options: UdpOptions,
+}
+
+impl Relays {
+    pub(super) fn new(buffer: usize) -> Self {
+        let options = UdpOptions {
+            receive_buffer: buffer,
+            send_buffer: buffer,
+        };
+        Self {
+            open: Vec::new(),
+            options,
+        }
+    }
+
+    pub(super) fn get(&self, relay: RelayId) -> Option<&UdpSocket> {
+        self.open.get(relay.index())?.as_ref()
+    }
+}
+
+/// What the server may do to the relay sockets while it looks at a packet in the arena.
+pub(super) struct Door<'a> {
+    pub(super) relays: &'a mut Relays,
+    pub(super) poller: &'a Poller,
+    pub(super) sends: &'a mut SendBatch,
+    pub(super) buffers: &'a Buffers,
+    pub(super) stats: &'a Stats,
+}
+
+impl<'a> Door<'a> {
+    pub(super) fn new(
+        relays: &'a mut Relays,
+        poller: &'a Poller,
+        outbox: &'a mut Outbox,
+        stats: &'a Stats,
+    ) -> Self {
+        Self {
+            relays,
+            poller,
+            sends: &mut outbox.sends,
+            buffers: &outbox.buffers,
+            stats,
+        }
+    }
+}
+
+impl RelaySockets for Door<'_> {
+    fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
+        let socket =
+            relay_socket(address, &self.relays.options).map_err(|error| match error.kind() {
+                ErrorKind::AddrInUse => OpenError::PortInUse,
+                _ => OpenError::Unavailable,
+            })?;
+        let token = Token::Relay(relay.index() as u32).pack();
+        self.poller
+            .add(socket.as_fd(), token, Interest::Read)
+            .map_err(|_| OpenError::Unavailable)?;
+        let open = &mut self.relays.open;
+        if open.len() <= relay.index() {
+            open.resize_with(relay.index() + 1, || None);
+        }
+        open[relay.index()] = Some(socket);
+        Ok(())
+    }
+
+    fn close(&mut self, relay: RelayId) {
+        // The batch knows the socket by its number: what it holds has to leave first.
+        if !self.sends.is_empty() {
+            self.stats.sent(self.sends.flush(self.buffers));
+        }
+        if let Some(open) = self.relays.open.get_mut(relay.index()) {
+            *open = None;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How the datapath is laid out.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Threads, each with its own listener sockets; 0 means one for each core.
+    pub workers: usize,
+    /// Where UDP and TCP are listened on; port 0 takes a free one, the same for both.
+    pub listeners: Vec<SocketAddr>,
+    /// Receive and send buffer asked for a UDP listener socket, in bytes; 0 leaves the system's.
+    pub listener_buffer: usize,
+    /// The same for the socket of an allocation.
+    pub relay_buffer: usize,
+    /// Bounds on TCP connections.
+    pub streams: StreamLimits,
+}
+
+/// Bounds on TCP connections.
+#[derive(Clone, Debug)]
+pub struct StreamLimits {
+    /// Connections of one client address (IPv6: of its /64); 0 means no bound.
+    pub per_address: u32,
+    /// Connections without an allocation on the whole server; when it is reached, the oldest of
+    /// them is closed for the newest.
+    pub without_allocation: u32,
+    /// How long a connection may be without an allocation.
+    pub idle: Duration,
+    /// Bytes that may wait for a slow client; what comes on top is dropped, as UDP would.
+    pub queue: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            listeners: Vec::new(),
+            listener_buffer: 4 << 20,
+            relay_buffer: 0,
+            streams: StreamLimits::default(),
+        }
+    }
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            per_address: 1024,
+            without_allocation: 4096,
+            idle: Duration::from_secs(30),
+            queue: 256 << 10,
+        }
+    }
+}

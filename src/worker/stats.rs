@@ -1,0 +1,38 @@
+use crate::net::SendReport;
+use crate::turn::{self, Counter};
+
+/// What one worker has done, readable while it runs.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// The decisions.
+    pub turn: turn::Stats,
+    /// Datagrams dropped because a socket's send buffer was full.
+    pub send_full: Counter,
+    /// Datagrams dropped because there is no way to their destination.
+    pub send_unreachable: Counter,
+    /// Datagrams dropped because they are too long for the way.
+    pub send_too_big: Counter,
+    /// Datagrams dropped for another reason.
+    pub send_other: Counter,
+    /// Messages dropped because a TCP client reads too slowly.
+    pub queue_full: Counter,
+    /// TCP connections accepted.
+    pub streams_accepted: Counter,
+    /// TCP connections closed at once: their address has too many, or no descriptor is left.
+    pub streams_refused: Counter,
+    /// TCP connections closed because they had no allocation for too long, or too many had none.
+    pub streams_idle: Counter,
+    /// TCP connections closed because their bytes made no sense.
+    pub streams_hopeless: Counter,
+    /// TCP connections closed, for whatever reason.
+    pub streams_closed: Counter,
+}
+
+impl Stats {
+    pub(super) fn sent(&self, report: SendReport) {
+        self.send_full.add(report.full);
+        self.send_unreachable.add(report.unreachable);
+        self.send_too_big.add(report.too_big);
+        self.send_other.add(report.other);
+    }
+}

@@ -1,0 +1,188 @@
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+
+use slab::Slab;
+
+use super::Stats;
+use super::engine::Token;
+use crate::net::{Interest, Poller};
+use crate::time::Mono;
+use crate::turn::FiveTuple;
+
+/// Output buffers kept for the next connection that needs one.
+const SPARES: usize = 32;
+/// Buffers that grew beyond this are given back to the system.
+const SPARE_SIZE: usize = 64 << 10;
+
+/// The TCP connections of one worker, by their leg.
+#[derive(Default)]
+pub(super) struct Streams {
+    open: Slab<Stream>,
+    /// Connections without an allocation, longest first.
+    waiting: BTreeSet<(Mono, u32)>,
+    /// Connections that got something to send in this wake-up.
+    dirty: Vec<u32>,
+    spares: Vec<Vec<u8>>,
+}
+
+/// One connection.
+pub(super) struct Stream {
+    pub(super) socket: TcpStream,
+    pub(super) tuple: FiveTuple,
+    /// The beginning of a message whose end has not come yet.
+    pub(super) input: Vec<u8>,
+    /// What the kernel has not taken yet, from `sent` on.
+    output: Vec<u8>,
+    sent: usize,
+    /// Since when it is without an allocation.
+    waiting: Option<Mono>,
+    /// Whether the poller tells when it can be written to.
+    blocked: bool,
+    dirty: bool,
+}
+
+impl Streams {
+    pub(super) fn insert(&mut self, socket: TcpStream, tuple: FiveTuple, now: Mono) -> u32 {
+        let leg = self.open.insert(Stream {
+            socket,
+            tuple,
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            waiting: Some(now),
+            blocked: false,
+            dirty: false,
+        }) as u32;
+        self.waiting.insert((now, leg));
+        leg
+    }
+
+    pub(super) fn get_mut(&mut self, leg: u32) -> Option<&mut Stream> {
+        self.open.get_mut(leg as usize)
+    }
+
+    /// The leg that the next connection gets.
+    pub(super) fn next_leg(&self) -> u32 {
+        self.open.vacant_key() as u32
+    }
+
+    pub(super) fn remove(&mut self, leg: u32) -> Option<Stream> {
+        let stream = self.open.try_remove(leg as usize)?;
+        if let Some(since) = stream.waiting {
+            self.waiting.remove(&(since, leg));
+        }
+        Some(stream)
+    }
+
+    /// Notes that a connection has an allocation, or has none since `now`.
+    pub(super) fn set_waiting(&mut self, leg: u32, since: Option<Mono>) {
+        let Some(stream) = self.open.get_mut(leg as usize) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut stream.waiting, since) {
+            self.waiting.remove(&(before, leg));
+        }
+        if let Some(since) = since {
+            self.waiting.insert((since, leg));
+        }
+    }
+
+    /// The connection that is without an allocation for longest.
+    pub(super) fn longest_waiting(&self) -> Option<(Mono, u32)> {
+        self.waiting.first().copied()
+    }
+
+    /// How many connections are without an allocation.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn legs(&self) -> Vec<u32> {
+        self.open.iter().map(|(leg, _)| leg as u32).collect()
+    }
+
+    /// Queues a message with its padding; drops it when more than `limit` bytes would wait.
+    pub(super) fn queue(
+        &mut self,
+        leg: u32,
+        message: &[u8],
+        padding: usize,
+        limit: usize,
+        stats: &Stats,
+    ) {
+        let Some(stream) = self.open.get_mut(leg as usize) else {
+            return;
+        };
+        let waits = stream.output.len() - stream.sent;
+        if waits + message.len() + padding > limit.max(message.len() + padding) {
+            stats.queue_full.add(1);
+            return;
+        }
+        if stream.output.capacity() == 0
+            && let Some(spare) = self.spares.pop()
+        {
+            stream.output = spare;
+        }
+        stream.output.extend_from_slice(message);
+        stream.output.extend_from_slice(&[0; 3][..padding]);
+        if !stream.dirty {
+            stream.dirty = true;
+            self.dirty.push(leg);
+        }
+    }
+
+    /// Writes what this wake-up has queued. Connections that fail are named in `broken`.
+    pub(super) fn flush(&mut self, poller: &Poller, broken: &mut Vec<u32>) {
+        while let Some(leg) = self.dirty.pop() {
+            if let Some(stream) = self.open.get_mut(leg as usize) {
+                stream.dirty = false;
+                // A blocked connection is written to when the poller says so.
+                if !stream.blocked && !self.write(leg, poller) {
+                    broken.push(leg);
+                }
+            }
+        }
+    }
+
+    /// Writes as much as the kernel takes. False when the connection is broken.
+    pub(super) fn write(&mut self, leg: u32, poller: &Poller) -> bool {
+        let Some(stream) = self.open.get_mut(leg as usize) else {
+            return true;
+        };
+        while stream.sent < stream.output.len() {
+            match stream.socket.write(&stream.output[stream.sent..]) {
+                Ok(0) => return false,
+                Ok(taken) => stream.sent += taken,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        let blocked = stream.sent < stream.output.len();
+        if blocked {
+            // What the kernel has taken need not be kept.
+            stream.output.drain(..stream.sent);
+        } else {
+            stream.output.clear();
+            let empty = std::mem::take(&mut stream.output);
+            if self.spares.len() < SPARES && empty.capacity() <= SPARE_SIZE {
+                self.spares.push(empty);
+            }
+        }
+        stream.sent = 0;
+        if blocked == stream.blocked {
+            return true;
+        }
+        stream.blocked = blocked;
+        let interest = if blocked {
+            Interest::ReadWrite
+        } else {
+            Interest::Read
+        };
+        poller
+            .modify(stream.socket.as_fd(), Token::Stream(leg).pack(), interest)
+            .is_ok()
+    }
+}

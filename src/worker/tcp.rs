@@ -1,0 +1,273 @@
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::engine::{Engine, Token};
+use super::relays::Door;
+use super::{Event, Stats};
+use crate::net::{self, Interest, SLOT_SIZE};
+use crate::stun::{Frame, Framer, Hopeless, Method};
+use crate::time::{Mono, Now};
+use crate::turn::{Client, FiveTuple, Transport, Verdict};
+
+/// Connections accepted from one listener in one wake-up.
+const ACCEPTS: usize = 64;
+/// How long nothing is accepted after the system was out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The longest message of a client without an allocation, in bytes.
+const STRANGER_LIMIT: usize = 4096;
+
+impl Engine {
+    pub(super) fn on_acceptor(&mut self, index: usize) {
+        for _ in 0..ACCEPTS {
+            match net::accept(&self.acceptors[index]) {
+                Ok(Some((socket, client))) => self.on_connection(socket, client),
+                Ok(None) => return,
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    // Out of descriptors: make room, and leave the queue alone for a moment.
+                    self.close_longest_waiting();
+                    self.pause_accepting();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_connection(&mut self, socket: std::net::TcpStream, client: SocketAddr) {
+        let (now, stats) = (self.clock.now().mono, Arc::clone(&self.stats));
+        let limit = if self.exempt.exempts(client.ip()) {
+            0
+        } else {
+            self.limits.per_address
+        };
+        if !self.shared.connect(client.ip(), limit) {
+            stats.streams_refused.add(1);
+            return;
+        }
+        let token = Token::Stream(self.streams.next_leg()).pack();
+        let Ok(server) = socket.local_addr().and_then(|local| {
+            self.poller
+                .add(socket.as_fd(), token, Interest::Read)
+                .map(|()| local)
+        }) else {
+            stats.streams_refused.add(1);
+            self.shared.disconnect(client.ip());
+            return;
+        };
+        if self.streams.waiting() >= self.limits.without_allocation as usize {
+            stats.streams_idle.add(1);
+            self.close_longest_waiting();
+        }
+        stats.streams_accepted.add(1);
+        let tuple = FiveTuple {
+            transport: Transport::Tcp,
+            client,
+            server,
+        };
+        self.streams.insert(socket, tuple, now);
+    }
+
+    pub(super) fn on_stream(&mut self, leg: u32, event: net::Event) {
+        if event.writable() && !self.streams.write(leg, &self.poller) {
+            self.close_stream(leg);
+            return;
+        }
+        if event.readable() || event.hangup() || event.error() {
+            self.read_stream(leg);
+        }
+    }
+
+    /// Reads once, into a slot of the arena, and handles each whole message in it.
+    fn read_stream(&mut self, leg: u32) {
+        let stats = Arc::clone(&self.stats);
+        let slot = self.outbox.reserve(1, &stats);
+        let Some(stream) = self.streams.get_mut(leg) else {
+            return;
+        };
+        let buffer = self.outbox.buffers.slot_mut(slot);
+        let before = stream.input.len();
+        buffer[..before].copy_from_slice(&stream.input);
+        let read = match stream.socket.read(&mut buffer[before..]) {
+            Ok(0) => return self.close_stream(leg),
+            Ok(read) => read,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return;
+            }
+            Err(_) => return self.close_stream(leg),
+        };
+        stream.input.clear();
+        let client = Client {
+            tuple: stream.tuple,
+            leg,
+        };
+        self.outbox.keep(1);
+        let filled = before + read;
+        match self.handle_messages(&client, slot, filled, &stats) {
+            Ok(rest) => {
+                if let Some(stream) = self.streams.get_mut(leg) {
+                    let left = &self.outbox.buffers.slot(slot)[rest..filled];
+                    stream.input.extend_from_slice(left);
+                    if left.is_empty() {
+                        // An idle connection holds no memory.
+                        stream.input = Vec::new();
+                    }
+                }
+            }
+            Err(what) => {
+                stats.streams_hopeless.add(1);
+                if self.shared.verbose.load(Ordering::Relaxed) {
+                    self.events.tell(Event::Hopeless {
+                        client: client.tuple.client,
+                        what,
+                    });
+                }
+                self.close_stream(leg);
+            }
+        }
+    }
+
+    /// Handles the whole messages in a slot and tells where the rest begins.
+    fn handle_messages(
+        &mut self,
+        client: &Client,
+        slot: usize,
+        filled: usize,
+        stats: &Stats,
+    ) -> Result<usize, Hopeless> {
+        let now = self.clock.now();
+        let mut known = self.server.has_allocation(&client.tuple);
+        let mut at = 0;
+        loop {
+            let framer = Framer {
+                limit: if known { SLOT_SIZE } else { STRANGER_LIMIT },
+            };
+            let stream = &self.outbox.buffers.slot(slot)[at..filled];
+            let Frame::Message { length, consumed } = framer.next(stream)? else {
+                return Ok(at);
+            };
+            if self.on_message(now, client, slot, at, length, stats) {
+                known = self.server.has_allocation(&client.tuple);
+                self.streams
+                    .set_waiting(client.leg, (!known).then_some(now.mono));
+            }
+            at += consumed;
+        }
+    }
+
+    /// Handles one message; true when it may have made or ended an allocation.
+    fn on_message(
+        &mut self,
+        now: Now,
+        client: &Client,
+        slot: usize,
+        at: usize,
+        length: usize,
+        stats: &Stats,
+    ) -> bool {
+        let mut door = Door {
+            relays: &mut self.relays,
+            poller: &self.poller,
+            sends: &mut self.outbox.sends,
+            buffers: &self.outbox.buffers,
+            stats,
+        };
+        let packet = &self.outbox.buffers.slot(slot)[at..at + length];
+        let out = &mut self.response[..];
+        match self
+            .server
+            .receive(now, client, packet, out, &mut door, &stats.turn)
+        {
+            Verdict::ToPeer(decision) => self.to_peer(&decision, slot, at, stats),
+            Verdict::Reply(reply) => {
+                let limit = self.limits.queue;
+                self.streams
+                    .queue(client.leg, &self.response[..reply.length], 0, limit, stats);
+                self.effects(now);
+                self.tell_refusal(client, reply);
+                let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);
+                return changes && reply.refusal.is_none();
+            }
+            Verdict::Drop(_) | Verdict::Ignore => {}
+        }
+        false
+    }
+
+    pub(super) fn close_stream(&mut self, leg: u32) {
+        let Some(stream) = self.streams.remove(leg) else {
+            return;
+        };
+        self.shared.disconnect(stream.tuple.client.ip());
+        self.stats.streams_closed.add(1);
+        let (now, stats) = (self.clock.now(), Arc::clone(&self.stats));
+        let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+        self.server
+            .disconnected(now, &stream.tuple, &mut door, &stats.turn);
+        self.effects(now);
+        self.resume_accepting();
+    }
+
+    fn close_longest_waiting(&mut self) {
+        if let Some((_, leg)) = self.streams.longest_waiting() {
+            self.close_stream(leg);
+        }
+    }
+
+    pub(super) fn stream_deadline(&self) -> Option<Mono> {
+        let idle = self
+            .streams
+            .longest_waiting()
+            .map(|(since, _)| since + self.limits.idle);
+        [idle, self.accept_again].into_iter().flatten().min()
+    }
+
+    /// Writes what is queued and closes what is broken or has waited too long.
+    pub(super) fn finish_streams(&mut self, now: Now) {
+        let mut broken = std::mem::take(&mut self.broken);
+        self.streams.flush(&self.poller, &mut broken);
+        for leg in broken.drain(..) {
+            self.close_stream(leg);
+        }
+        self.broken = broken;
+        while let Some((since, leg)) = self.streams.longest_waiting()
+            && since + self.limits.idle <= now.mono
+        {
+            self.stats.streams_idle.add(1);
+            self.close_stream(leg);
+        }
+        if self.accept_again.is_some_and(|again| again <= now.mono) {
+            self.resume_accepting();
+        }
+    }
+
+    fn pause_accepting(&mut self) {
+        self.accept_again = Some(self.clock.now().mono + ACCEPT_PAUSE);
+        self.set_accepting(Interest::Errors);
+    }
+
+    fn resume_accepting(&mut self) {
+        if self.accept_again.take().is_some() {
+            self.set_accepting(Interest::Read);
+        }
+    }
+
+    fn set_accepting(&self, interest: Interest) {
+        for (index, acceptor) in self.acceptors.iter().enumerate() {
+            let token = Token::Acceptor(index as u32).pack();
+            // It was added at start, so it can be changed.
+            let _ = self.poller.modify(acceptor.as_fd(), token, interest);
+        }
+    }
+
+    pub(super) fn close_all_streams(&mut self, now: Now) {
+        self.finish_streams(now);
+        for leg in self.streams.legs() {
+            self.close_stream(leg);
+        }
+    }
+}
