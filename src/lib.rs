@@ -14,6 +14,8 @@
 //! | [`control`] | the process: lifecycle, log, metrics |
 
 pub mod auth;
+pub mod config;
+pub mod control;
 pub mod net;
 pub mod stun;
 pub mod time;

@@ -1,1 +1,40 @@
-fn main(){}
+//! The command line: reads it, hands over to `control`, and gives the exit code: 0 for success, 1
+//! for a problem that was told, 2 for a command line that cannot be understood.
+
+mod cli;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use turnwire::config::{self, Flags};
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    match Cli::parse().command() {
+        Command::Serve(flags) => match config::load(&flags) {
+            Ok(config) => turnwire::control::run(config),
+            Err(problems) => fail(&problems),
+        },
+        Command::CheckConfig { file } => check_config(file),
+    }
+}
+
+fn check_config(file: PathBuf) -> ExitCode {
+    let name = file.display().to_string();
+    match config::load(&Flags { config: Some(file), ..Flags::default() }) {
+        Ok(config) => {
+            // Nobody may be reading; the exit code says it as well.
+            let _ = writeln!(std::io::stdout(), "{name}: ok: {}", cli::summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => fail(&problems),
+    }
+}
+
+fn fail(problems: &config::Problems) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{problems}");
+    ExitCode::FAILURE
+}

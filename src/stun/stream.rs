@@ -18,13 +18,19 @@ pub enum Frame {
 }
 
 /// Why a stream can not be understood any more: there is nothing to resynchronise on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Hopeless {
+    /// The first byte of a TLS record.
+    #[error("a TLS record: this port is for plain TCP")]
+    Tls,
     /// The first byte belongs to neither STUN nor ChannelData.
+    #[error("neither STUN nor ChannelData: first byte {0:#04x}")]
     FirstByte(u8),
     /// A STUN header without the magic cookie or with an odd length.
+    #[error("a STUN header without the magic cookie or with an odd length")]
     Header,
     /// A message longer than the limit.
+    #[error("a message longer than the limit")]
     TooLong,
 }
 
@@ -59,10 +65,11 @@ impl Framer {
             });
         };
         let (header, stun) = match first {
-            // RFC 7983 §7; a TLS record begins with 0x16 and HTTP with a letter that looks like a
-            // channel, which its impossible length then gives away.
+            // RFC 7983 §7; HTTP begins with a letter that looks like a channel, which its
+            // impossible length then gives away.
             0x00..=0x03 => (HEADER, true),
             0x40..=0x7F => (CHANNEL_HEADER, false),
+            0x16 => return Err(Hopeless::Tls),
             _ => return Err(Hopeless::FirstByte(first)),
         };
         let &[_, _, l1, l2, ref rest @ ..] = stream else {
@@ -120,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_can_never_become_a_message_is_hopeless() {
-        assert_eq!(FRAMER.next(&[0x16, 3, 1]), Err(Hopeless::FirstByte(0x16)));
+        assert_eq!(FRAMER.next(&[0x16, 3, 1]), Err(Hopeless::Tls));
         assert_eq!(FRAMER.next(b"\xFF"), Err(Hopeless::FirstByte(0xFF)));
         assert_eq!(FRAMER.next(b"GET / HTTP/1.1"), Err(Hopeless::TooLong));
         assert_eq!(FRAMER.next(&[0, 1, 0, 3]), Err(Hopeless::Header));

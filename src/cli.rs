@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use turnwire::config::{Config, Flags};
+
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE";
+
+const HELP: &str = "\
+Without any flag it works at once on this machine: it makes a secret and prints credentials to
+try it with. It never relays for strangers.
+
+What stands on the command line can be seen by everybody on this machine (ps). Passwords and
+secrets belong in the file; config/turnwire.toml is the reference.
+
+Example, a public server behind the 1:1 NAT of a cloud:
+  turnwire --config /etc/turnwire/turnwire.toml --external-ip 203.0.113.5 --realm example.org
+";
+
+/// A STUN/TURN server
+#[derive(Parser)]
+#[command(name = "turnwire", version, override_usage = USAGE, after_help = HELP)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the server (the default)
+    #[command(after_help = HELP)]
+    Serve(Flags),
+    /// Say what is wrong with a configuration file, or that it is fine
+    CheckConfig {
+        /// The file, in TOML
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+impl Cli {
+    /// What was asked for.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.flags))
+    }
+}
+
+/// A configuration in one line.
+pub(crate) fn summary(config: &Config) -> String {
+    let ports = config.relay.ports;
+    let who = match (config.auth.users.len(), config.auth.secrets.len()) {
+        (0, 0) => "no user and no secret (one will be made)".to_owned(),
+        (users, secrets) => {
+            format!("{}, {}", count(users, "user"), count(secrets, "shared secret"))
+        }
+    };
+    format!(
+        "{}, {who}, realm {:?}, relay ports {}-{} ({}), {}, admin {}",
+        count(config.worker.listeners.len(), "listener"),
+        config.auth.realm,
+        ports.first,
+        ports.last,
+        ports.len(),
+        count(config.peers.len(), "peer rule"),
+        config.admin.map_or("off".to_owned(), |address| format!("on {address}")),
+    )
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

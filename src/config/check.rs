@@ -1,0 +1,236 @@
+//! What no value shows by itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::draft::Draft;
+use super::value::{Wrong, show_duration};
+use crate::auth::{Authority, InvalidCredential, Settings, prepare};
+
+/// What is wrong, and the values concerned, the likeliest culprit first.
+type Finding = (Vec<(&'static str, usize)>, Wrong);
+
+/// Each with the keys it draws its conclusions from.
+type Check = (&'static [&'static str], fn(&Draft) -> Vec<Finding>);
+
+const CHECKS: &[Check] = &[
+    (&["listen.addresses"], listeners),
+    (&["listen.addresses", "admin.listen"], admin),
+    (&["relay.addresses"], relays),
+    (&["relay.addresses", "relay.external"], external),
+    (&["turn.default_lifetime", "turn.max_lifetime"], lifetimes),
+    (&[], credentials),
+    (&["auth.users", "auth.secrets", "auth.secrets_file"], anonymity),
+];
+
+/// Checks the values against each other.
+pub(super) fn check(draft: &mut Draft) {
+    for (keys, check) in CHECKS {
+        if draft.is_read(keys) {
+            for (values, wrong) in check(draft) {
+                draft.complain_of(&values, wrong);
+            }
+        }
+    }
+}
+
+fn listeners(draft: &Draft) -> Vec<Finding> {
+    let all = &draft.config.worker.listeners;
+    let mut findings = Vec::new();
+    for (i, listener) in all.iter().enumerate() {
+        let wrong = if all[..i].contains(listener) && listener.port() != 0 {
+            Some(Wrong::new(format!("{listener} is there twice")))
+        } else {
+            unusable(listener.ip())
+        };
+        findings.extend(wrong.map(|wrong| (vec![("listen.addresses", i)], wrong)));
+    }
+    findings
+}
+
+fn admin(draft: &Draft) -> Vec<Finding> {
+    let Some(admin) = draft.config.admin else {
+        return Vec::new();
+    };
+    let clash = |listener: &&SocketAddr| {
+        let same_family = listener.is_ipv4() == admin.is_ipv4();
+        let any = listener.ip().is_unspecified() || admin.ip().is_unspecified();
+        admin.port() != 0
+            && listener.port() == admin.port()
+            && same_family
+            && (any || listener.ip() == admin.ip())
+    };
+    let clash = draft.config.worker.listeners.iter().find(clash);
+    let wrong = clash.map(|listener| {
+        Wrong::new(format!("{admin} is taken by the listener {listener}"))
+            .hint("choose another port, like 9641")
+    });
+    wrong
+        .map(|wrong| (vec![("admin.listen", 0), ("listen.addresses", 0)], wrong))
+        .into_iter()
+        .collect()
+}
+
+fn relays(draft: &Draft) -> Vec<Finding> {
+    let all = &draft.config.relay.addresses;
+    let mut findings = Vec::new();
+    for (i, ip) in all.iter().enumerate() {
+        let wrong = match ip {
+            _ if all[..i].contains(ip) => Some(Wrong::new(format!("{ip} is there twice"))),
+            ip if ip.is_unspecified() => Some(
+                Wrong::new(format!("{ip} is not an address of this host"))
+                    .hint("leave it out: the address is then found by itself"),
+            ),
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                Some(Wrong::new(format!("{ip} is link-local: no peer behind a router reaches it")))
+            }
+            ip => unusable(*ip),
+        };
+        findings.extend(wrong.map(|wrong| (vec![("relay.addresses", i)], wrong)));
+    }
+    findings
+}
+
+/// An address that no socket of ours can have.
+fn unusable(ip: IpAddr) -> Option<Wrong> {
+    match ip {
+        IpAddr::V4(v4) if v4.is_broadcast() => {
+            Some(Wrong::new(format!("{ip} is a broadcast address")))
+        }
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some(
+            Wrong::new(format!("{ip} is an IPv4 address in IPv6 form"))
+                .hint(format!("write \"{}\"", ip.to_canonical())),
+        ),
+        ip if ip.is_multicast() => Some(Wrong::new(format!("{ip} is a multicast address"))),
+        _ => None,
+    }
+}
+
+fn external(draft: &Draft) -> Vec<Finding> {
+    let relays = &draft.config.relay.addresses;
+    let all = &draft.config.relay.external;
+    let mut findings = Vec::new();
+    for (i, external) in all.iter().enumerate() {
+        let public = external.public;
+        let same_family = |ip: &IpAddr| ip.is_ipv4() == public.is_ipv4();
+        let twice = all[..i].iter().any(|other| {
+            other.private == external.private && other.public.is_ipv4() == public.is_ipv4()
+        });
+        let unspecified = public.is_unspecified();
+        let wrong = match external.private {
+            _ if unspecified => Some(Wrong::new(format!("{public} is not an address outside"))),
+            Some(private) if !same_family(&private) => {
+                Some(Wrong::new(format!("{public} and {private} are not of one family")))
+            }
+            Some(private) if !relays.is_empty() && !relays.contains(&private) => Some(
+                Wrong::new(format!("{private} is not one of the relay addresses"))
+                    .hint("add it to relay.addresses (--relay-ip)"),
+            ),
+            Some(private) if twice => {
+                Some(Wrong::new(format!("{private} has two addresses outside")))
+            }
+            None if !relays.is_empty() && !relays.iter().any(same_family) => {
+                Some(Wrong::new(format!("no relay address is of the family of {public}")))
+            }
+            None if twice => Some(
+                Wrong::new(format!("{public} is the second address outside for all of its family"))
+                    .hint("say which stands for which: \"PUBLIC/PRIVATE\""),
+            ),
+            _ => unusable(public),
+        };
+        findings.extend(wrong.map(|wrong| (vec![("relay.external", i)], wrong)));
+    }
+    findings
+}
+
+fn lifetimes(draft: &Draft) -> Vec<Finding> {
+    let (default, max) = (draft.config.turn.default_lifetime, draft.config.turn.max_lifetime);
+    if default <= max {
+        return Vec::new();
+    }
+    let what = format!(
+        "default_lifetime ({}) is longer than max_lifetime ({})",
+        show_duration(default),
+        show_duration(max)
+    );
+    vec![(vec![("turn.default_lifetime", 0), ("turn.max_lifetime", 0)], Wrong::new(what))]
+}
+
+/// Asks `auth` itself, again and again without what it has refused.
+fn credentials(draft: &Draft) -> Vec<Finding> {
+    // Each round derives the keys of all users.
+    const ROUNDS: usize = 50;
+    let mut settings = draft.config.auth.clone();
+    // Checked by `anonymity`, which knows more.
+    settings.username_anonymity = false;
+    let mut places: Vec<usize> = (0..settings.users.len()).collect();
+    let mut findings = Vec::new();
+    for _ in 0..ROUNDS {
+        let Err(refused) = Authority::new(settings.clone(), [0; 32]) else {
+            break;
+        };
+        let wrong = Wrong::new(refused.to_string());
+        let place = match &refused {
+            InvalidCredential::Realm => {
+                settings.realm = Settings::default().realm;
+                Some(("auth.realm", 0))
+            }
+            InvalidCredential::EmptySecret => {
+                let empty = settings.secrets.iter().position(|it| it.expose().is_empty());
+                settings.secrets.retain(|secret| !secret.expose().is_empty());
+                empty.map(|index| ("auth.secrets", index))
+            }
+            InvalidCredential::Username(_)
+            | InvalidCredential::Password(_)
+            | InvalidCredential::Duplicate(_) => refused_user(&settings, &refused).map(|index| {
+                settings.users.remove(index);
+                ("auth.users", places.remove(index))
+            }),
+            InvalidCredential::Anonymity => None,
+        };
+        let Some(place) = place else { break };
+        findings.push((vec![place], wrong));
+    }
+    findings
+}
+
+/// Which user was refused.
+fn refused_user(settings: &Settings, refused: &InvalidCredential) -> Option<usize> {
+    let named = |name: &str| {
+        let prepared = |text: &str| prepare(text).is_some_and(|text| text == name);
+        settings
+            .users
+            .iter()
+            .enumerate()
+            .filter(move |(_, user)| prepared(&user.name))
+            .map(|(i, _)| i)
+            .collect::<Vec<_>>()
+    };
+    match refused {
+        InvalidCredential::Username(name) => {
+            settings.users.iter().position(|user| user.name == *name)
+        }
+        InvalidCredential::Password(name) => {
+            let bad = |index: &usize| prepare(settings.users[*index].password.expose()).is_none();
+            named(name).into_iter().find(bad)
+        }
+        InvalidCredential::Duplicate(name) => named(name).get(1).copied(),
+        _ => None,
+    }
+}
+
+fn anonymity(draft: &Draft) -> Vec<Finding> {
+    let auth = &draft.config.auth;
+    if !auth.username_anonymity {
+        return Vec::new();
+    }
+    let place = vec![("auth.username_anonymity", 0)];
+    if !auth.secrets.is_empty() || draft.secrets_file.is_some() {
+        return vec![(place, Wrong::new(InvalidCredential::Anonymity.to_string()))];
+    }
+    if auth.users.is_empty() {
+        let wrong = Wrong::new("there is no user whose name could be hidden")
+            .hint("without [auth.users] a secret is made, and ephemeral names cannot be found by their hash");
+        return vec![(place, wrong)];
+    }
+    Vec::new()
+}

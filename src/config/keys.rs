@@ -1,0 +1,198 @@
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::draft::Draft;
+use super::found::Found;
+use super::value::{
+    choice, duration, external, host_and_port, ip_address, path, ports, prefix, secret, separator,
+    size, socket_address, software, text,
+};
+use super::{Format, Level};
+use crate::auth::{OnExpiry, RestDigest};
+use crate::turn::PeerRule;
+
+/// A key of the file.
+pub(super) struct Key {
+    /// Its section and its name.
+    pub(super) path: &'static str,
+    /// Whether its value must never be shown.
+    pub(super) secret: bool,
+    /// Puts the value in its place.
+    pub(super) read: fn(&mut Draft, &mut Found<'_, '_>),
+}
+
+/// The key of this path.
+pub(super) fn known(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether keys stand in this section.
+pub(super) fn is_section(path: &str) -> bool {
+    sections().any(|section| section == path)
+}
+
+/// Every section, in the order of the reference file.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.chunk_by(|a, b| section_and_name(a.path).0 == section_and_name(b.path).0)
+        .map(|keys| section_and_name(keys[0].path).0)
+}
+
+/// The paths of every key, as `section.name`.
+pub fn known_keys() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.path)
+}
+
+/// The two parts of a key's path.
+pub(super) fn section_and_name(path: &'static str) -> (&'static str, &'static str) {
+    path.rsplit_once('.').unwrap_or(("", path))
+}
+
+const fn key(path: &'static str, read: fn(&mut Draft, &mut Found<'_, '_>)) -> Key {
+    Key { path, secret: false, read }
+}
+
+const fn secret_key(path: &'static str, read: fn(&mut Draft, &mut Found<'_, '_>)) -> Key {
+    Key { path, secret: true, read }
+}
+
+/// A value that could not be read leaves the default where it is.
+fn put<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+const fn seconds(low: u64, high: u64) -> RangeInclusive<Duration> {
+    Duration::from_secs(low)..=Duration::from_secs(high)
+}
+
+/// The levels of the log by name.
+pub(super) const LEVELS: &[(&str, Level)] = &[
+    ("error", Level::Error),
+    ("warn", Level::Warn),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+];
+
+/// The formats of the log by name.
+pub(super) const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Json)];
+
+const DIGESTS: &[(&str, RestDigest)] =
+    &[("sha1", RestDigest::Sha1), ("sha256", RestDigest::Sha256)];
+
+const ON_EXPIRY: &[(&str, OnExpiry)] =
+    &[("keep", OnExpiry::Keep), ("refuse", OnExpiry::Refuse), ("end", OnExpiry::End)];
+
+/// Threads beyond this have no core to run on.
+pub(super) const WORKERS: RangeInclusive<u64> = 0..=1024;
+const COUNT: RangeInclusive<u64> = 0..=u32::MAX as u64;
+const BUFFER: RangeInclusive<u64> = 0..=1 << 30;
+const DAY: u64 = 86400;
+
+/// All keys, in the order of the reference file.
+static KEYS: &[Key] = &[
+    key("listen.addresses", |to, it| {
+        put(&mut to.config.worker.listeners, it.some(socket_address));
+    }),
+    key("listen.workers", |to, it| put(&mut to.config.worker.workers, it.number(WORKERS))),
+    key("listen.buffer", |to, it| {
+        put(&mut to.config.worker.listener_buffer, it.quantity(|text| size(text, BUFFER)));
+    }),
+    key("relay.addresses", |to, it| put(&mut to.config.relay.addresses, it.list(ip_address))),
+    key("relay.external", |to, it| put(&mut to.config.relay.external, it.list(external))),
+    key("relay.stun_server", |to, it| {
+        put(&mut to.config.relay.stun_server, it.text(host_and_port).map(Some));
+    }),
+    key("relay.ports", |to, it| put(&mut to.config.relay.ports, it.text(ports))),
+    key("relay.buffer", |to, it| {
+        put(&mut to.config.worker.relay_buffer, it.quantity(|text| size(text, BUFFER)));
+    }),
+    key("auth.realm", |to, it| put(&mut to.config.auth.realm, it.text(text))),
+    secret_key("auth.secrets", |to, it| put(&mut to.config.auth.secrets, it.list(secret))),
+    key("auth.secrets_file", |to, it| put(&mut to.secrets_file, it.text(path).map(Some))),
+    key("auth.separator", |to, it| put(&mut to.config.auth.separator, it.text(separator))),
+    key("auth.digests", |to, it| {
+        put(&mut to.config.auth.rest_digests, it.some(|text| choice(text, DIGESTS)));
+    }),
+    key("auth.sha256", |to, it| put(&mut to.config.auth.sha256, it.boolean())),
+    key("auth.username_anonymity", |to, it| {
+        put(&mut to.config.auth.username_anonymity, it.boolean());
+    }),
+    key("auth.nonce_lifetime", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(10, DAY)));
+        put(&mut to.config.auth.nonce_lifetime, value);
+    }),
+    key("auth.on_expiry", |to, it| {
+        put(&mut to.config.auth.on_expiry, it.text(|text| choice(text, ON_EXPIRY)));
+    }),
+    secret_key("auth.users", |to, it| put(&mut to.config.auth.users, it.users())),
+    key("turn.software", |to, it| put(&mut to.config.turn.software, it.text(software))),
+    key("turn.default_lifetime", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.turn.default_lifetime, value);
+    }),
+    key("turn.max_lifetime", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.turn.max_lifetime, value);
+    }),
+    key("turn.rfc5766_channels", |to, it| {
+        put(&mut to.config.turn.rfc5766_channels, it.boolean());
+    }),
+    key("peers.allow", |to, it| rules(to, it, true)),
+    key("peers.deny", |to, it| rules(to, it, false)),
+    key("limits.allocations", |to, it| put(&mut to.config.limits.allocations, it.number(COUNT))),
+    key("limits.allocations_per_user", |to, it| {
+        put(&mut to.config.limits.allocations_per_user, it.number(COUNT));
+    }),
+    key("limits.allocations_per_address", |to, it| {
+        put(&mut to.config.limits.allocations_per_address, it.number(COUNT));
+    }),
+    key("limits.permissions", |to, it| {
+        put(&mut to.config.limits.permissions, it.number(1..=65535));
+    }),
+    // RFC 5766 has 16,383 channel numbers, RFC 8656 4,096 of these.
+    key("limits.channels", |to, it| put(&mut to.config.limits.channels, it.number(1..=16383))),
+    key("limits.bytes_per_second", |to, it| {
+        let value = it.quantity(|text| size(text, 0..=u64::MAX));
+        put(&mut to.config.limits.bytes_per_second, value);
+    }),
+    key("limits.user_bytes_per_second", |to, it| {
+        let value = it.quantity(|text| size(text, 0..=u64::MAX));
+        put(&mut to.config.limits.user_bytes_per_second, value);
+    }),
+    key("limits.unauthenticated_per_second", |to, it| {
+        put(&mut to.config.limits.unauthenticated_per_second, it.number(COUNT));
+    }),
+    key("limits.exempt", |to, it| put(&mut to.config.limits.exempt, it.list(prefix))),
+    key("limits.streams.per_address", |to, it| {
+        put(&mut to.config.worker.streams.per_address, it.number(COUNT));
+    }),
+    key("limits.streams.without_allocation", |to, it| {
+        put(&mut to.config.worker.streams.without_allocation, it.number(1..=1 << 20));
+    }),
+    key("limits.streams.idle", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.worker.streams.idle, value);
+    }),
+    key("limits.streams.queue", |to, it| {
+        let value = it.quantity(|text| size(text, 4096..=1 << 30));
+        put(&mut to.config.worker.streams.queue, value);
+    }),
+    key("admin.listen", |to, it| put(&mut to.config.admin, it.text(socket_address).map(Some))),
+    key("log.level", |to, it| put(&mut to.config.log.level, it.text(|text| choice(text, LEVELS)))),
+    key("log.format", |to, it| {
+        put(&mut to.config.log.format, it.text(|text| choice(text, FORMATS)));
+    }),
+    key("process.ready_file", |to, it| put(&mut to.config.ready_file, it.text(path).map(Some))),
+    key("process.state_directory", |to, it| {
+        put(&mut to.config.state_directory, it.text(path).map(Some));
+    }),
+    key("process.drain", |to, it| {
+        put(&mut to.config.drain, it.quantity(|text| duration(text, seconds(0, DAY))));
+    }),
+];
+
+fn rules(to: &mut Draft, it: &mut Found<'_, '_>, allow: bool) {
+    let rule = |prefix| PeerRule { prefix, allow };
+    to.config.peers.extend(it.list(prefix).unwrap_or_default().into_iter().map(rule));
+}

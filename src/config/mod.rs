@@ -1,0 +1,129 @@
+//! Flags and TOML to the settings of each room.
+//!
+//! [`load`] reads the file that the flags name, puts the flags over it and checks the whole;
+//! [`parse`] does the same with a text alone and touches nothing outside. Both give either a
+//! [`Config`] that can be used as it stands, or every [`Problem`] at once, each with its line and
+//! column (or its flag) and what would be right.
+//!
+//! ```text
+//! keys      what may be written: one table, from which everything else follows
+//! reader    walks the TOML by that table
+//! value     text to values, for the file and the flags alike
+//! flags     the command line, over the file
+//! check     what no value shows by itself
+//! source    where something stands, and what of its line may be shown
+//! ```
+//!
+//! A password or a secret is in no problem, no excerpt and no `Debug`.
+//!
+//! Not here: what can only be seen on this machine (`control`), and whether an address can be
+//! bound (`worker`).
+
+use std::path::Path;
+
+mod check;
+mod draft;
+mod flags;
+mod found;
+mod keys;
+mod nearest;
+mod problem;
+mod reader;
+mod settings;
+mod source;
+mod value;
+
+pub use flags::Flags;
+pub use keys::known_keys;
+pub use problem::{Excerpt, Origin, Problem, Problems};
+pub use settings::{Config, External, Format, Level, Log, Relay, Turn};
+
+use crate::auth::Secret;
+use draft::{Draft, Place};
+use source::{Source, Unreadable, read_text};
+use value::Wrong;
+
+/// Reads the file that the flags name, if any, and puts the flags over it.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file, then of the flags.
+pub fn load(flags: &Flags) -> Result<Config, Problems> {
+    let mut draft = Draft::default();
+    let source = match &flags.config {
+        None => Source::new("configuration", ""),
+        Some(path) => open(path, &mut draft),
+    };
+    if !draft.broken {
+        reader::read(source.text(), &mut draft);
+    }
+    let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    read_secrets(directory, &mut draft);
+    flags.apply(&mut draft);
+    complete(draft, &source)
+}
+
+/// Reads a configuration from text; `name` is what problems call it. A `secrets_file` in it is not
+/// read.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the text.
+pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
+    let mut draft = Draft::default();
+    let source = Source::new(name, text);
+    reader::read(source.text(), &mut draft);
+    complete(draft, &source)
+}
+
+fn complete(mut draft: Draft, source: &Source) -> Result<Config, Problems> {
+    if !draft.broken {
+        check::check(&mut draft);
+    }
+    draft.finish(source)
+}
+
+/// The file, or as much of it as shows what is wrong with it.
+fn open(path: &Path, draft: &mut Draft) -> Source {
+    let name = path.display().to_string();
+    match read_text(path) {
+        Ok(text) => Source::new(name, text),
+        Err(unreadable) => {
+            let wrong = Wrong::new(unreadable.phrase());
+            draft.broken = true;
+            let (place, text) = match unreadable {
+                Unreadable::NotText(bytes, valid) => {
+                    (Place::Nameless(valid..valid), String::from_utf8_lossy(&bytes).into_owned())
+                }
+                _ => (Place::Whole, String::new()),
+            };
+            draft.complain(place, wrong);
+            Source::new(name, text)
+        }
+    }
+}
+
+/// Adds the shared secrets of `secrets_file`, one on each line.
+fn read_secrets(directory: &Path, draft: &mut Draft) {
+    let (Some(path), Some(place)) = (&draft.secrets_file, draft.place("auth.secrets_file", 0))
+    else {
+        return;
+    };
+    let path = directory.join(path);
+    let name = path.display();
+    match read_text(&path) {
+        Err(unreadable) => {
+            draft.unread("auth.secrets_file");
+            draft.complain(place, Wrong::new(format!("{name} {}", unreadable.phrase())));
+        }
+        Ok(text) => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let secrets: Vec<_> = lines.map(Secret::new).collect();
+            if secrets.is_empty() {
+                draft.unread("auth.secrets_file");
+                let wrong = Wrong::new(format!("{name} has no secret in it"));
+                draft.complain(place.clone(), wrong.hint("write one on each line"));
+            }
+            draft.note("auth.secrets", secrets.iter().map(|_| place.clone()));
+            draft.config.auth.secrets.extend(secrets);
+        }
+    }
+}

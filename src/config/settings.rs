@@ -1,0 +1,131 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::turn::{Limits, PeerRule, PortRange};
+use crate::{auth, turn, worker};
+
+/// The port of STUN and TURN over UDP and TCP (RFC 8489 §18.6).
+const PORT: u16 = 3478;
+
+/// Everything that can be configured, checked, with its defaults filled in.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who may come in.
+    pub auth: auth::Settings,
+    /// Listeners, threads, buffers, TCP connections.
+    pub worker: worker::Settings,
+    /// Where allocations are made.
+    pub relay: Relay,
+    /// What the operator says about peers, in the order of the file and the flags.
+    pub peers: Vec<PeerRule>,
+    /// How much of everything.
+    pub limits: Limits,
+    /// How TURN is spoken.
+    pub turn: Turn,
+    /// Metrics and health over HTTP.
+    pub admin: Option<SocketAddr>,
+    /// Written as JSON when every socket is bound.
+    pub ready_file: Option<PathBuf>,
+    /// Where the generated secret is kept; found by itself when absent.
+    pub state_directory: Option<PathBuf>,
+    /// The log.
+    pub log: Log,
+    /// How long live allocations may go on after SIGTERM.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    /// What an empty configuration means.
+    fn default() -> Self {
+        let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let listeners = any.map(|ip| SocketAddr::new(ip, PORT)).to_vec();
+        Self {
+            auth: auth::Settings::default(),
+            worker: worker::Settings { listeners, ..worker::Settings::default() },
+            relay: Relay::default(),
+            peers: Vec::new(),
+            limits: Limits::default(),
+            turn: Turn::default(),
+            admin: None,
+            ready_file: None,
+            state_directory: None,
+            log: Log { level: Level::Info, format: Format::Text },
+            drain: Duration::ZERO,
+        }
+    }
+}
+
+/// Where allocations are made and what address is advertised for them.
+#[derive(Clone, Debug, Default)]
+pub struct Relay {
+    /// Addresses of this host; found by itself when empty.
+    pub addresses: Vec<IpAddr>,
+    /// What a 1:1 NAT makes of them.
+    pub external: Vec<External>,
+    /// A STUN server that may be asked for the external address, as `host:port`.
+    pub stun_server: Option<String>,
+    /// The ports of allocations.
+    pub ports: PortRange,
+}
+
+/// An address under which the relay is known outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The address outside.
+    pub public: IpAddr,
+    /// The relay address it stands for; every one of its family when absent.
+    pub private: Option<IpAddr>,
+}
+
+/// How TURN is spoken.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// SOFTWARE in authenticated responses.
+    pub software: Option<String>,
+    /// Lifetime of an allocation whose client asks for none.
+    pub default_lifetime: Duration,
+    /// The longest lifetime granted.
+    pub max_lifetime: Duration,
+    /// Also admit channel numbers 0x5000-0x7FFF (RFC 5766).
+    pub rfc5766_channels: bool,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        let turn::Settings { software, default_lifetime, max_lifetime, rfc5766_channels, .. } =
+            turn::Settings::default();
+        Self { software, default_lifetime, max_lifetime, rfc5766_channels }
+    }
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Lines up to this level.
+    pub level: Level,
+    /// How a line looks.
+    pub format: Format,
+}
+
+/// A log level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The operator must act.
+    Error,
+    /// Something is degraded.
+    Warn,
+    /// Lifecycle and one line for each ended session.
+    Info,
+    /// One line for each request.
+    Debug,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,149 @@
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::path::Path;
+
+use super::keys::{is_section, known};
+use super::{Excerpt, Origin};
+
+/// More than any configuration has; keeps a device file from filling the memory.
+const MAX_FILE: u64 = 16 << 20;
+/// Longer lines are not shown.
+const MAX_LINE: usize = 200;
+/// Stands for what must not be shown.
+const CUT: &str = "[redacted]";
+
+/// The text of a file, and what of it may be shown.
+pub(super) struct Source {
+    name: String,
+    text: String,
+}
+
+/// Why a file could not be read.
+pub(super) enum Unreadable {
+    /// The system's reason.
+    Io(io::Error),
+    /// Larger than [`MAX_FILE`].
+    TooLarge,
+    /// The bytes before this one are UTF-8.
+    NotText(Vec<u8>, usize),
+}
+
+/// Reads a whole file of text.
+pub(super) fn read_text(path: &Path) -> Result<String, Unreadable> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Unreadable::Io)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(Unreadable::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        Unreadable::NotText(error.into_bytes(), valid)
+    })
+}
+
+impl Unreadable {
+    /// In words.
+    pub(super) fn phrase(&self) -> String {
+        match self {
+            Self::Io(error) => format!("cannot be read: {error}"),
+            Self::TooLarge => format!("is larger than {} MiB", MAX_FILE >> 20),
+            Self::NotText(..) => "is not UTF-8 text".to_owned(),
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the file's byte `offset` is, in lines and columns.
+    pub(super) fn origin(&self, offset: usize) -> Origin {
+        let (start, offset) = self.line_start(offset);
+        let line = self.text[..start].matches('\n').count() + 1;
+        let column = self.text[start..offset].chars().count() + 1;
+        Origin::File { name: self.name.clone(), line, column }
+    }
+
+    /// The file as a whole.
+    pub(super) fn whole(&self) -> Origin {
+        Origin::Whole(self.name.clone())
+    }
+
+    /// The line in which `span` begins, with everything from the first `hidden` byte on cut off.
+    pub(super) fn excerpt(&self, span: &Range<usize>, hidden: &[Range<usize>]) -> Option<Excerpt> {
+        let (start, from) = self.line_start(span.start);
+        let line = self.text[start..].lines().next()?;
+        let end = start + line.len();
+        let cut = hidden.iter().filter(|secret| secret.start <= end && start < secret.end);
+        let cut = cut.map(|secret| secret.start.max(start)).min();
+        let shown = self.text.get(start..cut.unwrap_or(end))?;
+        if shown.len() > MAX_LINE {
+            return None;
+        }
+        let marked = from.min(start + shown.len())..span.end.min(start + shown.len());
+        let count = |range: Range<usize>| self.text.get(range).map_or(0, |it| it.chars().count());
+        // A control character could rewrite the terminal's line.
+        let clean = |c: char| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c };
+        Some(Excerpt {
+            line: shown.chars().map(clean).chain(cut.iter().flat_map(|_| CUT.chars())).collect(),
+            before: count(start..marked.start),
+            marked: count(marked).max(1),
+        })
+    }
+
+    /// The same for a file whose grammar is broken, where nobody knows what is a secret: only a
+    /// line that belongs to a key known to be harmless is shown, up to the mark.
+    pub(super) fn excerpt_of_broken(&self, span: &Range<usize>) -> Option<Excerpt> {
+        let (start, _) = self.line_start(span.start);
+        let line = self.text[start..].lines().next()?;
+        let one_key = line.matches('=').count() <= 1;
+        let end = start + line.len();
+        let rest = [span.end..end];
+        let hidden = if span.end < end { &rest[..] } else { &[] };
+        (one_key && self.is_harmless(end)).then(|| self.excerpt(span, hidden))?
+    }
+
+    /// Whether the last line before `end` stands in a section without secrets, and it and the
+    /// lines it continues have nothing about them that suggests one.
+    fn is_harmless(&self, end: usize) -> bool {
+        let mut key = None;
+        for line in self.text[..end].lines().rev() {
+            let line = line.trim();
+            if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']'))
+                && !section.contains(['"', '\'', ' ', '=', ','])
+            {
+                let harmless = is_section(section) && !is_sensitive(section);
+                return harmless
+                    && key.is_none_or(|key: &str| known(&format!("{section}.{key}")).is_some());
+            }
+            if key.is_none() {
+                if is_sensitive(line) {
+                    return false;
+                }
+                key = line.split_once('=').map(|(key, _)| key.trim());
+            }
+        }
+        false
+    }
+
+    /// The start of the line of `offset`, and `offset` itself on a character's boundary.
+    fn line_start(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset);
+        (self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1), offset)
+    }
+}
+
+/// Whether the text has a word in it that a password or a secret may stand next to.
+fn is_sensitive(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["auth", "secret", "pass", "pwd", "user", "cred", "key", "token"]
+        .iter()
+        .any(|word| text.contains(word))
+}

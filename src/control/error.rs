@@ -1,0 +1,49 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::secret::SecretError;
+use crate::{auth, worker};
+
+/// Why the server does not start: what, where, and what to do, on one line.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error(transparent)]
+    Bind(#[from] worker::BindError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Credential(#[from] auth::InvalidCredential),
+    #[error(
+        "username anonymity is on and there is no user: an ephemeral user name cannot be found \
+         by its hash; add a user, or turn auth.username_anonymity off"
+    )]
+    AnonymousNobody,
+    #[error("there is no address to relay from: give one of this host with --relay-ip")]
+    NoRelay,
+    #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
+    Admin(SocketAddr, io::Error),
+    #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]
+    ReadyFile(PathBuf, io::Error),
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+    #[error("the system refuses {0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// What to do when a TCP address cannot be bound.
+fn hint(address: &SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "`ss -ltnp sport = :{port}` tells who has the port; choose another with --admin"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => "it is no address of this host".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose another with --admin".to_owned()
+        }
+        _ => "choose another with --admin".to_owned(),
+    }
+}

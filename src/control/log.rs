@@ -1,0 +1,138 @@
+//! The log: lines on standard error, as text or as JSON.
+//!
+//! Lines that machines read carry an `event` in JSON (`session_ended`, `request_refused`,
+//! `stream_closed`, `ready`, `stopped`, ...), and its fields keep their names. Text shows the
+//! message instead, which is for people.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::Receiver;
+use std::thread::{self, JoinHandle};
+
+use tracing::field::{Field, display};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::prelude::*;
+
+use crate::config::{Format, Level, Log};
+use crate::turn::{Cause, DeniedBy, PeerRule, Session};
+use crate::worker::Event;
+
+/// Sets the log up for the whole process. A second call changes nothing.
+pub(super) fn init(log: &Log) {
+    let level = match log.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+    };
+    // What the libraries say at lower levels is about themselves.
+    let ours = Targets::new()
+        .with_target("turnwire", level)
+        .with_default(level.min(LevelFilter::WARN));
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false)
+        // It would complain on the very stream that is broken, and panic.
+        .log_internal_errors(false);
+    let registry = tracing_subscriber::registry().with(ours);
+    // An error means that somebody has set up a log before: theirs is as good.
+    let _ = match log.format {
+        Format::Text => registry
+            .with(
+                layer
+                    .with_ansi(io::stderr().is_terminal())
+                    .fmt_fields(debug_fn(text_field)),
+            )
+            .try_init(),
+        Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+}
+
+/// ` name=value`; the message has no name, and `event` would only repeat it.
+fn text_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(out, "{value:?}"),
+        "event" => Ok(()),
+        name => write!(out, " {name}={value:?}"),
+    }
+}
+
+/// Starts the thread that turns the workers' events into lines. It ends when the last worker has.
+///
+/// It stands between the workers and whoever reads the log: a reader that is slow or gone costs
+/// lines, which the workers count, and never a packet.
+///
+/// # Errors
+/// The system gives no thread.
+pub(super) fn spawn(events: Receiver<Event>) -> io::Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name("log".to_owned());
+    thread.spawn(move || events.iter().for_each(|event| line(&event)))
+}
+
+fn line(event: &Event) {
+    match event {
+        Event::Ended(session) => ended(session),
+        Event::Refused {
+            client,
+            method,
+            cause,
+        } => {
+            let rule = match cause {
+                Cause::PeerDenied(DeniedBy::Rule(rule)) => Some(display(Rule(*rule))),
+                _ => None,
+            };
+            tracing::debug!(
+                event = "request_refused",
+                client = %client.client,
+                transport = client.transport.label(),
+                method = method.name(),
+                code = cause.code(),
+                cause = cause.label(),
+                rule,
+                "request refused: {}",
+                cause.phrase(),
+            );
+        }
+        Event::Hopeless { client, what } => {
+            tracing::debug!(event = "stream_closed", client = %client, "stream closed: {what}");
+        }
+    }
+}
+
+fn ended(session: &Session) {
+    let relayed: Vec<_> = session
+        .relayed
+        .iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
+    let traffic = session.traffic;
+    tracing::info!(
+        event = "session_ended",
+        // Recorded as a string: it is quoted, whatever a client has put into its name.
+        user = session.username.as_str(),
+        client = %session.client.client,
+        transport = session.client.transport.label(),
+        server = %session.client.server,
+        relayed = relayed.join(","),
+        duration_ms = u64::try_from(session.duration.as_millis()).unwrap_or(u64::MAX),
+        to_peer_packets = traffic.to_peer_packets,
+        to_peer_bytes = traffic.to_peer_bytes,
+        to_client_packets = traffic.to_client_packets,
+        to_client_bytes = traffic.to_client_bytes,
+        reason = session.reason.label(),
+        "session ended",
+    );
+}
+
+/// A peer rule as it is configured.
+struct Rule(PeerRule);
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.0.allow { "allow" } else { "deny" };
+        write!(f, "{verb} {}", self.0.prefix)
+    }
+}

@@ -1,0 +1,344 @@
+//! What the workers have counted, as OpenMetrics text. The counters are read at a scrape and at
+//! no other time; every label comes from a fixed set.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::watch::{Lost, live, sum};
+use crate::turn::{Cause, Counter, Dropped, EndReason, Ledger};
+use crate::worker::{Clock, Stats};
+
+/// What [`render`] answers with.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Where the numbers come from.
+pub(super) struct Sources {
+    pub(super) stats: Vec<Arc<Stats>>,
+    pub(super) ledger: Arc<Ledger>,
+    /// Events that found no place in the queue to the log.
+    pub(super) lost: Lost,
+    pub(super) clock: Clock,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("workers", &self.stats.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A registry of all metrics.
+pub(super) fn registry(sources: Arc<Sources>) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(sources));
+    registry
+}
+
+/// The text of a scrape.
+///
+/// # Errors
+/// None in practice: formatting into a string does not fail.
+pub(super) fn render(registry: &Registry) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    encode(&mut text, registry)?;
+    Ok(text)
+}
+
+impl Collector for Sources {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page {
+            encoder,
+            stats: &self.stats,
+        };
+        page.allocations()?;
+        page.traffic()?;
+        page.troubles()?;
+        page.streams()?;
+        page.gauges(
+            "relay_ports_free",
+            "Relay ports that can be given out",
+            self.ports(true),
+        )?;
+        page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
+        page.count(
+            "log_events_lost",
+            "Log lines dropped because the log is slow",
+            self.lost.get(),
+        )?;
+        page.gauge("workers", "Worker threads", self.stats.len() as u64)?;
+        page.gauge(
+            "uptime_seconds",
+            "Since the start",
+            self.clock.now().mono.as_secs(),
+        )?;
+        page.build()
+    }
+}
+
+impl Sources {
+    fn ports(&self, free: bool) -> Vec<([(&'static str, String); 1], u64)> {
+        let ports = self.ledger.free_ports().into_iter();
+        let pick = |left, all| if free { left } else { all };
+        ports
+            .map(|(ip, left, all)| ([("address", ip.to_string())], pick(left, all) as u64))
+            .collect()
+    }
+}
+
+/// One scrape.
+struct Page<'a, 'e> {
+    encoder: DescriptorEncoder<'e>,
+    stats: &'a [Arc<Stats>],
+}
+
+impl Page<'_, '_> {
+    fn allocations(&mut self) -> fmt::Result {
+        self.count(
+            "bindings",
+            "Binding requests answered",
+            self.sum(|s| &s.turn.bindings),
+        )?;
+        self.gauge("allocations_live", "Allocations alive", live(self.stats))?;
+        self.count(
+            "allocations",
+            "Allocations made",
+            self.sum(|s| &s.turn.allocations),
+        )?;
+        let ended = EndReason::ALL.map(|reason| {
+            (
+                [("reason", reason.label())],
+                self.sum(|s| &s.turn.ended[reason as usize]),
+            )
+        });
+        self.counts("allocations_ended", "Allocations ended, by reason", ended)
+    }
+
+    fn traffic(&mut self) -> fmt::Result {
+        let packets = [
+            (
+                [("direction", "to_peer")],
+                self.sum(|s| &s.turn.to_peer_packets),
+            ),
+            (
+                [("direction", "to_client")],
+                self.sum(|s| &s.turn.to_client_packets),
+            ),
+        ];
+        self.counts("relayed_packets", "Packets relayed", packets)?;
+        let bytes = [
+            (
+                [("direction", "to_peer")],
+                self.sum(|s| &s.turn.to_peer_bytes),
+            ),
+            (
+                [("direction", "to_client")],
+                self.sum(|s| &s.turn.to_client_bytes),
+            ),
+        ];
+        self.counts("relayed_bytes", "Application bytes relayed", bytes)
+    }
+
+    fn troubles(&mut self) -> fmt::Result {
+        let refused = Cause::labels().enumerate().map(|(i, (cause, code))| {
+            let labels = [("cause", cause.to_owned()), ("code", code.to_string())];
+            (labels, self.sum(|s| &s.turn.refused[i]))
+        });
+        let refused: Vec<_> = refused.collect();
+        self.counts(
+            "refusals",
+            "Requests refused, by cause and error code",
+            refused,
+        )?;
+        let core = Dropped::ALL.map(|reason| {
+            (
+                reason.label(),
+                self.sum(|s| &s.turn.dropped[reason as usize]),
+            )
+        });
+        let datapath = [
+            ("send_full", self.sum(|s| &s.send_full)),
+            ("send_unreachable", self.sum(|s| &s.send_unreachable)),
+            ("send_too_big", self.sum(|s| &s.send_too_big)),
+            ("send_other", self.sum(|s| &s.send_other)),
+            ("queue_full", self.sum(|s| &s.queue_full)),
+        ];
+        let drops = core.into_iter().chain(datapath);
+        let drops = drops.map(|(reason, count)| ([("reason", reason)], count));
+        self.counts(
+            "drops",
+            "Packets dropped without an answer, by reason",
+            drops,
+        )?;
+        self.count(
+            "icmp_indications",
+            "ICMP errors told to clients",
+            self.sum(|s| &s.turn.icmp),
+        )
+    }
+
+    fn streams(&mut self) -> fmt::Result {
+        let accepted = self.sum(|s| &s.streams_accepted);
+        let closed = self.sum(|s| &s.streams_closed);
+        let refused = self.sum(|s| &s.streams_refused);
+        self.count("streams_accepted", "TCP connections accepted", accepted)?;
+        self.count(
+            "streams_refused",
+            "TCP connections refused by a limit",
+            refused,
+        )?;
+        let idle = self.sum(|s| &s.streams_idle);
+        self.count(
+            "streams_idle",
+            "TCP connections closed without an allocation",
+            idle,
+        )?;
+        let hopeless = self.sum(|s| &s.streams_hopeless);
+        self.count(
+            "streams_hopeless",
+            "TCP connections closed for their bytes",
+            hopeless,
+        )?;
+        let live = accepted.saturating_sub(closed);
+        self.gauge("streams_live", "TCP connections open", live)
+    }
+
+    fn build(&mut self) -> fmt::Result {
+        let version = env!("CARGO_PKG_VERSION");
+        let help = "The version that runs";
+        self.encoder
+            .encode_descriptor("turnwire_build", help, None, MetricType::Info)?
+            .encode_info(&[("version", version)])
+    }
+
+    fn sum(&self, pick: impl Fn(&Stats) -> &Counter) -> u64 {
+        sum(self.stats, pick)
+    }
+
+    fn count(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let name = full(name);
+        self.encoder
+            .encode_descriptor(&name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    /// A counter of each label set; the encoder appends `_total` to its name.
+    fn counts<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let name = full(name);
+        let mut metric = self
+            .encoder
+            .encode_descriptor(&name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            metric
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let name = full(name);
+        self.encoder
+            .encode_descriptor(&name, help, None, MetricType::Gauge)?
+            .encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let name = full(name);
+        let mut metric = self
+            .encoder
+            .encode_descriptor(&name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+}
+
+fn full(name: &str) -> String {
+    format!("turnwire_{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::turn::Settings;
+    use crate::worker::Events;
+
+    fn page(change: impl Fn(&Stats)) -> String {
+        let stats = vec![Arc::new(Stats::default()), Arc::new(Stats::default())];
+        stats.iter().for_each(|stats| change(stats));
+        let ip = "127.0.0.1".parse().unwrap();
+        let relay = crate::turn::RelayAddress {
+            local: ip,
+            advertised: ip,
+        };
+        let settings = Settings {
+            relays: vec![relay],
+            ..Settings::default()
+        };
+        let ledger = Arc::new(Ledger::new(&settings));
+        let sources = Sources {
+            stats,
+            ledger,
+            lost: Lost::of(Events::queue(1).0),
+            clock: Clock::start(),
+        };
+        render(&registry(Arc::new(sources))).unwrap()
+    }
+
+    #[test]
+    fn counters_are_summed_over_workers_under_their_labels() {
+        let page = page(|stats| {
+            stats.turn.to_peer_bytes.add(21);
+            stats.turn.refused[Cause::NoPort.index()].add(2);
+            stats.turn.dropped[Dropped::Bandwidth as usize].add(3);
+            stats.turn.allocations.add(5);
+            stats.turn.ended[EndReason::Expired as usize].add(1);
+        });
+        for line in [
+            "turnwire_relayed_bytes_total{direction=\"to_peer\"} 42",
+            "turnwire_refusals_total{cause=\"no_port\",code=\"508\"} 4",
+            "turnwire_drops_total{reason=\"bandwidth\"} 6",
+            "turnwire_allocations_total 10",
+            "turnwire_allocations_live 8",
+            "turnwire_allocations_ended_total{reason=\"expired\"} 2",
+            "turnwire_relay_ports_free{address=\"127.0.0.1\"} 16384",
+            "turnwire_workers 2",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} in {page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_same_lines_stand_there_whatever_was_counted() {
+        // Label values come from fixed sets: nothing that a stranger does makes a new series.
+        let names = |page: String| -> Vec<String> {
+            page.lines()
+                .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+                .collect()
+        };
+        let busy = page(|stats| {
+            stats.turn.refused.iter().for_each(|counter| counter.add(1));
+            stats.turn.dropped.iter().for_each(|counter| counter.add(1));
+        });
+        assert_eq!(names(page(|_| ())), names(busy));
+    }
+}

@@ -1,0 +1,137 @@
+//! The process around the workers: start, log, metrics, signals and the end.
+//!
+//! [`run`] goes through these steps, and any that fails ends it with one line that says what to do:
+//!
+//! 1. the log;
+//! 2. addresses: where allocations are made and how that is known outside, with the reasons;
+//! 3. credentials: those configured, or a secret of its own, so that no server is ever open;
+//! 4. sockets, then workers, then the admin endpoint;
+//! 5. ready: the ready file, the line `ready`, the service manager;
+//! 6. until a signal: counters are watched, `/metrics` and `/healthz` answered;
+//! 7. the end: every session is ended and logged, then the ready file goes.
+//!
+//! One small single-threaded tokio runtime does all of that beside the workers, and one thread
+//! writes the log. Neither is ever waited for by a worker.
+//!
+//! Not here: what is configured (`config`), and any packet (`worker`).
+
+mod addresses;
+mod admin;
+mod capacity;
+mod error;
+mod invitation;
+mod log;
+mod metrics;
+mod ready;
+mod reflexive;
+mod secret;
+mod signals;
+mod start;
+mod watch;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use admin::Phase;
+use error::StartError;
+use signals::{Signals, Wish};
+use start::Running;
+use watch::{INTERVAL, Watch};
+
+use crate::config::Config;
+
+/// How often it is seen whether all workers are alive.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT. Success is a clean end. A failed start is a failure with one
+/// line in the log, and so is the loss of a worker.
+pub fn run(config: Config) -> ExitCode {
+    log::init(&config.log);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let served = runtime
+        .map_err(|error| StartError::System("an event loop", error))
+        .and_then(|runtime| runtime.block_on(serve(config)));
+    served.unwrap_or_else(|error| {
+        tracing::error!(event = "start_failed", "cannot start: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn serve(config: Config) -> Result<ExitCode, StartError> {
+    let mut signals =
+        Signals::install().map_err(|error| StartError::System("signal handlers", error))?;
+    let drain = config.drain;
+    let running = start::start(config)?;
+    let mut watch = Watch::new();
+    let wish = until_end(&running, &mut signals, &mut watch).await;
+    if wish == Some(Wish::Terminate) && !drain.is_zero() {
+        wait_for_sessions(&running, &mut signals, drain).await;
+    }
+    stop(running, watch);
+    Ok(if wish.is_some() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Waits for a signal that wants an end; none comes when a worker is lost.
+async fn until_end(running: &Running, signals: &mut Signals, watch: &mut Watch) -> Option<Wish> {
+    let mut look = tokio::time::interval(INTERVAL);
+    let mut pulse = tokio::time::interval(PULSE);
+    let mut end = std::pin::pin!(signals.end());
+    loop {
+        tokio::select! {
+            wish = &mut end => return Some(wish),
+            _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
+            _ = pulse.tick() => if running.workers.failed() {
+                // A half that listens and does not answer is worse than a restart.
+                tracing::error!(event = "worker_lost", "a worker has ended by itself: stopping");
+                return None;
+            },
+        }
+    }
+}
+
+/// Goes on for those who are in a call. New allocations are still made meanwhile.
+async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Duration) {
+    running.admin.set_phase(Phase::Draining);
+    tracing::info!(
+        event = "draining",
+        allocations = running.workers.live(),
+        "SIGTERM: waiting up to {} s for live allocations to end; new ones are still admitted; \
+         a second signal stops at once",
+        limit.as_secs(),
+    );
+    signals.drained(limit, || running.workers.live()).await;
+}
+
+/// Ends every session, logs each, and takes back what says that the server is ready.
+fn stop(running: Running, mut watch: Watch) {
+    let Running {
+        workers,
+        admin,
+        sources,
+        log_thread,
+        ready_file,
+    } = running;
+    ready::notify("STOPPING=1");
+    admin.set_phase(Phase::Stopping);
+    let cut = workers.live();
+    workers.stop();
+    sources.lost.close();
+    // It ends when it has written the last worker's last line.
+    let _ = log_thread.join();
+    watch.look(&sources.stats, sources.lost.get());
+    if let Some(file) = ready_file {
+        file.remove();
+    }
+    tracing::info!(
+        event = "stopped",
+        allocations_cut = cut,
+        uptime_s = sources.clock.now().mono.as_secs(),
+        "stopped",
+    );
+}

@@ -1,0 +1,155 @@
+//! Says that the server is ready, and that it no longer is: in a file, in the log and to systemd.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
+use std::path::{Path, PathBuf};
+
+/// What was bound.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub(super) udp: Vec<SocketAddr>,
+    pub(super) tcp: Vec<SocketAddr>,
+    pub(super) admin: Option<SocketAddr>,
+}
+
+impl Bound {
+    /// The content of the ready file.
+    fn json(&self) -> String {
+        let list = |addresses: &[SocketAddr]| {
+            let quoted: Vec<_> = addresses
+                .iter()
+                .map(|address| format!("\"{address}\""))
+                .collect();
+            quoted.join(",")
+        };
+        let admin = self
+            .admin
+            .map_or_else(|| "null".to_owned(), |admin| format!("\"{admin}\""));
+        format!(
+            "{{\"udp\":[{}],\"tcp\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
+            list(&self.udp),
+            list(&self.tcp),
+            std::process::id()
+        )
+    }
+
+    /// The line `ready`.
+    pub(super) fn log(&self) {
+        let list = |addresses: &[SocketAddr]| {
+            let texts: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+            texts.join(",")
+        };
+        let admin = self.admin.map(tracing::field::display);
+        let (udp, tcp) = (list(&self.udp), list(&self.tcp));
+        tracing::info!(
+            event = "ready",
+            udp,
+            tcp,
+            admin,
+            pid = std::process::id(),
+            "ready"
+        );
+    }
+}
+
+/// The file that is there while the server is ready.
+#[derive(Debug)]
+pub(super) struct ReadyFile(PathBuf);
+
+impl ReadyFile {
+    /// Removes what a killed server may have left: it would say too early that all is bound.
+    pub(super) fn clear(path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the file at once, so that a reader never sees a part of it.
+    pub(super) fn write(path: &Path, bound: &Bound) -> io::Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let temporary = PathBuf::from(name);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary);
+        let written = file
+            .and_then(|mut file| file.write_all(bound.json().as_bytes()))
+            .and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written.map(|()| Self(path.to_owned()))
+    }
+
+    /// Removes it.
+    pub(super) fn remove(self) {
+        let Self(path) = self;
+        if let Err(error) = Self::clear(&path) {
+            tracing::warn!(
+                event = "ready_file",
+                "the ready file {path:?} stays: {error}"
+            );
+        }
+    }
+}
+
+/// Tells the service manager, if there is one that listens (sd_notify(3)).
+pub(super) fn notify(state: &str) {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
+        return;
+    };
+    if let Err(error) = send(address.as_bytes(), state) {
+        tracing::warn!(
+            event = "notify",
+            "the service manager at {address:?} is not told: {error}"
+        );
+    }
+}
+
+fn send(address: &[u8], state: &str) -> io::Result<()> {
+    let address = match address {
+        [b'@', name @ ..] => UnixAddress::from_abstract_name(name)?,
+        path => UnixAddress::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path)))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    // A manager that does not read must not hold up the calls.
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(state.as_bytes(), &address).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_json_of_what_was_bound() {
+        let bound = Bound {
+            udp: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+            tcp: vec![],
+            admin: None,
+        };
+        let pid = std::process::id();
+        let expected = format!(
+            "{{\"udp\":[\"127.0.0.1:1\",\"[::1]:2\"],\"tcp\":[],\"admin\":null,\"pid\":{pid}}}\n"
+        );
+        assert_eq!(bound.json(), expected);
+    }
+
+    #[test]
+    fn an_abstract_socket_is_told() {
+        let name = format!("turnwire-notify-{}", std::process::id());
+        let address = UnixAddress::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        send(format!("@{name}").as_bytes(), "READY=1").unwrap();
+        let mut told = [0; 64];
+        let length = manager.recv(&mut told).unwrap();
+        assert_eq!(&told[..length], b"READY=1");
+    }
+}

@@ -1,0 +1,221 @@
+//! From a checked configuration to a server that is ready.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::addresses::{self, Chosen, Facts};
+use super::admin::{self, Admin};
+use super::capacity::Capacity;
+use super::error::StartError;
+use super::metrics::Sources;
+use super::ready::{self, Bound, ReadyFile};
+use super::secret::{self, Place};
+use super::watch::Lost;
+use super::{invitation, log, reflexive};
+use crate::auth::{self, Authority};
+use crate::config::{Config, Level};
+use crate::net;
+use crate::turn::{self, Ledger, PeerPolicy, RelayAddress};
+use crate::worker::{Clock, Events, Sockets, Workers};
+
+/// Events that may wait for the log: a burst of ended sessions, not a backlog of minutes.
+const QUEUE: usize = 16 << 10;
+
+/// A server that runs, with everything that its end has to take back.
+pub(super) struct Running {
+    pub(super) workers: Workers,
+    pub(super) admin: Arc<Admin>,
+    pub(super) sources: Arc<Sources>,
+    pub(super) log_thread: JoinHandle<()>,
+    pub(super) ready_file: Option<ReadyFile>,
+}
+
+/// Starts everything in an order in which nobody is let in before all of it works.
+pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
+    let clock = Clock::start();
+    if let Some(path) = &config.ready_file {
+        ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
+    }
+    let facts = Facts::gather();
+    addresses::drop_unsupported(&mut config.worker.listeners, &facts);
+    let relays = relays(&config, &facts)?;
+    let generated = generated_secret(&mut config)?;
+    let authority = authority(&config.auth)?;
+    let sockets = Sockets::bind(&config.worker)?;
+    let endpoint = config.admin.map(bind_admin).transpose()?;
+    let bound = Bound {
+        udp: sockets.addresses().to_vec(),
+        tcp: sockets.addresses().to_vec(),
+        admin: endpoint.as_ref().map(|(_, address)| *address),
+    };
+    let settings = Arc::new(turn_settings(&config, relays, &bound, &facts));
+    let ledger = Arc::new(Ledger::new(&settings));
+    let (events, queue) = Events::queue(QUEUE);
+    let log_thread =
+        log::spawn(queue).map_err(|error| StartError::System("a thread for the log", error))?;
+    let workers = Workers::start(
+        sockets,
+        &config.worker,
+        &settings,
+        &Arc::new(authority),
+        &ledger,
+        clock,
+        &events,
+    )
+    .map_err(|error| StartError::System("what a worker needs", error))?;
+    workers.set_verbose(config.log.level >= Level::Debug);
+    let lost = Lost::of(events);
+    let sources = Sources {
+        stats: workers.stats().to_vec(),
+        ledger,
+        lost,
+        clock,
+    };
+    let sources = Arc::new(sources);
+    let admin = Admin::new(Arc::clone(&sources));
+    if let Some((listener, _)) = endpoint {
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|error| StartError::System("the admin endpoint", error))?;
+        tokio::spawn(Arc::clone(&admin).serve(listener));
+    }
+    let unix = clock.now().unix;
+    if let Some(secret) = &generated {
+        invite(secret, &config.auth, &bound, &settings.relays, unix);
+    }
+    let ready_file = announce(&config, &bound)?;
+    Ok(Running {
+        workers,
+        admin,
+        sources,
+        log_thread,
+        ready_file,
+    })
+}
+
+/// Chooses the relay addresses and logs the reasons.
+fn relays(config: &Config, facts: &Facts) -> Result<Vec<RelayAddress>, StartError> {
+    let listeners = &config.worker.listeners;
+    let external = &config.relay.external;
+    let server = config.relay.stun_server.as_deref();
+    let ask = |local: IpAddr| server.map(|server| reflexive::ask(server, local));
+    let chosen = addresses::choose(listeners, &config.relay.addresses, external, facts, ask);
+    if chosen.is_empty() {
+        return Err(StartError::NoRelay);
+    }
+    let development = listeners.iter().all(|listener| listener.ip().is_loopback());
+    addresses::report(&chosen, external, development);
+    Ok(chosen.iter().map(|Chosen { relay, .. }| *relay).collect())
+}
+
+/// Makes or finds the secret of a server that has no credentials, and configures it.
+fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartError> {
+    let auth = &mut config.auth;
+    if !auth.users.is_empty() || !auth.secrets.is_empty() {
+        return Ok(None);
+    }
+    if auth.username_anonymity {
+        return Err(StartError::AnonymousNobody);
+    }
+    let usual = secret::usual_directories(|name| std::env::var(name).ok());
+    let kept = secret::find_or_make(config.state_directory.as_deref(), usual)?;
+    match &kept.place {
+        Place::Made(path) => log_secret("no credentials are configured: made a secret", path),
+        Place::Found(path) => {
+            log_secret(
+                "no credentials are configured: using the secret made earlier",
+                path,
+            );
+        }
+        Place::Memory(tried) => tracing::warn!(
+            event = "secret_not_kept",
+            "no credentials are configured, and the secret made instead can be kept nowhere \
+             ({tried}): what is minted with it ends with this process; \
+             give a --state-directory that can be written",
+        ),
+    }
+    auth.secrets.push(kept.secret.clone());
+    Ok(Some(kept.secret))
+}
+
+fn log_secret(what: &str, path: &Path) {
+    tracing::info!(event = "secret", "{what}, kept in {path:?}");
+}
+
+fn authority(settings: &auth::Settings) -> Result<Authority, StartError> {
+    let mut master = [0; 32];
+    getrandom::fill(&mut master).map_err(StartError::Random)?;
+    Ok(Authority::new(settings.clone(), master)?)
+}
+
+fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Admin(address, error);
+    let listener = admin::bind(address).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// The settings of the core, with what had to be found out first.
+fn turn_settings(
+    config: &Config,
+    relays: Vec<RelayAddress>,
+    bound: &Bound,
+    facts: &Facts,
+) -> turn::Settings {
+    let ports = config.relay.ports;
+    let mut limits = config.limits.clone();
+    match net::raise_descriptor_limit() {
+        Ok((descriptors, _)) => {
+            let capacity = Capacity::new(descriptors, &config.worker, &relays, ports);
+            let asked = limits.allocations;
+            let too_many = capacity.cap(&mut limits);
+            capacity.log(asked, too_many);
+        }
+        Err(error) => tracing::warn!(
+            event = "capacity_unknown",
+            "the limit of open descriptors cannot be had: {error}",
+        ),
+    }
+    let sockets: Vec<_> = bound
+        .udp
+        .iter()
+        .chain(&bound.tcp)
+        .chain(&bound.admin)
+        .copied()
+        .collect();
+    let own = addresses::own_sockets(&sockets, &relays, facts);
+    turn::Settings {
+        software: config.turn.software.clone(),
+        peers: PeerPolicy::new(config.peers.clone(), relays.clone(), ports, own),
+        relays,
+        ports,
+        default_lifetime: config.turn.default_lifetime,
+        max_lifetime: config.turn.max_lifetime,
+        rfc5766_channels: config.turn.rfc5766_channels,
+        limits,
+    }
+}
+
+/// Prints what a client needs, for the owner of a server that was told nothing.
+fn invite(
+    secret: &auth::Secret,
+    auth: &auth::Settings,
+    bound: &Bound,
+    relays: &[RelayAddress],
+    unix: u64,
+) {
+    let json = invitation::ice_servers(secret, auth, &bound.udp, &bound.tcp, relays, unix);
+    invitation::print(&json);
+}
+
+/// Says that the server is ready, everywhere where somebody may wait for it.
+fn announce(config: &Config, bound: &Bound) -> Result<Option<ReadyFile>, StartError> {
+    let write = |path: &PathBuf| {
+        ReadyFile::write(path, bound).map_err(|error| StartError::ReadyFile(path.clone(), error))
+    };
+    let file = config.ready_file.as_ref().map(write).transpose()?;
+    bound.log();
+    ready::notify("READY=1");
+    Ok(file)
+}

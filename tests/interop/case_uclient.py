@@ -1,0 +1,94 @@
+"""coturn's own load client, `turnutils_uclient`, against `turnutils_peer`.
+
+Debian's 4.6.1 takes channel numbers up to 0x7FFF (RFC 5766), hence the group `old-channels`. Two figures of uclient are
+read, and compared with what was asked for: what it sent and what came back.
+"""
+
+import re
+import socket
+from dataclasses import dataclass
+
+from harness import PASSWORD, REST_SECRET, USER, Context, Failure, case, run_client, tool
+
+LIMIT = 30
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one case differs from the plainest run: one client, 20 messages, RTP and RTCP, by UDP to 127.0.0.1."""
+
+    flags: tuple[str, ...] = ()
+    clients: int = 1
+    messages: int = 20
+    # Sessions of one client: RTP and RTCP make two, `-c` one; `-y` has both ends inside uclient.
+    sessions: int = 2
+    rest: bool = False
+    server_family: int = socket.AF_INET
+    peer: str = "127.0.0.1"
+    # What kinds of relayed addresses uclient must report, in words of `relayed_kinds`.
+    relayed: frozenset[str] = frozenset({"IPv4"})
+
+
+RUNS = {
+    "uclient-udp": Run(relayed=frozenset({"IPv4", "pair"})),
+    "uclient-udp-send": Run(("-s",)),
+    "uclient-tcp": Run(("-t",)),
+    "uclient-tcp-send": Run(("-t", "-s")),
+    "uclient-udp-no-rtcp": Run(("-c",), sessions=1),
+    "uclient-tcp-no-rtcp": Run(("-t", "-c"), sessions=1),
+    "uclient-client-to-client": Run(("-y",), sessions=4),
+    "uclient-dont-fragment": Run(("-g",)),
+    "uclient-padded-channels": Run(("-D", "-l", "101")),
+    "uclient-1400-bytes": Run(("-l", "1400")),
+    "uclient-1400-bytes-tcp": Run(("-t", "-l", "1400")),
+    "uclient-rest-udp": Run(rest=True),
+    "uclient-rest-tcp": Run(("-t",), rest=True),
+    "uclient-20-clients": Run(("-c",), clients=20, messages=50, sessions=1),
+    "uclient-relay-ipv6": Run(("-x",), peer="::1", relayed=frozenset({"IPv6"})),
+    "uclient-all-ipv6": Run(("-x",), peer="::1", server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),
+    "uclient-ipv6-to-ipv4": Run(("-X",), server_family=socket.AF_INET6),
+}
+
+
+def relayed_kinds(output: str) -> set[str]:
+    """Which families uclient's relayed addresses have, and `pair` if two of them are an even port and the next."""
+    found = re.findall(r"(IPv[46])\. Received relay addr: (\S+):(\d+)", output)
+    ports = {int(port) for _, _, port in found}
+    kinds = {family for family, _, _ in found}
+    if any(port % 2 == 0 and port + 1 in ports for port in ports):
+        kinds.add("pair")
+    return kinds
+
+
+def last(pattern: str, output: str) -> tuple[int, ...]:
+    """The numbers of the last line that matches: uclient prints running totals before the final ones."""
+    found = re.findall(pattern, output)
+    if not found:
+        raise Failure("uclient printed no totals: it got no allocation, permission or channel", output)
+    return tuple(int(number) for number in found[-1])
+
+
+def uclient(context: Context) -> str:
+    """One run: everything sent came back, nothing was dropped, and the relay was of the kind asked for."""
+    run = RUNS[context.case.name]
+    host, port = context.server.address("tcp" if "-t" in run.flags else "udp", run.server_family)
+    credentials = ["-u", "bob", "-W", REST_SECRET] if run.rest else ["-u", USER, "-w", PASSWORD]
+    command = [tool("turnutils_uclient"), "-v", "-n", str(run.messages), "-m", str(run.clients), *run.flags, *credentials,
+               "-e", run.peer, "-r", str(context.coturn_peer.port), "-p", str(port), host]
+    output = run_client(command, LIMIT).stdout
+    sent, received = last(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", output)
+    lost, dropped = last(r"Total lost packets (-?\d+) .* total send dropped (-?\d+)", output)
+    expected = run.clients * run.messages * run.sessions
+    if (sent, received, lost, dropped) != (expected, expected, 0, 0):
+        raise Failure(f"expected {expected} messages; sent {sent}, came back {received}, lost {lost}, dropped {dropped}",
+                      output)
+    kinds = relayed_kinds(output)
+    if missing := run.relayed - kinds:
+        raise Failure(f"no relayed address of this kind: {', '.join(missing)}; got {', '.join(sorted(kinds))}", output)
+    return f"{received} of {sent} messages, lost 0, relays {' '.join(sorted(kinds))}"
+
+
+for name, run in RUNS.items():
+    case(name, group="old-channels", limit=LIMIT + 5, ipv6="IPv6" in run.relayed or run.server_family == socket.AF_INET6)(
+        uclient
+    )
