@@ -22,7 +22,7 @@ impl<'v, 'i> Found<'v, 'i> {
     /// A string.
     pub(super) fn text<T>(&mut self, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
         self.one(|value| match value {
-            DeValue::String(text) => read(text),
+            DeValue::String(text) => one_line(text).and_then(&read),
             other => Err(expected("a string", other)),
         })
     }
@@ -30,7 +30,7 @@ impl<'v, 'i> Found<'v, 'i> {
     /// A string with a unit, or a number without one.
     pub(super) fn quantity<T>(&mut self, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
         self.one(|value| match value {
-            DeValue::String(text) => read(text),
+            DeValue::String(text) => one_line(text).and_then(&read),
             DeValue::Integer(integer) => read(&decimal(integer)),
             other => Err(expected("a number with its unit in quotes", other)),
         })
@@ -62,7 +62,7 @@ impl<'v, 'i> Found<'v, 'i> {
         let mut values = Vec::new();
         for item in items.iter() {
             let value = match item.get_ref() {
-                DeValue::String(text) => read(text),
+                DeValue::String(text) => one_line(text).and_then(&read),
                 other => Err(expected("a string", other)),
             };
             self.spans.push(item.span());
@@ -129,6 +129,11 @@ fn decimal(integer: &DeInteger<'_>) -> String {
         Ok(number) => number.to_string(),
         Err(_) => integer.to_string(),
     }
+}
+
+/// A quote that is missing or too many swallows lines, with whatever stands on them.
+fn one_line(text: &str) -> Result<&str, Wrong> {
+    if text.contains('\n') { Err(Wrong::new("goes on over several lines")) } else { Ok(text) }
 }
 
 fn expected(what: &str, found: &DeValue<'_>) -> Wrong {

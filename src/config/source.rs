@@ -3,7 +3,7 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::Path;
 
-use super::keys::{is_section, known};
+use super::keys::known;
 use super::{Excerpt, Origin};
 
 /// More than any configuration has; keeps a device file from filling the memory.
@@ -77,12 +77,14 @@ impl Source {
     }
 
     /// The line in which `span` begins, with everything from the first `hidden` byte on cut off.
+    /// What goes on over several lines may have swallowed others, and is not shown.
     pub(super) fn excerpt(&self, span: &Range<usize>, hidden: &[Range<usize>]) -> Option<Excerpt> {
         let (start, from) = self.line_start(span.start);
         let line = self.text[start..].lines().next()?;
         let end = start + line.len();
         let cut = hidden.iter().filter(|secret| secret.start <= end && start < secret.end);
-        let cut = cut.map(|secret| secret.start.max(start)).min();
+        let long = (span.end > end).then_some(from);
+        let cut = cut.map(|secret| secret.start.max(start)).chain(long).min();
         let shown = self.text.get(start..cut.unwrap_or(end))?;
         if shown.len() > MAX_LINE {
             return None;
@@ -90,7 +92,9 @@ impl Source {
         let marked = from.min(start + shown.len())..span.end.min(start + shown.len());
         let count = |range: Range<usize>| self.text.get(range).map_or(0, |it| it.chars().count());
         // A control character could rewrite the terminal's line.
-        let clean = |c: char| if c.is_control() && c != '\t' { '\u{FFFD}' } else { c };
+        let clean = |c: char| {
+            if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }
+        };
         Some(Excerpt {
             line: shown.chars().map(clean).chain(cut.iter().flat_map(|_| CUT.chars())).collect(),
             before: count(start..marked.start),
@@ -99,38 +103,18 @@ impl Source {
     }
 
     /// The same for a file whose grammar is broken, where nobody knows what is a secret: only a
-    /// line that belongs to a key known to be harmless is shown, up to the mark.
+    /// line with a key known to be harmless is shown, up to the mark.
     pub(super) fn excerpt_of_broken(&self, span: &Range<usize>) -> Option<Excerpt> {
         let (start, _) = self.line_start(span.start);
         let line = self.text[start..].lines().next()?;
-        let one_key = line.matches('=').count() <= 1;
-        let end = start + line.len();
-        let rest = [span.end..end];
-        let hidden = if span.end < end { &rest[..] } else { &[] };
-        (one_key && self.is_harmless(end)).then(|| self.excerpt(span, hidden))?
-    }
-
-    /// Whether the last line before `end` stands in a section without secrets, and it and the
-    /// lines it continues have nothing about them that suggests one.
-    fn is_harmless(&self, end: usize) -> bool {
-        let mut key = None;
-        for line in self.text[..end].lines().rev() {
-            let line = line.trim();
-            if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']'))
-                && !section.contains(['"', '\'', ' ', '=', ','])
-            {
-                let harmless = is_section(section) && !is_sensitive(section);
-                return harmless
-                    && key.is_none_or(|key: &str| known(&format!("{section}.{key}")).is_some());
-            }
-            if key.is_none() {
-                if is_sensitive(line) {
-                    return false;
-                }
-                key = line.split_once('=').map(|(key, _)| key.trim());
-            }
-        }
-        false
+        let (key, value) = line.split_once('=')?;
+        let header = self.text[..start].lines().rev().find(|line| line.trim().starts_with('['))?;
+        let section = header.trim().strip_prefix('[')?.strip_suffix(']')?;
+        let harmless = known(&format!("{section}.{}", key.trim())).is_some()
+            && !section.starts_with("auth")
+            && !value.contains('=');
+        let rest = [span.end..start + line.len()];
+        harmless.then(|| self.excerpt(span, if rest[0].is_empty() { &[] } else { &rest }))?
     }
 
     /// The start of the line of `offset`, and `offset` itself on a character's boundary.
@@ -138,12 +122,4 @@ impl Source {
         let offset = self.text.floor_char_boundary(offset);
         (self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1), offset)
     }
-}
-
-/// Whether the text has a word in it that a password or a secret may stand next to.
-fn is_sensitive(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["auth", "secret", "pass", "pwd", "user", "cred", "key", "token"]
-        .iter()
-        .any(|word| text.contains(word))
 }

@@ -80,7 +80,15 @@ impl PeerPolicy {
         let outer = self.decide_one(peer);
         match (outer, embedded_ipv4(peer)) {
             (Decision::Deny(_), _) | (_, None) => outer,
-            (_, Some(inner)) => match self.decide_one(inner.into()) {
+            (_, Some((inner, length))) => match self.decide_one(inner.into()) {
+                // A rule of the operator's that reaches into the inner address has decided it.
+                Decision::Deny(_)
+                    if self
+                        .rule(peer)
+                        .is_some_and(|rule| rule.prefix.length() > length) =>
+                {
+                    outer
+                }
                 denied @ Decision::Deny(_) => denied,
                 // This server has no IPv6 socket at an address with an IPv4 one inside.
                 _ => outer,
@@ -88,8 +96,16 @@ impl PeerPolicy {
         }
     }
 
+    /// The longest of the operator's prefixes that holds the address; deny wins a tie.
+    fn rule(&self, peer: IpAddr) -> Option<PeerRule> {
+        let matching = self.rules.iter().filter(|rule| rule.prefix.contains(peer));
+        matching
+            .max_by_key(|rule| (rule.prefix.length(), !rule.allow))
+            .copied()
+    }
+
     fn decide_one(&self, peer: IpAddr) -> Decision {
-        if let Some(rule) = most_specific(self.rules.iter().copied(), peer) {
+        if let Some(rule) = self.rule(peer) {
             return if rule.allow {
                 Decision::Allow
             } else {
@@ -152,28 +168,22 @@ impl PeerPolicy {
     }
 }
 
-/// The longest prefix that holds the address; deny wins a tie.
-fn most_specific(rules: impl Iterator<Item = PeerRule>, ip: IpAddr) -> Option<PeerRule> {
-    rules
-        .filter(|rule| rule.prefix.contains(ip))
-        .max_by_key(|rule| (rule.prefix.length(), !rule.allow))
-}
-
-/// The IPv4 address inside an IPv6 one: mapped, compatible, translated, NAT64 or 6to4.
-fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
+/// The IPv4 address inside an IPv6 one (mapped, compatible, translated, NAT64 or 6to4) and the
+/// number of bits in front of it.
+fn embedded_ipv4(ip: IpAddr) -> Option<(Ipv4Addr, u8)> {
     let IpAddr::V6(ip) = ip else { return None };
-    let s = ip.segments();
     let tail = Ipv4Addr::from_bits(ip.to_bits() as u32);
-    match s {
-        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0, 0xFFFF, ..] | [0, 0, 0, 0, 0xFFFF, 0, ..] => {
-            Some(tail)
-        }
+    match ip.segments() {
+        // RFC 4291 §2.5.5.1: these two are not compatible addresses.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xFFFF, ..] | [0, 0, 0, 0, 0xFFFF, 0, ..] => Some((tail, 96)),
         // RFC 6052 §2.1; RFC 8215's local-use prefix is denied as a whole.
-        [0x64, 0xFF9B, 0, 0, 0, 0, ..] => Some(tail),
+        [0x64, 0xFF9B, 0, 0, 0, 0, ..] => Some((tail, 96)),
         // RFC 3056 §2
-        [0x2002, high, low, ..] => {
-            Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-        }
+        [0x2002, high, low, ..] => Some((
+            Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)),
+            16,
+        )),
         _ => None,
     }
 }

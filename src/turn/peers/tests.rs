@@ -136,6 +136,23 @@ fn the_most_specific_rule_decides_and_deny_wins_a_tie() {
 }
 
 #[test]
+fn any_default_can_be_overridden_by_naming_the_address() {
+    let policy = policy(&[
+        rule("::1/128", true),
+        rule("64:ff9b::a00:1/128", true),
+        rule("64:ff9b::/96", true),
+        rule("127.0.0.1", true),
+    ]);
+    for text in ["::1", "127.0.0.1", "64:ff9b::10.0.0.1"] {
+        assert!(allowed(&policy, text), "{text}");
+    }
+    // A prefix that says nothing about the IPv4 address inside leaves it denied.
+    for text in ["64:ff9b::10.0.0.2", "::2", "::"] {
+        assert!(!allowed(&policy, text), "{text}");
+    }
+}
+
+#[test]
 fn own_relayed_addresses_are_reachable_and_no_other_port_of_the_server() {
     let policy = policy(&[]);
     for own in ["10.0.0.5", "198.41.0.4"] {
