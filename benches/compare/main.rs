@@ -27,7 +27,12 @@ struct Scenario {
 }
 
 const fn scenario(name: &'static str, clients: usize, size: usize, indications: bool) -> Scenario {
-    Scenario { name, clients, size, indications }
+    Scenario {
+        name,
+        clients,
+        size,
+        indications,
+    }
 }
 
 const SCENARIOS: [Scenario; 5] = [
@@ -45,7 +50,10 @@ fn main() {
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
-    println!("{:26} {:>9} {:>12} {:>12} {:>7}  lost bad", "echo, saturated", "server", "packets/s", "CPU us/pkt", "ratio");
+    println!(
+        "{:26} {:>9} {:>12} {:>12} {:>7}  lost bad",
+        "echo, saturated", "server", "packets/s", "CPU us/pkt", "ratio"
+    );
     for scenario in &SCENARIOS {
         compare(scenario, rounds, window);
     }
@@ -72,7 +80,10 @@ fn compare(scenario: &Scenario, rounds: usize, window: Duration) {
             println!("{:26} {:>9} not measured", scenario.name, kind.name());
             continue;
         }
-        let ratios = row.iter().zip(&base).map(|(outcome, base)| outcome.cpu_micros / base);
+        let ratios = row
+            .iter()
+            .zip(&base)
+            .map(|(outcome, base)| outcome.cpu_micros / base);
         println!(
             "{:26} {:>9} {:>12.0} {:>12.3} {:>7.2}  {} {}",
             scenario.name,
@@ -88,7 +99,12 @@ fn compare(scenario: &Scenario, rounds: usize, window: Duration) {
 
 fn measure(kind: Kind, scenario: &Scenario, window: Duration) -> Option<Outcome> {
     let server = Running::start(kind)?;
-    let mut load = Load::start(server.address(), scenario.clients, scenario.size, scenario.indications);
+    let mut load = Load::start(
+        server.address(),
+        scenario.clients,
+        scenario.size,
+        scenario.indications,
+    );
     load.run(Duration::from_millis(400), &server);
     Some(load.run(window, &server))
 }
@@ -118,5 +134,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 /// A setting from the environment.
 fn number(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }

@@ -103,7 +103,7 @@ impl RelayId {
 
     /// The relay of a number.
     pub const fn from_index(index: usize) -> Self {
-        let family = if index % 2 == 0 {
+        let family = if index.is_multiple_of(2) {
             Family::V4
         } else {
             Family::V6

@@ -59,7 +59,7 @@ impl PortPool {
 
     /// The bits of even ports: the range may begin at an odd one.
     const fn even_mask(&self) -> u64 {
-        if self.range.first % 2 == 0 {
+        if self.range.first.is_multiple_of(2) {
             0x5555_5555_5555_5555
         } else {
             0xAAAA_AAAA_AAAA_AAAA

@@ -253,10 +253,10 @@ impl Engine {
             .receive(now, &client, packet, out, &mut door, &stats.turn);
         match verdict {
             Verdict::ToPeer(decision) => {
-                self.to_peer(&decision, datagram.slot, HEADROOM, stats);
+                self.send_to_peer(&decision, datagram.slot, HEADROOM, stats);
             }
             Verdict::Reply(reply) => {
-                let way = self.to_client(&client);
+                let way = self.way_to(&client);
                 let bytes = &self.response[..reply.length];
                 self.outbox.push_in_place(way, datagram.slot, bytes, stats);
                 self.effects(now);
@@ -267,7 +267,7 @@ impl Engine {
     }
 
     /// The way to a client on UDP.
-    fn to_client(&self, client: &Client) -> Way {
+    fn way_to(&self, client: &Client) -> Way {
         let listener = &self.listeners[client.leg as usize];
         let wildcard = listener.local.ip().is_unspecified();
         Way::new(&listener.socket, client.tuple.client)
@@ -275,7 +275,7 @@ impl Engine {
     }
 
     /// Queues a payload; `start` is where the client's packet begins in its slot.
-    pub(super) fn to_peer(&mut self, decision: &ToPeer, slot: usize, start: usize, stats: &Stats) {
+    pub(super) fn send_to_peer(&mut self, decision: &ToPeer, slot: usize, start: usize, stats: &Stats) {
         if let Some(socket) = self.relays.get(decision.relay) {
             let way = Way::new(socket, decision.peer).dont_fragment(decision.dont_fragment);
             let payload = &decision.payload;
@@ -335,7 +335,7 @@ impl Engine {
             self.streams
                 .queue(delivery.client.leg, message, padding, limit, stats);
         } else {
-            let way = self.to_client(&delivery.client);
+            let way = self.way_to(&delivery.client);
             self.outbox
                 .push(way, datagram.slot, start, length + padding, stats);
         }
@@ -381,7 +381,7 @@ impl Engine {
                 self.streams
                     .queue(client.leg, &self.response[..length], 0, limit, stats);
             } else {
-                let way = self.to_client(&client);
+                let way = self.way_to(&client);
                 let slot = self.outbox.reserve(1, stats);
                 self.outbox.keep(1);
                 self.outbox

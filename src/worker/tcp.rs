@@ -48,6 +48,11 @@ impl Engine {
             stats.streams_refused.add(1);
             return;
         }
+        // Before the leg is known: a place that becomes free is given out next.
+        if self.streams.waiting() >= self.limits.without_allocation as usize {
+            stats.streams_idle.add(1);
+            self.close_longest_waiting();
+        }
         let token = Token::Stream(self.streams.next_leg()).pack();
         let Ok(server) = socket.local_addr().and_then(|local| {
             self.poller
@@ -58,10 +63,6 @@ impl Engine {
             self.shared.disconnect(client.ip());
             return;
         };
-        if self.streams.waiting() >= self.limits.without_allocation as usize {
-            stats.streams_idle.add(1);
-            self.close_longest_waiting();
-        }
         stats.streams_accepted.add(1);
         let tuple = FiveTuple {
             transport: Transport::Tcp,
@@ -183,7 +184,7 @@ impl Engine {
             .server
             .receive(now, client, packet, out, &mut door, &stats.turn)
         {
-            Verdict::ToPeer(decision) => self.to_peer(&decision, slot, at, stats),
+            Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
             Verdict::Reply(reply) => {
                 let limit = self.limits.queue;
                 self.streams
