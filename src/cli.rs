@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (the default)
     #[command(after_help = HELP)]
-    Serve(Flags),
+    Serve(Box<Flags>),
     /// Say what is wrong with a configuration file, or that it is fine
     CheckConfig {
         /// The file, in TOML
@@ -44,7 +44,7 @@ pub(crate) enum Command {
 impl Cli {
     /// What was asked for.
     pub(crate) fn command(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.flags))
+        self.command.unwrap_or_else(|| Command::Serve(Box::new(self.flags)))
     }
 }
 

@@ -99,10 +99,7 @@ impl Authority {
             settings.username_anonymity,
             settings.nonce_lifetime,
         );
-        Ok(Self {
-            credentials: Credentials::new(settings)?,
-            nonces,
-        })
+        Ok(Self { credentials: Credentials::new(settings)?, nonces })
     }
 
     /// The realm, prepared.
@@ -117,11 +114,7 @@ impl Authority {
 
     /// The value of PASSWORD-ALGORITHMS for 401 and 438, if SHA-256 is offered.
     pub const fn algorithms(&self) -> Option<&'static [u8]> {
-        if self.credentials.settings.sha256 {
-            Some(&OFFERED)
-        } else {
-            None
-        }
+        if self.credentials.settings.sha256 { Some(&OFFERED) } else { None }
     }
 
     /// A fresh nonce for a refused client.
@@ -141,13 +134,9 @@ impl Authority {
         client: SocketAddr,
         now: Now,
     ) -> Result<Authenticated<'a>, Denial> {
-        let worth = claim.nonce.map_or(Worth::Foreign, |nonce| {
-            self.nonces.judge(nonce, client, now.mono)
-        });
-        let deny = |kind| Denial {
-            kind,
-            proven: worth != Worth::Foreign,
-        };
+        let worth =
+            claim.nonce.map_or(Worth::Foreign, |nonce| self.nonces.judge(nonce, client, now.mono));
+        let deny = |kind| Denial { kind, proven: worth != Worth::Foreign };
         let Some(digest) = message.integrity() else {
             return Err(deny(DenialKind::Challenge));
         };
@@ -162,17 +151,12 @@ impl Authority {
             return Err(deny(DenialKind::WrongRealm));
         }
         let signed = |key: &Key| message.verify(key.mac(digest));
-        let who = self
-            .identify(claim, known, algorithm, now, signed)
-            .map_err(deny)?;
+        let who = self.identify(claim, known, algorithm, now, signed).map_err(deny)?;
         // RFC 8489 §9.2.4: only now, so that 438 goes to those who know the password.
         if worth != Worth::Fresh {
             return Err(deny(DenialKind::StaleNonce));
         }
-        Ok(Authenticated {
-            digest: reply,
-            ..who
-        })
+        Ok(Authenticated { digest: reply, ..who })
     }
 
     /// The algorithm of the request's key, and the digest that its response is signed with.
@@ -232,33 +216,18 @@ impl Authority {
         }
         let key = match found.password {
             Password::Own(keys) => Some(keys.of(algorithm).clone()).filter(|key| signed(key)),
-            Password::Shared => self
-                .credentials
-                .shared_keys(found.username, algorithm)
-                .find(|key| signed(key)),
+            Password::Shared => {
+                self.credentials.shared_keys(found.username, algorithm).find(|key| signed(key))
+            }
         };
-        let Found {
-            username,
-            owner,
-            expires,
-            ..
-        } = found;
+        let Found { username, owner, expires, .. } = found;
         let key = key.ok_or(DenialKind::WrongPassword)?;
-        Ok(Authenticated {
-            username,
-            owner,
-            expires,
-            key,
-            digest: Digest::Sha1,
-        })
+        Ok(Authenticated { username, owner, expires, key, digest: Digest::Sha1 })
     }
 
     fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {
         if let Some(hash) = claim.userhash {
-            return self
-                .credentials
-                .by_hash(hash)
-                .ok_or(DenialKind::UnknownUser);
+            return self.credentials.by_hash(hash).ok_or(DenialKind::UnknownUser);
         }
         claim
             .username

@@ -135,11 +135,7 @@ impl Credentials {
             .filter(|realm| realm.chars().count() <= 127)
             .ok_or(InvalidCredential::Realm)?
             .into_owned();
-        if settings
-            .secrets
-            .iter()
-            .any(|secret| secret.expose().is_empty())
-        {
+        if settings.secrets.iter().any(|secret| secret.expose().is_empty()) {
             return Err(InvalidCredential::EmptySecret);
         }
         if settings.username_anonymity && !settings.secrets.is_empty() {
@@ -163,11 +159,7 @@ impl Credentials {
             }
         }
         settings.realm = realm;
-        Ok(Self {
-            settings,
-            users,
-            hashes,
-        })
+        Ok(Self { settings, users, hashes })
     }
 
     pub(super) fn by_hash(&self, hash: &[u8]) -> Option<Found<'_>> {
@@ -176,35 +168,20 @@ impl Credentials {
             .get(<&[u8; 32]>::try_from(hash).ok()?)
             .and_then(|name| self.users.get_key_value(name))?;
         let password = Password::Own(keys);
-        Some(Found {
-            username,
-            owner: username,
-            expires: None,
-            password,
-        })
+        Some(Found { username, owner: username, expires: None, password })
     }
 
     pub(super) fn by_name<'a>(&'a self, username: &'a str) -> Option<Found<'a>> {
         if let Some(keys) = self.users.get(username) {
             let password = Password::Own(keys);
-            return Some(Found {
-                username,
-                owner: username,
-                expires: None,
-                password,
-            });
+            return Some(Found { username, owner: username, expires: None, password });
         }
         if self.settings.secrets.is_empty() {
             return None;
         }
         let (expiry, user) = parse_username(username, self.settings.separator)?;
         let owner = if user.is_empty() { username } else { user };
-        Some(Found {
-            username,
-            owner,
-            expires: Some(expiry),
-            password: Password::Shared,
-        })
+        Some(Found { username, owner, expires: Some(expiry), password: Password::Shared })
     }
 
     /// The keys that an ephemeral credential may have, one for each secret and digest.

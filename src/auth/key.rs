@@ -33,13 +33,7 @@ pub struct Key {
 impl Key {
     /// Derives the key. All three texts must have been through [`super::prepare`].
     pub fn derive(algorithm: Algorithm, username: &str, realm: &str, password: &str) -> Self {
-        let parts = [
-            username.as_bytes(),
-            b":",
-            realm.as_bytes(),
-            b":",
-            password.as_bytes(),
-        ];
+        let parts = [username.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()];
         let mut bytes = [0; 32];
         match algorithm {
             Algorithm::Md5 => {

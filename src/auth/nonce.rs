@@ -65,11 +65,7 @@ impl Nonces {
         base64::engine::general_purpose::STANDARD
             .encode_slice(bits, &mut features)
             .expect("4 characters");
-        Self {
-            master,
-            features,
-            lifetime,
-        }
+        Self { master, features, lifetime }
     }
 
     pub(super) fn make(&self, client: SocketAddr, now: Mono) -> Nonce {
@@ -81,9 +77,7 @@ impl Nonces {
         nonce[..9].copy_from_slice(COOKIE);
         nonce[9..13].copy_from_slice(&self.features);
         // unwrap: 12 bytes are always 16 characters of base64.
-        URL_SAFE_NO_PAD
-            .encode_slice(payload, &mut nonce[13..])
-            .expect("16 characters");
+        URL_SAFE_NO_PAD.encode_slice(payload, &mut nonce[13..]).expect("16 characters");
         nonce
     }
 
@@ -118,10 +112,7 @@ impl Nonces {
             IpAddr::V6(ip) => ip,
         };
         let port = client.port().to_be_bytes();
-        let tag = hmac(
-            &key,
-            &[&features, &seconds.to_be_bytes(), &ip.octets(), &port],
-        );
+        let tag = hmac(&key, &[&features, &seconds.to_be_bytes(), &ip.octets(), &port]);
         let mut short = [0; 8];
         short.copy_from_slice(&tag[..8]);
         short
@@ -134,9 +125,7 @@ pub(super) fn offers_algorithms(nonce: &[u8]) -> bool {
         return false;
     };
     let mut bits = [0; 3];
-    base64::engine::general_purpose::STANDARD
-        .decode_slice(features, &mut bits)
-        .is_ok()
+    base64::engine::general_purpose::STANDARD.decode_slice(features, &mut bits).is_ok()
         && bits[0] & PASSWORD_ALGORITHMS != 0
 }
 
@@ -181,9 +170,6 @@ mod tests {
         assert!(offers_algorithms(&nonce));
         nonce[9..13].copy_from_slice(b"AAAA");
         assert!(!offers_algorithms(&nonce));
-        assert_eq!(
-            nonces.judge(&nonce, client(), Mono::default()),
-            Worth::Foreign
-        );
+        assert_eq!(nonces.judge(&nonce, client(), Mono::default()), Worth::Foreign);
     }
 }

@@ -60,25 +60,12 @@ mod tests {
 
     #[test]
     fn usernames_of_all_three_shapes_are_read() {
-        assert_eq!(
-            parse_username("1700000000:alice", ':'),
-            Some((1_700_000_000, "alice"))
-        );
+        assert_eq!(parse_username("1700000000:alice", ':'), Some((1_700_000_000, "alice")));
         assert_eq!(parse_username("1700000000", ':'), Some((1_700_000_000, "")));
-        assert_eq!(
-            parse_username("alice:1700000000", ':'),
-            Some((1_700_000_000, "alice"))
-        );
+        assert_eq!(parse_username("alice:1700000000", ':'), Some((1_700_000_000, "alice")));
         assert_eq!(parse_username("1700:a:b", ':'), Some((1700, "a:b")));
         assert_eq!(parse_username("1700|alice", '|'), Some((1700, "alice")));
-        for not_one in [
-            "alice",
-            "alice:bob",
-            "",
-            ":",
-            "99999999999999999999999:x",
-            "+5:x",
-        ] {
+        for not_one in ["alice", "alice:bob", "", ":", "99999999999999999999999:x", "+5:x"] {
             assert_eq!(parse_username(not_one, ':'), None, "{not_one}");
         }
     }

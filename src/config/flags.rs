@@ -15,7 +15,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Listen on this address, UDP and TCP (repeatable) [default: 0.0.0.0:3478 and [::]:3478]
+    /// Listen on this address, UDP and TCP (repeatable) [default: port 3478 of every address]
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<String>,
 

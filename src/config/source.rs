@@ -77,15 +77,20 @@ impl Source {
     }
 
     /// The line in which `span` begins, with everything from the first `hidden` byte on cut off.
-    /// What goes on over several lines may have swallowed others, and is not shown.
+    /// What goes on over several lines may have swallowed others, and a comment may be a secret
+    /// that was taken out: neither is shown.
     pub(super) fn excerpt(&self, span: &Range<usize>, hidden: &[Range<usize>]) -> Option<Excerpt> {
         let (start, from) = self.line_start(span.start);
-        let line = self.text[start..].lines().next()?;
-        let end = start + line.len();
+        let end = start + self.text[start..].lines().next()?.len();
+        let comment = self.text.get(span.end..end).and_then(|rest| rest.find('#'));
+        let end = comment.map_or(end, |comment| span.end + comment);
         let cut = hidden.iter().filter(|secret| secret.start <= end && start < secret.end);
         let long = (span.end > end).then_some(from);
         let cut = cut.map(|secret| secret.start.max(start)).chain(long).min();
-        let shown = self.text.get(start..cut.unwrap_or(end))?;
+        let shown = match cut {
+            Some(cut) => self.text.get(start..cut)?,
+            None => self.text.get(start..end)?.trim_end(),
+        };
         if shown.len() > MAX_LINE {
             return None;
         }
@@ -113,8 +118,9 @@ impl Source {
         let harmless = known(&format!("{section}.{}", key.trim())).is_some()
             && !section.starts_with("auth")
             && !value.contains('=');
-        let rest = [span.end..start + line.len()];
-        harmless.then(|| self.excerpt(span, if rest[0].is_empty() { &[] } else { &rest }))?
+        let rest = span.end..start + line.len();
+        let hidden = if rest.is_empty() { &[] } else { std::slice::from_ref(&rest) };
+        harmless.then(|| self.excerpt(span, hidden))?
     }
 
     /// The start of the line of `offset`, and `offset` itself on a character's boundary.

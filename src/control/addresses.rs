@@ -45,10 +45,7 @@ impl Facts {
         let usable = |entry: &&InterfaceAddress| {
             entry.up && !entry.loopback && !entry.addr.is_loopback() && !is_link_local(entry.addr)
         };
-        self.interfaces
-            .iter()
-            .filter(usable)
-            .find(|entry| Family::of(&entry.addr) == family)
+        self.interfaces.iter().filter(usable).find(|entry| Family::of(&entry.addr) == family)
     }
 }
 
@@ -91,10 +88,7 @@ pub(super) fn drop_unsupported(listeners: &mut Vec<SocketAddr>, facts: &Facts) {
     if listeners.iter().all(&supported) || !listeners.iter().any(&supported) {
         return;
     }
-    tracing::warn!(
-        event = "ipv6_missing",
-        "this host has no IPv6: listening on IPv4 only"
-    );
+    tracing::warn!(event = "ipv6_missing", "this host has no IPv6: listening on IPv4 only");
     listeners.retain(supported);
 }
 
@@ -110,15 +104,8 @@ pub(super) fn choose(
     let locals = locals(listeners, configured, facts);
     let complete = |(local, why)| {
         let (address, advertised) = advertise(local, external, &reflexive);
-        let relay = RelayAddress {
-            local,
-            advertised: address,
-        };
-        Chosen {
-            relay,
-            local: why,
-            advertised,
-        }
+        let relay = RelayAddress { local, advertised: address };
+        Chosen { relay, local: why, advertised }
     };
     locals.into_iter().map(complete).collect()
 }
@@ -136,18 +123,12 @@ fn locals(
         }
     };
     if !configured.is_empty() {
-        configured
-            .iter()
-            .for_each(|ip| add(*ip, LocalReason::Configured));
+        configured.iter().for_each(|ip| add(*ip, LocalReason::Configured));
         return found;
     }
     for family in [Family::V4, Family::V6] {
-        let of_family = || {
-            listeners
-                .iter()
-                .map(SocketAddr::ip)
-                .filter(|ip| Family::of(ip) == family)
-        };
+        let of_family =
+            || listeners.iter().map(SocketAddr::ip).filter(|ip| Family::of(ip) == family);
         if of_family().any(|ip| ip.is_unspecified()) {
             if let Some((ip, why)) = behind_wildcard(family, facts) {
                 add(ip, why);
@@ -210,11 +191,7 @@ pub(super) fn own_sockets(
             any if any.is_unspecified() => Family::of(ip) == Family::of(&any),
             concrete => *ip == concrete,
         };
-        let interfaces = facts
-            .interfaces
-            .iter()
-            .map(|entry| entry.addr)
-            .filter(meant);
+        let interfaces = facts.interfaces.iter().map(|entry| entry.addr).filter(meant);
         let relays = relays.iter().filter(|relay| meant(&relay.local));
         let relays = relays.flat_map(|relay| [relay.local, relay.advertised]);
         own.extend(
@@ -268,18 +245,13 @@ impl fmt::Display for AdvertisedReason {
 
 /// Logs each choice, once, and warns of those that clients elsewhere cannot use.
 pub(super) fn report(chosen: &[Chosen], external: &[External], development: bool) {
-    for Chosen {
-        relay,
-        local,
-        advertised,
-    } in chosen
-    {
+    for Chosen { relay, local, advertised } in chosen {
         tracing::info!(
             event = "relay_address",
             local = %relay.local,
-            why_local = %local,
+            why_local = local.to_string(),
             advertised = %relay.advertised,
-            why_advertised = %advertised,
+            why_advertised = advertised.to_string(),
             "relay address",
         );
         if matches!(advertised, AdvertisedReason::Unknown(_)) && !development {
@@ -294,10 +266,7 @@ pub(super) fn report(chosen: &[Chosen], external: &[External], development: bool
         }
     }
     for entry in external {
-        if chosen
-            .iter()
-            .all(|chosen| chosen.relay.advertised != entry.public)
-        {
+        if chosen.iter().all(|chosen| chosen.relay.advertised != entry.public) {
             tracing::warn!(
                 event = "external_address_unused",
                 address = %entry.public,

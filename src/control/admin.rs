@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
@@ -51,11 +52,7 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(sources: Arc<Sources>) -> Arc<Self> {
         let registry = metrics::registry(Arc::clone(&sources));
-        Arc::new(Self {
-            phase: AtomicU8::new(Phase::Running as u8),
-            sources,
-            registry,
-        })
+        Arc::new(Self { phase: AtomicU8::new(Phase::Running as u8), sources, registry })
     }
 
     /// From now on the answer of `/healthz`.
@@ -68,13 +65,10 @@ impl Admin {
         let router = Router::new()
             .route("/metrics", get(scrape))
             .route("/healthz", get(health))
+            .layer(map_response(close))
             .with_state(self);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let listener = Bounded {
-            listener,
-            slots,
-            patience: PATIENCE,
-        };
+        let listener = Bounded { listener, slots, patience: PATIENCE };
         axum::serve(listener, router).await
     }
 }
@@ -91,12 +85,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
     match metrics::render(&admin.registry) {
-        Ok(text) => once(StatusCode::OK, metrics::CONTENT_TYPE, text),
-        Err(_) => once(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "text/plain",
-            String::new(),
-        ),
+        Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()),
     }
 }
 
@@ -113,19 +103,19 @@ async fn health(State(admin): State<Arc<Admin>>) -> Response {
         "uptime_seconds": admin.sources.clock.now().mono.as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
     });
-    once(code, "application/json", format!("{body}\n"))
+    page(code, "application/json", format!("{body}\n"))
 }
 
-/// A response after which the connection is closed.
-fn once(code: StatusCode, content: &'static str, body: String) -> Response {
+fn page(code: StatusCode, content: &'static str, body: String) -> Response {
     let content = HeaderValue::from_static(content);
+    (code, [(header::CONTENT_TYPE, content)], body).into_response()
+}
+
+/// One request for each connection.
+async fn close(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
-    (
-        code,
-        [(header::CONTENT_TYPE, content), (header::CONNECTION, close)],
-        body,
-    )
-        .into_response()
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
 /// A listener whose connections are few and short.
@@ -141,19 +131,9 @@ impl Listener for Bounded {
 
     async fn accept(&mut self) -> (Short, SocketAddr) {
         // unwrap: nobody closes the semaphore.
-        let slot = Arc::clone(&self.slots)
-            .acquire_owned()
-            .await
-            .expect("it is never closed");
+        let slot = Arc::clone(&self.slots).acquire_owned().await.expect("it is never closed");
         let (stream, client) = Listener::accept(&mut self.listener).await;
-        (
-            Short {
-                stream,
-                end: Box::pin(sleep(self.patience)),
-                _slot: slot,
-            },
-            client,
-        )
+        (Short { stream, end: Box::pin(sleep(self.patience)), _slot: slot }, client)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -219,19 +199,14 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let slots = Arc::new(Semaphore::new(1));
         let patience = Duration::from_millis(50);
-        let listener = Bounded {
-            listener,
-            slots,
-            patience,
-        };
+        let listener = Bounded { listener, slots, patience };
         let router = Router::new().route("/", get(async || "here"));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let clients = move || {
             let connect = || std::net::TcpStream::connect(address).unwrap();
             let (mut slow, mut next) = (connect(), connect());
             slow.write_all(b"GET / HTTP/1.1\r\nHost").unwrap();
-            next.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                .unwrap();
+            next.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
             let mut answer = String::new();
             next.read_to_string(&mut answer).unwrap();
             assert!(answer.ends_with("here"), "{answer}");

@@ -39,11 +39,7 @@ impl Capacity {
         let by_descriptors = u32::try_from(left - streams).unwrap_or(u32::MAX);
         let v4 = relays.iter().filter(|relay| relay.local.is_ipv4()).count();
         let addresses = v4.max(relays.len() - v4);
-        Self {
-            descriptors,
-            ports: (addresses * ports.len()) as u64,
-            by_descriptors,
-        }
+        Self { descriptors, ports: (addresses * ports.len()) as u64, by_descriptors }
     }
 
     /// Allocations that can live at the same time.
@@ -95,21 +91,10 @@ mod tests {
         };
         let relay = |text: &str| {
             let local = text.parse().unwrap();
-            RelayAddress {
-                local,
-                advertised: local,
-            }
+            RelayAddress { local, advertised: local }
         };
         let relays = [relay("10.0.0.1"), relay("10.0.0.2"), relay("2600::1")];
-        Capacity::new(
-            descriptors,
-            &settings,
-            &relays,
-            PortRange {
-                first: 50_000,
-                last: 50_999,
-            },
-        )
+        Capacity::new(descriptors, &settings, &relays, PortRange { first: 50_000, last: 50_999 })
     }
 
     #[test]
@@ -124,10 +109,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_lowered_and_never_raised() {
-        let mut limits = Limits {
-            allocations: 0,
-            ..Limits::default()
-        };
+        let mut limits = Limits { allocations: 0, ..Limits::default() };
         assert!(!capacity(1024).cap(&mut limits));
         assert_eq!(limits.allocations, 663);
         limits.allocations = 100;

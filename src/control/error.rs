@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::secret::SecretError;
@@ -14,13 +14,14 @@ pub(super) enum StartError {
     Secret(#[from] SecretError),
     #[error(transparent)]
     Credential(#[from] auth::InvalidCredential),
-    #[error(
-        "username anonymity is on and there is no user: an ephemeral user name cannot be found \
-         by its hash; add a user, or turn auth.username_anonymity off"
-    )]
-    AnonymousNobody,
+
     #[error("there is no address to relay from: give one of this host with --relay-ip")]
     NoRelay,
+    #[error(
+        "cannot relay from {0}: {1}; --relay-ip is an address of this host, \
+         and what a NAT makes of it goes to --external-ip"
+    )]
+    Relay(IpAddr, io::Error),
     #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
     Admin(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]

@@ -26,20 +26,12 @@ pub(super) fn ice_servers(
     let username = format!("{}{}turnwire", unix + LIFETIME, auth.separator);
     // SHA-1 is what every client library mints; SHA-256 only where the operator asks for just that.
     let sha1 = auth.rest_digests.is_empty() || auth.rest_digests.contains(&RestDigest::Sha1);
-    let digest = if sha1 {
-        RestDigest::Sha1
-    } else {
-        RestDigest::Sha256
-    };
+    let digest = if sha1 { RestDigest::Sha1 } else { RestDigest::Sha256 };
     let credential = mint_password(digest, secret, &username);
     let (udp, tcp) = (reachable(udp, relays), reachable(tcp, relays));
     let stun = udp.iter().map(|address| format!("stun:{address}"));
-    let over_udp = udp
-        .iter()
-        .map(|address| format!("turn:{address}?transport=udp"));
-    let over_tcp = tcp
-        .iter()
-        .map(|address| format!("turn:{address}?transport=tcp"));
+    let over_udp = udp.iter().map(|address| format!("turn:{address}?transport=udp"));
+    let over_tcp = tcp.iter().map(|address| format!("turn:{address}?transport=tcp"));
     let urls: Vec<_> = stun.chain(over_udp).chain(over_tcp).collect();
     let entry = json!({ "urls": urls, "username": username, "credential": credential });
     json!({ "iceServers": [entry] }).to_string()
@@ -47,10 +39,7 @@ pub(super) fn ice_servers(
 
 /// Prints it on standard output, unless that is the journal: a credential is for no log.
 pub(super) fn print(json: &str) {
-    if is_journal(
-        io::stdout().as_fd(),
-        std::env::var("JOURNAL_STREAM").ok().as_deref(),
-    ) {
+    if is_journal(io::stdout().as_fd(), std::env::var("JOURNAL_STREAM").ok().as_deref()) {
         tracing::info!(
             event = "invitation_withheld",
             "started by hand, turnwire prints an iceServers entry; the journal is no place for it",
@@ -63,9 +52,7 @@ pub(super) fn print(json: &str) {
 
 /// Whether systemd has connected the descriptor to the journal (systemd.exec, `$JOURNAL_STREAM`).
 fn is_journal(stream: BorrowedFd<'_>, journal: Option<&str>) -> bool {
-    let facts = stream
-        .try_clone_to_owned()
-        .and_then(|owned| File::from(owned).metadata());
+    let facts = stream.try_clone_to_owned().and_then(|owned| File::from(owned).metadata());
     let name = facts.map(|facts| format!("{}:{}", facts.dev(), facts.ino()));
     name.is_ok_and(|name| journal == Some(name.as_str()))
 }
@@ -100,9 +87,7 @@ mod tests {
     #[test]
     fn only_the_journal_itself_is_the_journal() {
         let (_reader, writer) = io::pipe().unwrap();
-        let facts = File::from(writer.as_fd().try_clone_to_owned().unwrap())
-            .metadata()
-            .unwrap();
+        let facts = File::from(writer.as_fd().try_clone_to_owned().unwrap()).metadata().unwrap();
         let name = format!("{}:{}", facts.dev(), facts.ino());
         assert!(is_journal(writer.as_fd(), Some(&name)));
         assert!(!is_journal(writer.as_fd(), Some("1:1")));
@@ -116,18 +101,11 @@ mod tests {
             advertised: advertised.parse().unwrap(),
         };
         let relays = [relay("10.0.0.5", "54.0.0.7"), relay("2600::5", "2600::5")];
-        let listeners: Vec<SocketAddr> = ["0.0.0.0:3478", "[::]:3478", "10.0.0.9:443"]
-            .map(|text| text.parse().unwrap())
-            .into();
+        let listeners: Vec<SocketAddr> =
+            ["0.0.0.0:3478", "[::]:3478", "10.0.0.9:443"].map(|text| text.parse().unwrap()).into();
         let secret = Secret::new("north");
-        let text = ice_servers(
-            &secret,
-            &Settings::default(),
-            &listeners,
-            &listeners[..1],
-            &relays,
-            600,
-        );
+        let text =
+            ice_servers(&secret, &Settings::default(), &listeners, &listeners[..1], &relays, 600);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let entry = &value["iceServers"][0];
         let expected = [

@@ -28,9 +28,8 @@ pub(super) fn init(log: &Log) {
         Level::Debug => LevelFilter::DEBUG,
     };
     // What the libraries say at lower levels is about themselves.
-    let ours = Targets::new()
-        .with_target("turnwire", level)
-        .with_default(level.min(LevelFilter::WARN));
+    let ours =
+        Targets::new().with_target("turnwire", level).with_default(level.min(LevelFilter::WARN));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false)
@@ -40,11 +39,7 @@ pub(super) fn init(log: &Log) {
     // An error means that somebody has set up a log before: theirs is as good.
     let _ = match log.format {
         Format::Text => registry
-            .with(
-                layer
-                    .with_ansi(io::stderr().is_terminal())
-                    .fmt_fields(debug_fn(text_field)),
-            )
+            .with(layer.with_ansi(io::stderr().is_terminal()).fmt_fields(debug_fn(text_field)))
             .try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
@@ -74,11 +69,7 @@ pub(super) fn spawn(events: Receiver<Event>) -> io::Result<JoinHandle<()>> {
 fn line(event: &Event) {
     match event {
         Event::Ended(session) => ended(session),
-        Event::Refused {
-            client,
-            method,
-            cause,
-        } => {
+        Event::Refused { client, method, cause } => {
             let rule = match cause {
                 Cause::PeerDenied(DeniedBy::Rule(rule)) => Some(display(Rule(*rule))),
                 _ => None,
@@ -102,12 +93,7 @@ fn line(event: &Event) {
 }
 
 fn ended(session: &Session) {
-    let relayed: Vec<_> = session
-        .relayed
-        .iter()
-        .flatten()
-        .map(ToString::to_string)
-        .collect();
+    let relayed: Vec<_> = session.relayed.iter().flatten().map(ToString::to_string).collect();
     let traffic = session.traffic;
     tracing::info!(
         event = "session_ended",

@@ -28,9 +28,7 @@ pub(super) struct Sources {
 
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sources")
-            .field("workers", &self.stats.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Sources").field("workers", &self.stats.len()).finish_non_exhaustive()
     }
 }
 
@@ -53,19 +51,12 @@ pub(super) fn render(registry: &Registry) -> Result<String, fmt::Error> {
 
 impl Collector for Sources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page {
-            encoder,
-            stats: &self.stats,
-        };
+        let mut page = Page { encoder, stats: &self.stats };
         page.allocations()?;
         page.traffic()?;
         page.troubles()?;
         page.streams()?;
-        page.gauges(
-            "relay_ports_free",
-            "Relay ports that can be given out",
-            self.ports(true),
-        )?;
+        page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
         page.count(
             "log_events_lost",
@@ -73,11 +64,7 @@ impl Collector for Sources {
             self.lost.get(),
         )?;
         page.gauge("workers", "Worker threads", self.stats.len() as u64)?;
-        page.gauge(
-            "uptime_seconds",
-            "Since the start",
-            self.clock.now().mono.as_secs(),
-        )?;
+        page.gauge("uptime_seconds", "Since the start", self.clock.now().mono.as_secs())?;
         page.build()
     }
 }
@@ -100,47 +87,24 @@ struct Page<'a, 'e> {
 
 impl Page<'_, '_> {
     fn allocations(&mut self) -> fmt::Result {
-        self.count(
-            "bindings",
-            "Binding requests answered",
-            self.sum(|s| &s.turn.bindings),
-        )?;
+        self.count("bindings", "Binding requests answered", self.sum(|s| &s.turn.bindings))?;
         self.gauge("allocations_live", "Allocations alive", live(self.stats))?;
-        self.count(
-            "allocations",
-            "Allocations made",
-            self.sum(|s| &s.turn.allocations),
-        )?;
+        self.count("allocations", "Allocations made", self.sum(|s| &s.turn.allocations))?;
         let ended = EndReason::ALL.map(|reason| {
-            (
-                [("reason", reason.label())],
-                self.sum(|s| &s.turn.ended[reason as usize]),
-            )
+            ([("reason", reason.label())], self.sum(|s| &s.turn.ended[reason as usize]))
         });
         self.counts("allocations_ended", "Allocations ended, by reason", ended)
     }
 
     fn traffic(&mut self) -> fmt::Result {
         let packets = [
-            (
-                [("direction", "to_peer")],
-                self.sum(|s| &s.turn.to_peer_packets),
-            ),
-            (
-                [("direction", "to_client")],
-                self.sum(|s| &s.turn.to_client_packets),
-            ),
+            ([("direction", "to_peer")], self.sum(|s| &s.turn.to_peer_packets)),
+            ([("direction", "to_client")], self.sum(|s| &s.turn.to_client_packets)),
         ];
         self.counts("relayed_packets", "Packets relayed", packets)?;
         let bytes = [
-            (
-                [("direction", "to_peer")],
-                self.sum(|s| &s.turn.to_peer_bytes),
-            ),
-            (
-                [("direction", "to_client")],
-                self.sum(|s| &s.turn.to_client_bytes),
-            ),
+            ([("direction", "to_peer")], self.sum(|s| &s.turn.to_peer_bytes)),
+            ([("direction", "to_client")], self.sum(|s| &s.turn.to_client_bytes)),
         ];
         self.counts("relayed_bytes", "Application bytes relayed", bytes)
     }
@@ -151,17 +115,9 @@ impl Page<'_, '_> {
             (labels, self.sum(|s| &s.turn.refused[i]))
         });
         let refused: Vec<_> = refused.collect();
-        self.counts(
-            "refusals",
-            "Requests refused, by cause and error code",
-            refused,
-        )?;
-        let core = Dropped::ALL.map(|reason| {
-            (
-                reason.label(),
-                self.sum(|s| &s.turn.dropped[reason as usize]),
-            )
-        });
+        self.counts("refusals", "Requests refused, by cause and error code", refused)?;
+        let core = Dropped::ALL
+            .map(|reason| (reason.label(), self.sum(|s| &s.turn.dropped[reason as usize])));
         let datapath = [
             ("send_full", self.sum(|s| &s.send_full)),
             ("send_unreachable", self.sum(|s| &s.send_unreachable)),
@@ -171,16 +127,8 @@ impl Page<'_, '_> {
         ];
         let drops = core.into_iter().chain(datapath);
         let drops = drops.map(|(reason, count)| ([("reason", reason)], count));
-        self.counts(
-            "drops",
-            "Packets dropped without an answer, by reason",
-            drops,
-        )?;
-        self.count(
-            "icmp_indications",
-            "ICMP errors told to clients",
-            self.sum(|s| &s.turn.icmp),
-        )
+        self.counts("drops", "Packets dropped without an answer, by reason", drops)?;
+        self.count("icmp_indications", "ICMP errors told to clients", self.sum(|s| &s.turn.icmp))
     }
 
     fn streams(&mut self) -> fmt::Result {
@@ -188,23 +136,11 @@ impl Page<'_, '_> {
         let closed = self.sum(|s| &s.streams_closed);
         let refused = self.sum(|s| &s.streams_refused);
         self.count("streams_accepted", "TCP connections accepted", accepted)?;
-        self.count(
-            "streams_refused",
-            "TCP connections refused by a limit",
-            refused,
-        )?;
+        self.count("streams_refused", "TCP connections refused by a limit", refused)?;
         let idle = self.sum(|s| &s.streams_idle);
-        self.count(
-            "streams_idle",
-            "TCP connections closed without an allocation",
-            idle,
-        )?;
+        self.count("streams_idle", "TCP connections closed without an allocation", idle)?;
         let hopeless = self.sum(|s| &s.streams_hopeless);
-        self.count(
-            "streams_hopeless",
-            "TCP connections closed for their bytes",
-            hopeless,
-        )?;
+        self.count("streams_hopeless", "TCP connections closed for their bytes", hopeless)?;
         let live = accepted.saturating_sub(closed);
         self.gauge("streams_live", "TCP connections open", live)
     }
@@ -236,22 +172,16 @@ impl Page<'_, '_> {
         values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let name = full(name);
-        let mut metric = self
-            .encoder
-            .encode_descriptor(&name, help, None, MetricType::Counter)?;
+        let mut metric = self.encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
         for (labels, value) in values {
-            metric
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
         }
         Ok(())
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let name = full(name);
-        self.encoder
-            .encode_descriptor(&name, help, None, MetricType::Gauge)?
-            .encode_gauge(&value)
+        self.encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
     fn gauges<L: EncodeLabelSet>(
@@ -261,9 +191,7 @@ impl Page<'_, '_> {
         values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
         let name = full(name);
-        let mut metric = self
-            .encoder
-            .encode_descriptor(&name, help, None, MetricType::Gauge)?;
+        let mut metric = self.encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             metric.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -285,21 +213,11 @@ mod tests {
         let stats = vec![Arc::new(Stats::default()), Arc::new(Stats::default())];
         stats.iter().for_each(|stats| change(stats));
         let ip = "127.0.0.1".parse().unwrap();
-        let relay = crate::turn::RelayAddress {
-            local: ip,
-            advertised: ip,
-        };
-        let settings = Settings {
-            relays: vec![relay],
-            ..Settings::default()
-        };
+        let relay = crate::turn::RelayAddress { local: ip, advertised: ip };
+        let settings = Settings { relays: vec![relay], ..Settings::default() };
         let ledger = Arc::new(Ledger::new(&settings));
-        let sources = Sources {
-            stats,
-            ledger,
-            lost: Lost::of(Events::queue(1).0),
-            clock: Clock::start(),
-        };
+        let sources =
+            Sources { stats, ledger, lost: Lost::of(Events::queue(1).0), clock: Clock::start() };
         render(&registry(Arc::new(sources))).unwrap()
     }
 
@@ -331,9 +249,7 @@ mod tests {
     fn the_same_lines_stand_there_whatever_was_counted() {
         // Label values come from fixed sets: nothing that a stranger does makes a new series.
         let names = |page: String| -> Vec<String> {
-            page.lines()
-                .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
-                .collect()
+            page.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
         };
         let busy = page(|stats| {
             stats.turn.refused.iter().for_each(|counter| counter.add(1));

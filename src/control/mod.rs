@@ -47,9 +47,7 @@ const PULSE: Duration = Duration::from_secs(1);
 /// line in the log, and so is the loss of a worker.
 pub fn run(config: Config) -> ExitCode {
     log::init(&config.log);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime
         .map_err(|error| StartError::System("an event loop", error))
         .and_then(|runtime| runtime.block_on(serve(config)));
@@ -70,11 +68,7 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
         wait_for_sessions(&running, &mut signals, drain).await;
     }
     stop(running, watch);
-    Ok(if wish.is_some() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if wish.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Waits for a signal that wants an end; none comes when a worker is lost.
@@ -110,13 +104,7 @@ async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Dura
 
 /// Ends every session, logs each, and takes back what says that the server is ready.
 fn stop(running: Running, mut watch: Watch) {
-    let Running {
-        workers,
-        admin,
-        sources,
-        log_thread,
-        ready_file,
-    } = running;
+    let Running { workers, admin, sources, log_thread, ready_file } = running;
     ready::notify("STOPPING=1");
     admin.set_phase(Phase::Stopping);
     let cut = workers.live();
@@ -131,7 +119,7 @@ fn stop(running: Running, mut watch: Watch) {
     tracing::info!(
         event = "stopped",
         allocations_cut = cut,
-        uptime_s = sources.clock.now().mono.as_secs(),
+        uptime_seconds = sources.clock.now().mono.as_secs(),
         "stopped",
     );
 }

@@ -20,15 +20,10 @@ impl Bound {
     /// The content of the ready file.
     fn json(&self) -> String {
         let list = |addresses: &[SocketAddr]| {
-            let quoted: Vec<_> = addresses
-                .iter()
-                .map(|address| format!("\"{address}\""))
-                .collect();
+            let quoted: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
             quoted.join(",")
         };
-        let admin = self
-            .admin
-            .map_or_else(|| "null".to_owned(), |admin| format!("\"{admin}\""));
+        let admin = self.admin.map_or_else(|| "null".to_owned(), |admin| format!("\"{admin}\""));
         format!(
             "{{\"udp\":[{}],\"tcp\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
             list(&self.udp),
@@ -45,14 +40,7 @@ impl Bound {
         };
         let admin = self.admin.map(tracing::field::display);
         let (udp, tcp) = (list(&self.udp), list(&self.tcp));
-        tracing::info!(
-            event = "ready",
-            udp,
-            tcp,
-            admin,
-            pid = std::process::id(),
-            "ready"
-        );
+        tracing::info!(event = "ready", udp, tcp, admin, pid = std::process::id(), "ready");
     }
 }
 
@@ -74,11 +62,7 @@ impl ReadyFile {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let temporary = PathBuf::from(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
         let written = file
             .and_then(|mut file| file.write_all(bound.json().as_bytes()))
             .and_then(|()| fs::rename(&temporary, path));
@@ -92,10 +76,7 @@ impl ReadyFile {
     pub(super) fn remove(self) {
         let Self(path) = self;
         if let Err(error) = Self::clear(&path) {
-            tracing::warn!(
-                event = "ready_file",
-                "the ready file {path:?} stays: {error}"
-            );
+            tracing::warn!(event = "ready_file", "the ready file {path:?} stays: {error}");
         }
     }
 }
@@ -106,10 +87,7 @@ pub(super) fn notify(state: &str) {
         return;
     };
     if let Err(error) = send(address.as_bytes(), state) {
-        tracing::warn!(
-            event = "notify",
-            "the service manager at {address:?} is not told: {error}"
-        );
+        tracing::warn!(event = "notify", "the service manager at {address:?} is not told: {error}");
     }
 }
 

@@ -76,10 +76,7 @@ fn wait(
 /// The mapped address in the success response to our request.
 fn mapped(packet: &[u8], id: &TransactionId) -> Option<SocketAddr> {
     let message = Message::parse(packet).ok()?;
-    let answer = Kind {
-        class: Class::Success,
-        method: Method::BINDING,
-    };
+    let answer = Kind { class: Class::Success, method: Method::BINDING };
     if message.kind() != answer || message.transaction_id() != *id {
         return None;
     }
@@ -108,9 +105,7 @@ mod tests {
             let (length, client) = socket.recv_from(&mut packet).unwrap();
             let id = Message::parse(&packet[..length]).unwrap().transaction_id();
             // Another transaction's answer comes first and is not believed.
-            socket
-                .send_to(&response(&TransactionId::new([9; 12]), "6.6.6.6"), client)
-                .unwrap();
+            socket.send_to(&response(&TransactionId::new([9; 12]), "6.6.6.6"), client).unwrap();
             socket.send_to(&answer(&id), client).unwrap();
         });
         address

@@ -71,10 +71,7 @@ pub(super) fn find_or_make(
             decided => return decided,
         }
     }
-    Ok(Kept {
-        secret: Secret::new(generate()?.as_str()),
-        place: Place::Memory(tried.join("; ")),
-    })
+    Ok(Kept { secret: Secret::new(generate()?.as_str()), place: Place::Memory(tried.join("; ")) })
 }
 
 /// Where state is usually kept, by the environment (systemd.exec's `StateDirectory=`, the XDG
@@ -96,28 +93,15 @@ fn in_directory(directory: &Path) -> Result<Kept, SecretError> {
     let unusable = |error| SecretError::Directory(directory.to_owned(), error);
     let path = directory.join(NAME);
     if let Some(secret) = read(&path)? {
-        return Ok(Kept {
-            secret,
-            place: Place::Found(path),
-        });
+        return Ok(Kept { secret, place: Place::Found(path) });
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(unusable)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
     let text = generate()?;
     match create(&path, &text) {
-        Ok(()) => Ok(Kept {
-            secret: Secret::new(text.as_str()),
-            place: Place::Made(path),
-        }),
+        Ok(()) => Ok(Kept { secret: Secret::new(text.as_str()), place: Place::Made(path) }),
         // Another server that starts at the same time was faster: its secret is ours.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match read(&path)? {
-            Some(secret) => Ok(Kept {
-                secret,
-                place: Place::Found(path),
-            }),
+            Some(secret) => Ok(Kept { secret, place: Place::Found(path) }),
             None => Err(unusable(error)),
         },
         Err(error) => Err(unusable(error)),
@@ -165,11 +149,7 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()

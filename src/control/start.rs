@@ -1,6 +1,6 @@
 //! From a checked configuration to a server that is ready.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -67,12 +67,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     .map_err(|error| StartError::System("what a worker needs", error))?;
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
-    let sources = Sources {
-        stats: workers.stats().to_vec(),
-        ledger,
-        lost,
-        clock,
-    };
+    let sources = Sources { stats: workers.stats().to_vec(), ledger, lost, clock };
     let sources = Arc::new(sources);
     let admin = Admin::new(Arc::clone(&sources));
     if let Some((listener, _)) = endpoint {
@@ -85,13 +80,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         invite(secret, &config.auth, &bound, &settings.relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
-    Ok(Running {
-        workers,
-        admin,
-        sources,
-        log_thread,
-        ready_file,
-    })
+    Ok(Running { workers, admin, sources, log_thread, ready_file })
 }
 
 /// Chooses the relay addresses and logs the reasons.
@@ -104,6 +93,10 @@ fn relays(config: &Config, facts: &Facts) -> Result<Vec<RelayAddress>, StartErro
     if chosen.is_empty() {
         return Err(StartError::NoRelay);
     }
+    for Chosen { relay, .. } in &chosen {
+        let bound = UdpSocket::bind((relay.local, 0));
+        bound.map_err(|error| StartError::Relay(relay.local, error))?;
+    }
     let development = listeners.iter().all(|listener| listener.ip().is_loopback());
     addresses::report(&chosen, external, development);
     Ok(chosen.iter().map(|Chosen { relay, .. }| *relay).collect())
@@ -115,18 +108,13 @@ fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartEr
     if !auth.users.is_empty() || !auth.secrets.is_empty() {
         return Ok(None);
     }
-    if auth.username_anonymity {
-        return Err(StartError::AnonymousNobody);
-    }
+
     let usual = secret::usual_directories(|name| std::env::var(name).ok());
     let kept = secret::find_or_make(config.state_directory.as_deref(), usual)?;
     match &kept.place {
         Place::Made(path) => log_secret("no credentials are configured: made a secret", path),
         Place::Found(path) => {
-            log_secret(
-                "no credentials are configured: using the secret made earlier",
-                path,
-            );
+            log_secret("no credentials are configured: using the secret made earlier", path);
         }
         Place::Memory(tried) => tracing::warn!(
             event = "secret_not_kept",
@@ -177,13 +165,7 @@ fn turn_settings(
             "the limit of open descriptors cannot be had: {error}",
         ),
     }
-    let sockets: Vec<_> = bound
-        .udp
-        .iter()
-        .chain(&bound.tcp)
-        .chain(&bound.admin)
-        .copied()
-        .collect();
+    let sockets: Vec<_> = bound.udp.iter().chain(&bound.tcp).chain(&bound.admin).copied().collect();
     let own = addresses::own_sockets(&sockets, &relays, facts);
     turn::Settings {
         software: config.turn.software.clone(),

@@ -16,10 +16,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The sum of one counter over all workers.
 pub(super) fn sum(stats: &[Arc<Stats>], pick: impl Fn(&Stats) -> &Counter) -> u64 {
-    stats
-        .iter()
-        .map(|stats| pick(stats).get())
-        .fold(0, u64::wrapping_add)
+    stats.iter().map(|stats| pick(stats).get()).fold(0, u64::wrapping_add)
 }
 
 /// Allocations alive on all workers.
@@ -60,10 +57,7 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) const fn new() -> Self {
-        Self {
-            refused: [0; Cause::COUNT],
-            lost: 0,
-        }
+        Self { refused: [0; Cause::COUNT], lost: 0 }
     }
 
     /// Logs what has come since the last time; `lost` counts the events that found no place in
@@ -74,12 +68,7 @@ impl Watch {
             let i = cause.index();
             (cause.label(), refused[i].wrapping_sub(self.refused[i]))
         };
-        let full = Counts(
-            FULL.iter()
-                .map(since)
-                .filter(|(_, count)| *count > 0)
-                .collect(),
-        );
+        let full = Counts(FULL.iter().map(since).filter(|(_, count)| *count > 0).collect());
         if !full.0.is_empty() {
             tracing::warn!(
                 event = "capacity_refusals",
@@ -87,13 +76,7 @@ impl Watch {
                  see [limits], the relay ports and the descriptor limit",
             );
         }
-        let doubted = Counts(
-            DOUBTED
-                .iter()
-                .map(since)
-                .filter(|(_, count)| *count > 0)
-                .collect(),
-        );
+        let doubted = Counts(DOUBTED.iter().map(since).filter(|(_, count)| *count > 0).collect());
         if !doubted.0.is_empty() {
             tracing::info!(
                 event = "credential_refusals",

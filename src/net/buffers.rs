@@ -63,13 +63,7 @@ fn refuse_huge_pages(arena: &mut [u8]) {
     if let Some(inner) = arena.len().checked_sub(skip) {
         // A kernel without huge pages refuses; then there is nothing to keep it from.
         // SAFETY: the range lies within the arena, and this advice changes no byte of it.
-        unsafe {
-            libc::madvise(
-                start.wrapping_add(skip).cast(),
-                inner,
-                libc::MADV_NOHUGEPAGE,
-            )
-        };
+        unsafe { libc::madvise(start.wrapping_add(skip).cast(), inner, libc::MADV_NOHUGEPAGE) };
     }
 }
 
@@ -99,33 +93,21 @@ mod tests {
             buffers.slot_mut(i)[HEADROOM..HEADROOM + 100].fill(7);
         }
         let touched = resident(&mut buffers);
-        assert!(
-            (64..=64 * 2 + 2).contains(&touched),
-            "{touched} pages for 64 small datagrams"
-        );
+        assert!((64..=64 * 2 + 2).contains(&touched), "{touched} pages for 64 small datagrams");
     }
 
     #[test]
     fn slots_are_apart_and_hold_the_largest_payload() {
         let mut buffers = Buffers::new(3);
         buffers.slot_mut(1).fill(0xff);
-        assert!(
-            buffers
-                .slot(0)
-                .iter()
-                .chain(buffers.slot(2))
-                .all(|byte| *byte == 0)
-        );
+        assert!(buffers.slot(0).iter().chain(buffers.slot(2)).all(|byte| *byte == 0));
         assert!(buffers.slot(1).len() - HEADROOM >= 65_527);
     }
 
     #[test]
     fn a_range_never_leaves_its_slot() {
         let buffers = Buffers::new(2);
-        assert_eq!(
-            buffers.range(1, HEADROOM, 65_536).map(<[u8]>::len),
-            Some(65_536)
-        );
+        assert_eq!(buffers.range(1, HEADROOM, 65_536).map(<[u8]>::len), Some(65_536));
         assert!(buffers.range(0, HEADROOM + 1, 65_536).is_none());
         assert!(buffers.range(0, SLOT_SIZE + 1, 0).is_none());
         assert!(buffers.range(2, 0, 0).is_none());

@@ -97,11 +97,7 @@ fn extended_error(level: i32, kind: i32, data: &[u8]) -> Option<IcmpError> {
         peer: SocketAddr::from(([0; 4], 0)),
         kind: icmp_type,
         code: icmp_code,
-        mtu: if errno == libc::EMSGSIZE as u32 {
-            info
-        } else {
-            0
-        },
+        mtu: if errno == libc::EMSGSIZE as u32 { info } else { 0 },
         v6,
         local,
     })
@@ -136,27 +132,15 @@ mod tests {
     fn another_error_has_no_mtu() {
         let data = raw(libc::EPROTO, libc::SO_EE_ORIGIN_ICMP6, 4, 1, 40);
         let error = extended_error(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, &data).unwrap();
-        assert_eq!(
-            (error.kind, error.code, error.mtu, error.v6),
-            (4, 1, 0, true)
-        );
+        assert_eq!((error.kind, error.code, error.mtu, error.v6), (4, 1, 0, true));
     }
 
     #[test]
     fn time_stamps_and_short_answers_are_skipped() {
         let stamp = raw(libc::ENOMSG, libc::SO_EE_ORIGIN_TIMESTAMPING, 0, 0, 0);
-        assert_eq!(
-            extended_error(libc::IPPROTO_IP, libc::IP_RECVERR, &stamp),
-            None
-        );
+        assert_eq!(extended_error(libc::IPPROTO_IP, libc::IP_RECVERR, &stamp), None);
         let whole = raw(libc::ECONNREFUSED, libc::SO_EE_ORIGIN_ICMP, 3, 3, 0);
-        assert_eq!(
-            extended_error(libc::IPPROTO_IP, libc::IP_RECVERR, &whole[..11]),
-            None
-        );
-        assert_eq!(
-            extended_error(libc::SOL_SOCKET, libc::IP_RECVERR, &whole),
-            None
-        );
+        assert_eq!(extended_error(libc::IPPROTO_IP, libc::IP_RECVERR, &whole[..11]), None);
+        assert_eq!(extended_error(libc::SOL_SOCKET, libc::IP_RECVERR, &whole), None);
     }
 }

@@ -67,10 +67,9 @@ pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
 /// in use in laboratories and routed to nowhere by careful networks.
 pub fn route_source(family: Family) -> Option<IpAddr> {
     let (any, goal): (SocketAddr, SocketAddr) = match family {
-        Family::V4 => (
-            (Ipv4Addr::UNSPECIFIED, 0).into(),
-            (Ipv4Addr::new(193, 0, 14, 129), 53).into(),
-        ),
+        Family::V4 => {
+            ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(193, 0, 14, 129), 53).into())
+        }
         Family::V6 => (
             (Ipv6Addr::UNSPECIFIED, 0).into(),
             (Ipv6Addr::new(0x2001, 0x7fd, 0, 0, 0, 0, 0, 1), 53).into(),
@@ -87,10 +86,7 @@ pub fn route_source(family: Family) -> Option<IpAddr> {
 /// # Errors
 /// What the system calls say; the limit is then what it was.
 pub fn raise_descriptor_limit() -> io::Result<(u64, u64)> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one `rlimit`.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         return Err(io::Error::last_os_error());
@@ -133,10 +129,7 @@ mod tests {
     #[test]
     fn the_loopback_interface_is_listed() {
         let all = interface_addresses().unwrap();
-        let lo = all
-            .iter()
-            .find(|a| a.addr == IpAddr::V4(Ipv4Addr::LOCALHOST))
-            .unwrap();
+        let lo = all.iter().find(|a| a.addr == IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
         assert!(lo.loopback && lo.up);
         assert_eq!(lo.name, "lo");
         assert!(all.iter().all(|a| !a.addr.is_unspecified()));
@@ -147,10 +140,9 @@ mod tests {
         let all = interface_addresses().unwrap();
         for family in [Family::V4, Family::V6] {
             match route_source(family) {
-                Some(source) => assert!(
-                    all.iter().any(|a| a.addr == source && !a.loopback),
-                    "{source}"
-                ),
+                Some(source) => {
+                    assert!(all.iter().any(|a| a.addr == source && !a.loopback), "{source}")
+                }
                 None => println!("no route for {family:?} here: nothing to compare"),
             }
         }

@@ -185,11 +185,7 @@ mod tests {
         let mut control = Control::<64>::EMPTY;
         let first = control.add(0, 1, 2, &[3; 5]);
         let second = control.add(first, 4, 5, &[6; 16]);
-        assert_eq!(
-            control.add(second, 7, 8, &[9; 16]),
-            second,
-            "no room for a third"
-        );
+        assert_eq!(control.add(second, 7, 8, &[9; 16]), second, "no room for a third");
         let all: Vec<_> = control.messages(second).collect();
         assert_eq!(all, [(1, 2, &[3; 5][..]), (4, 5, &[6; 16][..])]);
         assert_eq!(control.messages(second - 1).count(), 1);

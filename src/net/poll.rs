@@ -109,18 +109,10 @@ impl Poller {
         token: u64,
         interest: Interest,
     ) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: interest.flags() as u32,
-            u64: token,
-        };
+        let mut event = libc::epoll_event { events: interest.flags() as u32, u64: token };
         // SAFETY: the kernel reads one event.
         match unsafe {
-            libc::epoll_ctl(
-                self.epoll.as_raw_fd(),
-                operation,
-                fd.as_raw_fd(),
-                &mut event,
-            )
+            libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd.as_raw_fd(), &mut event)
         } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -142,9 +134,7 @@ impl Interest {
 impl Events {
     /// Makes room for `max` events per wait (at least 1); more ready sockets than that are told in turn.
     pub fn with_capacity(max: usize) -> Self {
-        Self {
-            ready: Vec::with_capacity(max.max(1)),
-        }
+        Self { ready: Vec::with_capacity(max.max(1)) }
     }
 
     /// How many came.
@@ -159,10 +149,7 @@ impl Events {
 
     /// Event `i` of the last wait.
     pub fn get(&self, i: usize) -> Option<Event> {
-        self.ready.get(i).map(|event| Event {
-            token: event.u64,
-            flags: event.events,
-        })
+        self.ready.get(i).map(|event| Event { token: event.u64, flags: event.events })
     }
 
     /// All events of the last wait.
@@ -216,9 +203,7 @@ impl Waker {
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes no pointer.
         let eventfd = owned(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })?;
-        Ok(Self {
-            eventfd: eventfd.into(),
-        })
+        Ok(Self { eventfd: eventfd.into() })
     }
 
     /// Makes the waker readable until it is drained. Many calls count as one.
@@ -267,19 +252,10 @@ mod tests {
     #[test]
     fn timeouts_are_rounded_up() {
         assert_eq!(milliseconds(None), -1);
-        for (micros, expected) in [
-            (0, 0),
-            (1, 1),
-            (999, 1),
-            (1000, 1),
-            (1001, 2),
-            (u64::MAX, i32::MAX),
-        ] {
-            assert_eq!(
-                milliseconds(Some(Duration::from_micros(micros))),
-                expected,
-                "{micros}"
-            );
+        for (micros, expected) in
+            [(0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2), (u64::MAX, i32::MAX)]
+        {
+            assert_eq!(milliseconds(Some(Duration::from_micros(micros))), expected, "{micros}");
         }
     }
 
@@ -327,10 +303,7 @@ mod tests {
         };
         poller.add(socket.as_fd(), 1, Interest::ReadWrite).unwrap();
         assert_eq!(
-            poller
-                .add(socket.as_fd(), 1, Interest::Read)
-                .unwrap_err()
-                .kind(),
+            poller.add(socket.as_fd(), 1, Interest::Read).unwrap_err().kind(),
             ErrorKind::AlreadyExists
         );
         assert_eq!(flags(1), [(true, false, true)]);
@@ -339,10 +312,7 @@ mod tests {
         poller.modify(socket.as_fd(), 3, Interest::Read).unwrap();
         assert_eq!(flags(3), []);
         poller.delete(socket.as_fd()).unwrap();
-        assert_eq!(
-            poller.delete(socket.as_fd()).unwrap_err().kind(),
-            ErrorKind::NotFound
-        );
+        assert_eq!(poller.delete(socket.as_fd()).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

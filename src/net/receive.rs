@@ -46,12 +46,7 @@ impl RecvBatch {
     pub fn new(max: usize) -> Self {
         let mut parts: Vec<Part> = (0..max).map(|_| Part::new()).collect();
         let headers = parts.iter_mut().map(Part::header).collect();
-        Self {
-            headers,
-            parts,
-            received: 0,
-            first_slot: 0,
-        }
+        Self { headers, parts, received: 0, first_slot: 0 }
     }
 
     /// Receives at most `max` datagrams with one system call, number `i` into slot `first_slot + i`, and says
@@ -67,9 +62,7 @@ impl RecvBatch {
         first_slot: usize,
         max: usize,
     ) -> io::Result<usize> {
-        let max = max
-            .min(self.headers.len())
-            .min(buffers.slots().saturating_sub(first_slot));
+        let max = max.min(self.headers.len()).min(buffers.slots().saturating_sub(first_slot));
         self.arm(buffers, first_slot, max);
         if max == 0 {
             return Ok(0);
@@ -126,24 +119,15 @@ impl RecvBatch {
         self.first_slot = first_slot;
         let base = buffers.as_mut_ptr();
         for (i, part) in self.parts[..max].iter_mut().enumerate() {
-            part.iovec.iov_base = base
-                .wrapping_add((first_slot + i) * SLOT_SIZE + HEADROOM)
-                .cast();
+            part.iovec.iov_base = base.wrapping_add((first_slot + i) * SLOT_SIZE + HEADROOM).cast();
         }
     }
 }
 
 impl Part {
     fn new() -> Self {
-        let iovec = libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: SLOT_SIZE - HEADROOM,
-        };
-        Self {
-            iovec,
-            name: Name::EMPTY,
-            control: Control::EMPTY,
-        }
+        let iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: SLOT_SIZE - HEADROOM };
+        Self { iovec, name: Name::EMPTY, control: Control::EMPTY }
     }
 
     /// A header that points at this part, which must not move while the header is in use.
@@ -155,10 +139,7 @@ impl Part {
         header.msg_iovlen = 1;
         header.msg_control = ptr::from_mut(&mut self.control).cast();
         header.msg_controllen = CONTROL_SIZE as _;
-        libc::mmsghdr {
-            msg_hdr: header,
-            msg_len: 0,
-        }
+        libc::mmsghdr { msg_hdr: header, msg_len: 0 }
     }
 }
 

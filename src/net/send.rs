@@ -105,9 +105,7 @@ impl SendBatch {
             let more = (start + 1..self.order.len())
                 .take_while(|next| {
                     !alone
-                        && self
-                            .at(*next)
-                            .is_some_and(|d| d.socket == socket && !d.wants_option())
+                        && self.at(*next).is_some_and(|d| d.socket == socket && !d.wants_option())
                 })
                 .count();
             let run = &mut self.headers[start..start + 1 + more];
@@ -124,42 +122,27 @@ impl SendBatch {
 
     /// Sorts the queue by socket and fills in a header for each datagram of it.
     fn arm(&mut self, buffers: &Buffers) -> SendReport {
-        let mut report = SendReport {
-            full: mem::take(&mut self.refused),
-            ..SendReport::default()
-        };
+        let mut report = SendReport { full: mem::take(&mut self.refused), ..SendReport::default() };
         self.order.clear();
         for (i, datagram) in self.queue.iter().enumerate() {
             if datagram.payload(buffers).is_some() {
-                self.order
-                    .push(u64::from(datagram.socket as u32) << 32 | i as u64);
+                self.order.push(u64::from(datagram.socket as u32) << 32 | i as u64);
             } else {
                 report.other += 1;
             }
         }
         // The place in the queue is part of the key, so this is stable; unlike a stable sort it allocates nothing.
         self.order.sort_unstable();
-        for ((key, header), part) in self
-            .order
-            .iter()
-            .zip(&mut self.headers)
-            .zip(&mut self.parts)
-        {
+        for ((key, header), part) in self.order.iter().zip(&mut self.headers).zip(&mut self.parts) {
             let datagram = &self.queue[*key as u32 as usize];
-            part.fill(
-                datagram,
-                datagram.payload(buffers).unwrap_or_default(),
-                &mut header.msg_hdr,
-            );
+            part.fill(datagram, datagram.payload(buffers).unwrap_or_default(), &mut header.msg_hdr);
         }
         report
     }
 
     /// The datagram at `place` of the sorted order.
     fn at(&self, place: usize) -> Option<&Outgoing> {
-        self.order
-            .get(place)
-            .map(|key| &self.queue[*key as u32 as usize])
+        self.order.get(place).map(|key| &self.queue[*key as u32 as usize])
     }
 }
 
@@ -187,10 +170,7 @@ struct Part {
 
 impl Part {
     const EMPTY: Self = Self {
-        iovec: libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        },
+        iovec: libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 },
         name: Name::EMPTY,
         control: Control::EMPTY,
     };
@@ -202,10 +182,7 @@ impl Part {
         header.msg_iov = &mut self.iovec;
         header.msg_iovlen = 1;
         header.msg_control = ptr::from_mut(&mut self.control).cast();
-        libc::mmsghdr {
-            msg_hdr: header,
-            msg_len: 0,
-        }
+        libc::mmsghdr { msg_hdr: header, msg_len: 0 }
     }
 
     fn fill(&mut self, datagram: &Outgoing, payload: &[u8], header: &mut libc::msghdr) {
@@ -222,18 +199,14 @@ impl Part {
                 // in_pktinfo: any interface, the source, and a destination that only receiving uses.
                 let mut info = [0; 12];
                 info[4..8].copy_from_slice(&from.octets());
-                len = self
-                    .control
-                    .add(len, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+                len = self.control.add(len, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
             }
             (Some(IpAddr::V6(from)), SocketAddr::V6(to)) => {
                 // in6_pktinfo: a link-local source needs its interface, which is that of the peer.
                 let mut info = [0; 20];
                 info[..16].copy_from_slice(&from.octets());
                 info[16..].copy_from_slice(&to.scope_id().to_ne_bytes());
-                len = self
-                    .control
-                    .add(len, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+                len = self.control.add(len, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
             }
             _ => {}
         }
@@ -259,15 +232,7 @@ mod tests {
 
     fn outgoing(socket: RawFd, len: u32) -> Outgoing {
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
-        Outgoing {
-            socket,
-            to,
-            from: None,
-            slot: 0,
-            start: 0,
-            len,
-            dont_fragment: false,
-        }
+        Outgoing { socket, to, from: None, slot: 0, start: 0, len, dont_fragment: false }
     }
 
     #[test]
@@ -279,9 +244,7 @@ mod tests {
         let mut calls = Vec::new();
         let report = batch.flush_with(&Buffers::new(1), |socket, messages| {
             // SAFETY: `arm` pointed each header at the iovec of its part, which the batch still owns.
-            let lengths = messages
-                .iter()
-                .map(|m| unsafe { (*m.msg_hdr.msg_iov).iov_len });
+            let lengths = messages.iter().map(|m| unsafe { (*m.msg_hdr.msg_iov).iov_len });
             calls.push((socket, lengths.collect::<Vec<_>>()));
             Ok(messages.len())
         });
@@ -294,26 +257,15 @@ mod tests {
         let mut batch = SendBatch::with_capacity(2);
         assert!(!batch.is_full() && batch.is_empty());
         batch.push(outgoing(3, 1));
-        batch.push(Outgoing {
-            slot: 1,
-            ..outgoing(3, 1)
-        });
+        batch.push(Outgoing { slot: 1, ..outgoing(3, 1) });
         assert!(batch.is_full());
         batch.push(outgoing(3, 1));
         assert_eq!(batch.len(), 2);
         let buffers = Buffers::new(1);
         assert_eq!(
             batch.flush_with(&buffers, |_, m| Ok(m.len())),
-            SendReport {
-                sent: 1,
-                full: 1,
-                other: 1,
-                ..SendReport::default()
-            }
+            SendReport { sent: 1, full: 1, other: 1, ..SendReport::default() }
         );
-        assert_eq!(
-            batch.flush_with(&buffers, |_, m| Ok(m.len())),
-            SendReport::default()
-        );
+        assert_eq!(batch.flush_with(&buffers, |_, m| Ok(m.len())), SendReport::default());
     }
 }

@@ -68,11 +68,8 @@ pub fn relay_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<Udp
 /// # Errors
 /// What the system calls say.
 pub fn tcp_listener(address: SocketAddr, backlog: u16) -> io::Result<TcpListener> {
-    let socket = Socket::new_raw(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking().cloexec(),
-        None,
-    )?;
+    let socket =
+        Socket::new_raw(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
     only_its_family(&socket, address)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -133,48 +130,25 @@ pub fn port_is_free(address: SocketAddr, transport: Transport) -> io::Result<()>
 
 /// What listeners and relay sockets have in common, all but the binding.
 fn udp_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
-    let socket = Socket::new_raw(
-        Domain::for_address(address),
-        Type::DGRAM.nonblocking().cloexec(),
-        None,
-    )?;
+    let socket =
+        Socket::new_raw(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;
     only_its_family(&socket, address)?;
     // RFC 8656 §14, §15: the DF bit is 0 unless a client asks for it. No path MTU is remembered or enforced.
     let (level, name, value) = match address {
-        SocketAddr::V4(_) => (
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_DONT,
-        ),
-        SocketAddr::V6(_) => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_DONT,
-        ),
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        SocketAddr::V6(_) => {
+            (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
+        }
     };
     set_option(socket.as_raw_fd(), level, name, value)?;
-    set_buffer(
-        &socket,
-        libc::SO_RCVBUFFORCE,
-        libc::SO_RCVBUF,
-        options.receive_buffer,
-    )?;
-    set_buffer(
-        &socket,
-        libc::SO_SNDBUFFORCE,
-        libc::SO_SNDBUF,
-        options.send_buffer,
-    )?;
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, options.receive_buffer)?;
+    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, options.send_buffer)?;
     Ok(socket)
 }
 
 /// IPv6 sockets leave IPv4 to IPv4 sockets: nobody then meets an IPv4 address in IPv6 clothes.
 fn only_its_family(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    if address.is_ipv6() {
-        socket.set_only_v6(true)
-    } else {
-        Ok(())
-    }
+    if address.is_ipv6() { socket.set_only_v6(true) } else { Ok(()) }
 }
 
 /// Past the system's limit if we may (CAP_NET_ADMIN), else up to it.
@@ -183,9 +157,7 @@ fn set_buffer(socket: &Socket, force: c_int, plain: c_int, bytes: usize) -> io::
         return Ok(());
     }
     // The kernel doubles it, and takes at most half of what fits.
-    let bytes = c_int::try_from(bytes)
-        .unwrap_or(c_int::MAX)
-        .min(c_int::MAX / 2);
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX).min(c_int::MAX / 2);
     let fd = socket.as_raw_fd();
     set_option(fd, libc::SOL_SOCKET, force, bytes)
         .or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, bytes))
@@ -196,11 +168,7 @@ pub(super) fn set_option(socket: RawFd, level: c_int, name: c_int, value: c_int)
     // SAFETY: the kernel reads one `int` from `value`. Any number is a valid argument for `socket`.
     let set =
         unsafe { libc::setsockopt(socket, level, name, ptr::from_ref(&value).cast(), INT_SIZE) };
-    if set == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Reads an option that is an `int`.
@@ -209,19 +177,9 @@ pub(super) fn option(socket: RawFd, level: c_int, name: c_int) -> io::Result<c_i
     let mut size = INT_SIZE;
     // SAFETY: the kernel writes at most `size` bytes to `value`. Any number is a valid argument for `socket`.
     let read = unsafe {
-        libc::getsockopt(
-            socket,
-            level,
-            name,
-            ptr::from_mut(&mut value).cast(),
-            &mut size,
-        )
+        libc::getsockopt(socket, level, name, ptr::from_mut(&mut value).cast(), &mut size)
     };
-    if read == 0 {
-        Ok(value)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if read == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 const INT_SIZE: libc::socklen_t = mem::size_of::<c_int>() as libc::socklen_t;
@@ -244,40 +202,22 @@ mod tests {
         let first = udp_listener(ANY_PORT, &UdpOptions::default()).unwrap();
         let address = first.local_addr().unwrap();
         let _second = udp_listener(address, &UdpOptions::default()).unwrap();
-        assert_eq!(
-            kind(port_is_free(address, Transport::Udp)),
-            Some(ErrorKind::AddrInUse)
-        );
-        assert_eq!(
-            kind(relay_socket(address, &UdpOptions::default())),
-            Some(ErrorKind::AddrInUse)
-        );
+        assert_eq!(kind(port_is_free(address, Transport::Udp)), Some(ErrorKind::AddrInUse));
+        assert_eq!(kind(relay_socket(address, &UdpOptions::default())), Some(ErrorKind::AddrInUse));
 
         let first = tcp_listener(ANY_PORT, 8).unwrap();
         let address = first.local_addr().unwrap();
         let _second = tcp_listener(address, 8).unwrap();
-        assert_eq!(
-            kind(port_is_free(address, Transport::Tcp)),
-            Some(ErrorKind::AddrInUse)
-        );
+        assert_eq!(kind(port_is_free(address, Transport::Tcp)), Some(ErrorKind::AddrInUse));
     }
 
     #[test]
     fn a_relay_port_is_taken_once_and_free_after_release() {
         let relay = relay_socket(ANY_PORT, &UdpOptions::default()).unwrap();
         let address = relay.local_addr().unwrap();
-        assert_eq!(
-            kind(relay_socket(address, &UdpOptions::default())),
-            Some(ErrorKind::AddrInUse)
-        );
-        assert_eq!(
-            kind(port_is_free(address, Transport::Udp)),
-            Some(ErrorKind::AddrInUse)
-        );
-        assert_eq!(
-            kind(udp_listener(address, &UdpOptions::default())),
-            Some(ErrorKind::AddrInUse)
-        );
+        assert_eq!(kind(relay_socket(address, &UdpOptions::default())), Some(ErrorKind::AddrInUse));
+        assert_eq!(kind(port_is_free(address, Transport::Udp)), Some(ErrorKind::AddrInUse));
+        assert_eq!(kind(udp_listener(address, &UdpOptions::default())), Some(ErrorKind::AddrInUse));
         assert!(port_is_free(ANY_PORT, Transport::Udp).is_ok());
     }
 
@@ -294,20 +234,13 @@ mod tests {
 
     #[test]
     fn sockets_do_not_block_and_do_not_set_df() {
-        let options = UdpOptions {
-            receive_buffer: 100_000,
-            send_buffer: 50_000,
-        };
-        for socket in [
-            udp_listener(ANY_PORT, &options).unwrap(),
-            relay_socket(ANY_PORT, &options).unwrap(),
-        ] {
+        let options = UdpOptions { receive_buffer: 100_000, send_buffer: 50_000 };
+        for socket in
+            [udp_listener(ANY_PORT, &options).unwrap(), relay_socket(ANY_PORT, &options).unwrap()]
+        {
             assert_eq!(kind(socket.recv(&mut [0; 8])), Some(ErrorKind::WouldBlock));
             let get = |level, name| option(socket.as_raw_fd(), level, name).unwrap();
-            assert_eq!(
-                get(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
-                libc::IP_PMTUDISC_DONT
-            );
+            assert_eq!(get(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), libc::IP_PMTUDISC_DONT);
             assert!(get(libc::SOL_SOCKET, libc::SO_RCVBUF) >= 100_000);
             assert!(get(libc::SOL_SOCKET, libc::SO_SNDBUF) >= 50_000);
         }
@@ -315,10 +248,7 @@ mod tests {
 
     #[test]
     fn an_impossible_buffer_is_as_large_as_it_can_be() {
-        let greedy = UdpOptions {
-            receive_buffer: usize::MAX,
-            send_buffer: 0,
-        };
+        let greedy = UdpOptions { receive_buffer: usize::MAX, send_buffer: 0 };
         assert!(udp_listener(ANY_PORT, &greedy).is_ok());
     }
 
@@ -330,10 +260,7 @@ mod tests {
         let (stream, peer) = accept(&listener).unwrap().unwrap();
         assert_eq!(peer, client.local_addr().unwrap());
         assert!(stream.nodelay().unwrap());
-        assert_eq!(
-            kind(io::Read::read(&mut &stream, &mut [0; 8])),
-            Some(ErrorKind::WouldBlock)
-        );
+        assert_eq!(kind(io::Read::read(&mut &stream, &mut [0; 8])), Some(ErrorKind::WouldBlock));
         // SAFETY: reads the descriptor's flags.
         let flags = unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_GETFD) };
         assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);

@@ -21,20 +21,14 @@ struct Inbox {
 
 impl Inbox {
     fn new(max: usize) -> Self {
-        Self {
-            buffers: Buffers::new(max),
-            batch: RecvBatch::new(max),
-        }
+        Self { buffers: Buffers::new(max), batch: RecvBatch::new(max) }
     }
 
     /// Waits until `socket` is readable and receives what is there.
     fn receive(&mut self, socket: &UdpSocket) -> Vec<(Datagram, Vec<u8>)> {
         assert!(wait(socket, Interest::Read).readable());
         let max = self.buffers.slots();
-        let count = self
-            .batch
-            .receive(socket.as_fd(), &mut self.buffers, 0, max)
-            .unwrap();
+        let count = self.batch.receive(socket.as_fd(), &mut self.buffers, 0, max).unwrap();
         (0..count).map(|i| self.get(i)).collect()
     }
 
@@ -63,11 +57,7 @@ struct Outbox {
 
 impl Outbox {
     fn new(max: usize) -> Self {
-        Self {
-            buffers: Buffers::new(max),
-            batch: SendBatch::with_capacity(max),
-            next: 0,
-        }
+        Self { buffers: Buffers::new(max), batch: SendBatch::with_capacity(max), next: 0 }
     }
 
     fn datagram(&mut self, socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> Outgoing {
@@ -104,9 +94,7 @@ fn wait(socket: &UdpSocket, interest: Interest) -> Event {
     let mut events = Events::with_capacity(1);
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        poller
-            .wait(&mut events, Some(Duration::from_secs(20)))
-            .unwrap();
+        poller.wait(&mut events, Some(Duration::from_secs(20))).unwrap();
         // An error wakes up always, also somebody who waits for a datagram.
         match events.get(0) {
             Some(event) if interest == Interest::Errors || event.readable() => return event,
@@ -116,14 +104,7 @@ fn wait(socket: &UdpSocket, interest: Interest) -> Event {
 }
 
 fn relay(ip: IpAddr) -> UdpSocket {
-    relay_socket(
-        (ip, 0).into(),
-        &UdpOptions {
-            receive_buffer: 1 << 20,
-            send_buffer: 0,
-        },
-    )
-    .unwrap()
+    relay_socket((ip, 0).into(), &UdpOptions { receive_buffer: 1 << 20, send_buffer: 0 }).unwrap()
 }
 
 /// The loopback addresses of this machine, one per family that it has.
@@ -145,8 +126,5 @@ fn closed_port(ip: IpAddr) -> (UdpSocket, SocketAddr) {
 }
 
 fn sent(count: u64) -> SendReport {
-    SendReport {
-        sent: count,
-        ..SendReport::default()
-    }
+    SendReport { sent: count, ..SendReport::default() }
 }

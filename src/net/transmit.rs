@@ -76,10 +76,7 @@ pub(super) fn send_unfragmented(
     let switched = option(socket, level, name)
         .and_then(|before| set_option(socket, level, name, libc::IP_PMTUDISC_DO).map(|()| before));
     let Ok(before) = switched else {
-        return SendReport {
-            other: 1,
-            ..SendReport::default()
-        };
+        return SendReport { other: 1, ..SendReport::default() };
     };
     let report = send_run(message, |messages| transmit(socket, messages));
     // It was taken back from the same socket a moment ago; only a closed socket refuses it.
@@ -118,10 +115,8 @@ mod tests {
     /// Sends three messages through a kernel that gives these answers, and says how many it did not need.
     fn scripted(answers: &[Result<usize, i32>]) -> (SendReport, usize) {
         let mut answers = answers.iter();
-        let mut messages: [_; 3] = std::array::from_fn(|_| libc::mmsghdr {
-            msg_hdr: empty_header(),
-            msg_len: 0,
-        });
+        let mut messages: [_; 3] =
+            std::array::from_fn(|_| libc::mmsghdr { msg_hdr: empty_header(), msg_len: 0 });
         let report = send_run(&mut messages, |messages| match answers.next() {
             Some(Ok(sent)) => Ok(*sent),
             Some(Err(errno)) => Err(io::Error::from_raw_os_error(*errno)),
@@ -131,21 +126,12 @@ mod tests {
     }
 
     fn report(sent: u64, full: u64, unreachable: u64, too_big: u64, other: u64) -> SendReport {
-        SendReport {
-            sent,
-            full,
-            unreachable,
-            too_big,
-            other,
-        }
+        SendReport { sent, full, unreachable, too_big, other }
     }
 
     #[test]
     fn a_socket_that_would_block_loses_the_rest_and_is_not_asked_again() {
-        assert_eq!(
-            scripted(&[Ok(1), Err(libc::EAGAIN), Ok(1)]),
-            (report(1, 2, 0, 0, 0), 1)
-        );
+        assert_eq!(scripted(&[Ok(1), Err(libc::EAGAIN), Ok(1)]), (report(1, 2, 0, 0, 0), 1));
     }
 
     #[test]
@@ -166,10 +152,7 @@ mod tests {
         let refused = Err(libc::ECONNREFUSED);
         assert_eq!(scripted(&[refused]).0, report(3, 0, 0, 0, 0));
         assert_eq!(scripted(&[refused, refused]).0, report(2, 0, 1, 0, 0));
-        assert_eq!(
-            scripted(&[refused, Ok(1), refused, Ok(1)]).0,
-            report(3, 0, 0, 0, 0)
-        );
+        assert_eq!(scripted(&[refused, Ok(1), refused, Ok(1)]).0, report(3, 0, 0, 0, 0));
         assert_eq!(scripted(&[refused; 6]).0, report(0, 0, 3, 0, 0));
         // Each message has a second try of its own.
         assert_eq!(scripted(&[refused; 3]).0, report(2, 0, 1, 0, 0));
@@ -177,10 +160,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_call_is_repeated_and_a_senseless_answer_ends() {
-        assert_eq!(
-            scripted(&[Err(libc::EINTR), Err(libc::EINTR)]).0,
-            report(3, 0, 0, 0, 0)
-        );
+        assert_eq!(scripted(&[Err(libc::EINTR), Err(libc::EINTR)]).0, report(3, 0, 0, 0, 0));
         assert_eq!(scripted(&[Ok(0), Ok(0), Ok(0)]).0, report(0, 0, 0, 0, 3));
     }
 }

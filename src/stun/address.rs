@@ -73,9 +73,7 @@ pub(super) fn xor(address: SocketAddr, id: &TransactionId) -> SocketAddr {
             let mut mask = [0; 16];
             mask[..4].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
             mask[4..].copy_from_slice(id.bytes());
-            IpAddr::V6(Ipv6Addr::from_bits(
-                ip.to_bits() ^ u128::from_be_bytes(mask),
-            ))
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() ^ u128::from_be_bytes(mask)))
         }
     };
     SocketAddr::new(ip, port)
@@ -105,24 +103,15 @@ mod tests {
     #[test]
     fn wrong_family_or_length_is_refused() {
         assert_eq!(decode_address(&[0, 1, 0, 1, 127, 0, 0]), Err(Error::Value));
-        assert_eq!(
-            decode_address(&[0, 2, 0, 1, 127, 0, 0, 1]),
-            Err(Error::Value)
-        );
-        assert_eq!(
-            decode_address(&[0, 3, 0, 1, 127, 0, 0, 1]),
-            Err(Error::Value)
-        );
+        assert_eq!(decode_address(&[0, 2, 0, 1, 127, 0, 0, 1]), Err(Error::Value));
+        assert_eq!(decode_address(&[0, 3, 0, 1, 127, 0, 0, 1]), Err(Error::Value));
         assert_eq!(decode_address(&[0, 1]), Err(Error::Value));
     }
 
     #[test]
     fn xor_is_its_own_inverse() {
         let id = TransactionId::new(*b"abcdefghijkl");
-        for text in [
-            "192.0.2.1:32853",
-            "[2001:db8:1234:5678:11:2233:4455:6677]:32853",
-        ] {
+        for text in ["192.0.2.1:32853", "[2001:db8:1234:5678:11:2233:4455:6677]:32853"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(xor(xor(address, &id), &id), address);
             assert_ne!(xor(address, &id), address);

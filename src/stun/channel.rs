@@ -59,10 +59,7 @@ impl ChannelData {
         if length > rest.len() {
             return Err(Error::Length);
         }
-        Ok(Self {
-            number,
-            payload: CHANNEL_HEADER..CHANNEL_HEADER + length,
-        })
+        Ok(Self { number, payload: CHANNEL_HEADER..CHANNEL_HEADER + length })
     }
 }
 
@@ -79,10 +76,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_datagram_is_refused() {
-        assert_eq!(
-            ChannelData::parse(&[0x40, 0, 0, 3, 1, 2]),
-            Err(Error::Length)
-        );
+        assert_eq!(ChannelData::parse(&[0x40, 0, 0, 3, 1, 2]), Err(Error::Length));
         assert_eq!(ChannelData::parse(&[0x40, 0, 0]), Err(Error::Length));
     }
 
@@ -90,10 +84,7 @@ mod tests {
     fn padding_and_emptiness_are_fine() {
         let padded = ChannelData::parse(&[0x40, 1, 0, 1, 9, 0, 0, 0]).unwrap();
         assert_eq!((padded.number.get(), padded.payload), (0x4001, 4..5));
-        assert_eq!(
-            ChannelData::parse(&[0x4F, 0xFF, 0, 0]).unwrap().payload,
-            4..4
-        );
+        assert_eq!(ChannelData::parse(&[0x4F, 0xFF, 0, 0]).unwrap().payload, 4..4);
     }
 
     #[test]

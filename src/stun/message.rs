@@ -66,34 +66,22 @@ pub struct Kind {
 impl Kind {
     /// A request.
     pub const fn request(method: Method) -> Self {
-        Self {
-            class: Class::Request,
-            method,
-        }
+        Self { class: Class::Request, method }
     }
 
     /// An indication.
     pub const fn indication(method: Method) -> Self {
-        Self {
-            class: Class::Indication,
-            method,
-        }
+        Self { class: Class::Indication, method }
     }
 
     /// A success response.
     pub const fn success(method: Method) -> Self {
-        Self {
-            class: Class::Success,
-            method,
-        }
+        Self { class: Class::Success, method }
     }
 
     /// An error response.
     pub const fn error(method: Method) -> Self {
-        Self {
-            class: Class::Error,
-            method,
-        }
+        Self { class: Class::Error, method }
     }
 
     /// The message type field: the class bits lie between the method's (RFC 8489 §5, figure 3).
@@ -116,10 +104,7 @@ impl Kind {
             _ => Class::Error,
         };
         let method = (bits & 0x00F) | ((bits & 0x0E0) >> 1) | ((bits & 0x3E00) >> 2);
-        Self {
-            class,
-            method: Method(method),
-        }
+        Self { class, method: Method(method) }
     }
 }
 
@@ -134,10 +119,7 @@ pub struct TransactionId {
 impl TransactionId {
     /// An ID of RFC 5389 and later.
     pub const fn new(id: [u8; 12]) -> Self {
-        Self {
-            cookie: MAGIC_COOKIE,
-            id,
-        }
+        Self { cookie: MAGIC_COOKIE, id }
     }
 
     /// A 128-bit ID of RFC 3489.
@@ -187,13 +169,8 @@ impl<'a> Message<'a> {
         if bytes.len() < HEADER || length % 4 != 0 || bytes.len() != HEADER + length {
             return Err(Error::Length);
         }
-        let mut message = Self {
-            bytes,
-            visible: HEADER,
-            sha1_at: None,
-            sha256_at: None,
-            fingerprint: false,
-        };
+        let mut message =
+            Self { bytes, visible: HEADER, sha1_at: None, sha256_at: None, fingerprint: false };
         message.walk()?;
         Ok(message)
     }
@@ -252,10 +229,7 @@ impl<'a> Message<'a> {
         let b = self.bytes;
         let mut id = [0; 12];
         id.copy_from_slice(&b[8..HEADER]);
-        TransactionId {
-            cookie: u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
-            id,
-        }
+        TransactionId { cookie: u32::from_be_bytes([b[4], b[5], b[6], b[7]]), id }
     }
 
     /// Whether the magic cookie is missing: a client of RFC 3489.
@@ -311,9 +285,7 @@ impl<'a> Message<'a> {
 
     /// The first attribute of a type: the one that counts (RFC 8489 §14).
     pub fn attribute(&self, kind: u16) -> Option<&'a [u8]> {
-        self.attributes()
-            .find(|(k, _)| *k == kind)
-            .map(|(_, value)| value)
+        self.attributes().find(|(k, _)| *k == kind).map(|(_, value)| value)
     }
 }
 
@@ -333,16 +305,8 @@ mod tests {
     #[test]
     fn every_method_and_class_survives_the_type_field() {
         for method in 0..0x1000 {
-            for class in [
-                Class::Request,
-                Class::Indication,
-                Class::Success,
-                Class::Error,
-            ] {
-                let kind = Kind {
-                    class,
-                    method: Method(method),
-                };
+            for class in [Class::Request, Class::Indication, Class::Success, Class::Error] {
+                let kind = Kind { class, method: Method(method) };
                 assert_eq!(Kind::from_bits(kind.bits()), kind);
                 assert!(kind.bits() < 0x4000);
             }
@@ -356,10 +320,7 @@ mod tests {
         assert_eq!(Message::parse(&packet[..20]).map(|_| ()), Ok(()));
         assert_eq!(Message::parse(&packet).map(|_| ()), Err(Error::Length));
         packet[3] = 3;
-        assert_eq!(
-            Message::parse(&packet[..23]).map(|_| ()),
-            Err(Error::Length)
-        );
+        assert_eq!(Message::parse(&packet[..23]).map(|_| ()), Err(Error::Length));
         packet[3] = 4;
         // An attribute of 8 bytes in a message that has room for none.
         packet[23] = 8;

@@ -60,9 +60,7 @@ impl Framer {
     /// [`Hopeless`]: the connection is to be closed.
     pub fn next(&self, stream: &[u8]) -> Result<Frame, Hopeless> {
         let Some(&first) = stream.first() else {
-            return Ok(Frame::Partial {
-                need: CHANNEL_HEADER,
-            });
+            return Ok(Frame::Partial { need: CHANNEL_HEADER });
         };
         let (header, stun) = match first {
             // RFC 7983 §7; HTTP begins with a letter that looks like a channel, which its
@@ -73,9 +71,7 @@ impl Framer {
             _ => return Err(Hopeless::FirstByte(first)),
         };
         let &[_, _, l1, l2, ref rest @ ..] = stream else {
-            return Ok(Frame::Partial {
-                need: CHANNEL_HEADER,
-            });
+            return Ok(Frame::Partial { need: CHANNEL_HEADER });
         };
         let length = header + usize::from(u16::from_be_bytes([l1, l2]));
         if stun {
@@ -111,15 +107,9 @@ mod tests {
         binding.extend(MAGIC_COOKIE.to_be_bytes());
         binding.extend([7; 12]);
         for end in 1..binding.len() {
-            assert!(
-                matches!(FRAMER.next(&binding[..end]), Ok(Frame::Partial { .. })),
-                "{end}"
-            );
+            assert!(matches!(FRAMER.next(&binding[..end]), Ok(Frame::Partial { .. })), "{end}");
         }
-        let whole = Frame::Message {
-            length: 20,
-            consumed: 20,
-        };
+        let whole = Frame::Message { length: 20, consumed: 20 };
         assert_eq!(FRAMER.next(&binding), Ok(whole));
         binding.extend([0x40, 0]);
         assert_eq!(FRAMER.next(&binding), Ok(whole));
@@ -131,10 +121,7 @@ mod tests {
         assert_eq!(FRAMER.next(b"\xFF"), Err(Hopeless::FirstByte(0xFF)));
         assert_eq!(FRAMER.next(b"GET / HTTP/1.1"), Err(Hopeless::TooLong));
         assert_eq!(FRAMER.next(&[0, 1, 0, 3]), Err(Hopeless::Header));
-        assert_eq!(
-            FRAMER.next(&[0, 1, 0, 0, 1, 2, 3, 4]),
-            Err(Hopeless::Header)
-        );
+        assert_eq!(FRAMER.next(&[0, 1, 0, 0, 1, 2, 3, 4]), Err(Hopeless::Header));
         assert_eq!(FRAMER.next(&[0, 1, 0x10, 0]), Err(Hopeless::TooLong));
     }
 }

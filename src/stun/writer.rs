@@ -17,12 +17,7 @@ pub struct Writer<'b> {
 impl<'b> Writer<'b> {
     /// Starts a message.
     pub fn new(buffer: &'b mut [u8], kind: Kind, id: &TransactionId) -> Self {
-        let mut writer = Self {
-            buffer,
-            length: 0,
-            id: *id,
-            overflow: false,
-        };
+        let mut writer = Self { buffer, length: 0, id: *id, overflow: false };
         writer.put(&kind.bits().to_be_bytes());
         writer.put(&[0; 2]);
         writer.put(&id.cookie().to_be_bytes());
@@ -81,10 +76,7 @@ impl<'b> Writer<'b> {
 
     fn coded(&mut self, kind: u16, family: u8, code: u16, reason: &str) {
         // RFC 8489 §14.8: fewer than 128 characters.
-        let end = reason
-            .char_indices()
-            .nth(127)
-            .map_or(reason.len(), |(at, _)| at);
+        let end = reason.char_indices().nth(127).map_or(reason.len(), |(at, _)| at);
         let mut value = [0; 4 + 509];
         value[..4].copy_from_slice(&[family, 0, (code / 100) as u8, (code % 100) as u8]);
         value[4..4 + end].copy_from_slice(&reason.as_bytes()[..end]);
@@ -116,11 +108,7 @@ impl<'b> Writer<'b> {
             return;
         }
         let keep = keep.min(full);
-        mac.feed_message(
-            self.buffer,
-            self.length,
-            (self.length + 4 + keep - HEADER) as u16,
-        );
+        mac.feed_message(self.buffer, self.length, (self.length + 4 + keep - HEADER) as u16);
         let mut tag = [0; 32];
         mac.finish(&mut tag);
         self.attribute(kind, &tag[..keep]);

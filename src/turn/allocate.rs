@@ -50,9 +50,7 @@ impl Server {
         }
         let plan = self.plan(context)?;
         let client = context.client.tuple.client.ip();
-        let owner = self
-            .ledger
-            .admit(context.who.owner, client, &self.settings)?;
+        let owner = self.ledger.admit(context.who.owner, client, &self.settings)?;
         let made = self.make(context, &plan, &owner, sockets);
         match made {
             Ok(slot) => {
@@ -104,12 +102,7 @@ impl Server {
             return Err(Cause::Contradiction);
         }
         let reservation = request.reservation;
-        Ok(Plan {
-            family,
-            both: additional.is_some(),
-            wanted,
-            reservation,
-        })
+        Ok(Plan { family, both: additional.is_some(), wanted, reservation })
     }
 
     /// Opens the sockets and files the allocation.
@@ -140,27 +133,17 @@ impl Server {
         let reservation = first.reserved_next.then(|| {
             let token = self.random.next_u64().to_be_bytes();
             let next = first.relay.port() + 1;
-            self.ledger
-                .reserve(token, &owner.name, first.relay.ip(), next, now.mono);
+            self.ledger.reserve(token, &owner.name, first.relay.ip(), next, now.mono);
             token
         });
         let lifetime = self.granted(context.request.lifetime);
         let expires = now.mono + Duration::from_secs(lifetime.into());
         let mut relays = [None; 2];
-        let opened = [
-            Some(first.relay),
-            second
-                .as_ref()
-                .and_then(|s| s.as_ref().ok())
-                .map(|s| s.relay),
-        ];
+        let opened =
+            [Some(first.relay), second.as_ref().and_then(|s| s.as_ref().ok()).map(|s| s.relay)];
         for local in opened.into_iter().flatten() {
             let advertised = self.advertised(local);
-            relays[Family::of(&local.ip()) as usize] = Some(Relay {
-                local,
-                advertised,
-                expires,
-            });
+            relays[Family::of(&local.ip()) as usize] = Some(Relay { local, advertised, expires });
         }
         let hard_end = self.hard_end(context.who.expires, now);
         let allocation = Allocation {
@@ -207,15 +190,8 @@ impl Server {
     }
 
     fn advertised(&self, local: SocketAddr) -> SocketAddr {
-        let relay = self
-            .settings
-            .relays
-            .iter()
-            .find(|relay| relay.local == local.ip());
-        SocketAddr::new(
-            relay.map_or(local.ip(), |relay| relay.advertised),
-            local.port(),
-        )
+        let relay = self.settings.relays.iter().find(|relay| relay.local == local.ip());
+        SocketAddr::new(relay.map_or(local.ip(), |relay| relay.advertised), local.port())
     }
 
     /// Takes a port and opens a socket on it; ports that others on the host have are passed over.
@@ -229,18 +205,13 @@ impl Server {
     ) -> Result<Opened, Cause> {
         for _ in 0..ATTEMPTS {
             let random = self.random.next_u64();
-            let (ip, port) = self
-                .ledger
-                .take_port(family, wanted, random, now.mono)
-                .ok_or(Cause::NoPort)?;
+            let (ip, port) =
+                self.ledger.take_port(family, wanted, random, now.mono).ok_or(Cause::NoPort)?;
             let reserved_next = wanted == Wanted::EvenAndNext;
             let relay = SocketAddr::new(ip, port);
             match sockets.open(RelayId { slot, family }, relay) {
                 Ok(()) => {
-                    return Ok(Opened {
-                        relay,
-                        reserved_next,
-                    });
+                    return Ok(Opened { relay, reserved_next });
                 }
                 Err(error) => {
                     if reserved_next {
@@ -266,16 +237,11 @@ impl Server {
         sockets: &mut dyn RelaySockets,
     ) -> Result<Opened, Cause> {
         let now = context.now.mono;
-        let (ip, port) = self
-            .ledger
-            .redeem(token, context.who.owner, now)
-            .ok_or(Cause::BadReservation)?;
+        let (ip, port) =
+            self.ledger.redeem(token, context.who.owner, now).ok_or(Cause::BadReservation)?;
         let (relay, family) = (SocketAddr::new(ip, port), Family::of(&ip));
         match sockets.open(RelayId { slot, family }, relay) {
-            Ok(()) => Ok(Opened {
-                relay,
-                reserved_next: false,
-            }),
+            Ok(()) => Ok(Opened { relay, reserved_next: false }),
             Err(OpenError::PortInUse) => {
                 self.ledger.quarantine_port(ip, port, now);
                 Err(Cause::BadReservation)

@@ -106,13 +106,8 @@ impl EndReason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Deleted,
-        Self::Expired,
-        Self::Disconnected,
-        Self::CredentialExpired,
-        Self::Shutdown,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Deleted, Self::Expired, Self::Disconnected, Self::CredentialExpired, Self::Shutdown];
 
     /// The metric label and log word.
     pub const fn label(self) -> &'static str {
@@ -150,42 +145,29 @@ impl Allocation {
 
     /// When the first of its relayed transport addresses ends, or all of them do.
     pub(super) fn next_end(&self) -> Option<Mono> {
-        let first = self
-            .relays
-            .iter()
-            .flatten()
-            .map(|relay| relay.expires)
-            .min()?;
+        let first = self.relays.iter().flatten().map(|relay| relay.expires).min()?;
         Some(self.hard_end.map_or(first, |end| end.min(first)))
     }
 
     fn permission_place(&self, peer: IpAddr) -> Result<usize, usize> {
-        self.permissions
-            .binary_search_by(|permission| permission.peer.cmp(&peer))
+        self.permissions.binary_search_by(|permission| permission.peer.cmp(&peer))
     }
 
     /// The live permission for an address.
     pub(super) fn permission(&self, peer: IpAddr, now: Mono) -> Option<&Permission> {
         let place = self.permission_place(peer).ok()?;
-        self.permissions
-            .get(place)
-            .filter(|permission| now < permission.until)
+        self.permissions.get(place).filter(|permission| now < permission.until)
     }
 
     /// Installs or refreshes a permission.
     pub(super) fn permit(&mut self, peer: IpAddr, guarded: bool, now: Mono) {
-        let permission = Permission {
-            peer,
-            until: now + PERMISSION_LIFETIME,
-            guarded,
-        };
+        let permission = Permission { peer, until: now + PERMISSION_LIFETIME, guarded };
         match self.permission_place(peer) {
             Ok(place) => self.permissions[place] = permission,
             Err(place) => {
                 // Most allocations have one or two peers: no spare room for four.
                 if self.permissions.len() == self.permissions.capacity() {
-                    self.permissions
-                        .reserve_exact(self.permissions.len().max(1));
+                    self.permissions.reserve_exact(self.permissions.len().max(1));
                 }
                 self.permissions.insert(place, permission);
             }
@@ -200,28 +182,18 @@ impl Allocation {
 
     /// The live channel of a number.
     pub(super) fn channel(&self, number: ChannelNumber, now: Mono) -> Option<&Channel> {
-        let place = self
-            .channels
-            .binary_search_by(|channel| channel.number.cmp(&number))
-            .ok()?;
-        self.channels
-            .get(place)
-            .filter(|channel| now < channel.until)
+        let place = self.channels.binary_search_by(|channel| channel.number.cmp(&number)).ok()?;
+        self.channels.get(place).filter(|channel| now < channel.until)
     }
 
     /// The live channel of a peer.
     pub(super) fn channel_to(&self, peer: SocketAddr, now: Mono) -> Option<&Channel> {
-        self.channels
-            .iter()
-            .find(|channel| channel.peer == peer && now < channel.until)
+        self.channels.iter().find(|channel| channel.peer == peer && now < channel.until)
     }
 
     /// Installs or refreshes a channel binding.
     pub(super) fn bind(&mut self, channel: Channel) {
-        match self
-            .channels
-            .binary_search_by(|other| other.number.cmp(&channel.number))
-        {
+        match self.channels.binary_search_by(|other| other.number.cmp(&channel.number)) {
             Ok(place) => self.channels[place] = channel,
             Err(place) => {
                 if self.channels.len() == self.channels.capacity() {

@@ -59,11 +59,7 @@ impl Cause {
     /// The error code of the response.
     pub const fn code(self) -> u16 {
         match self {
-            Self::Auth(kind) => Denial {
-                kind,
-                proven: false,
-            }
-            .code(),
+            Self::Auth(kind) => Denial { kind, proven: false }.code(),
             Self::Malformed
             | Self::Missing
             | Self::Contradiction

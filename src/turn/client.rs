@@ -69,13 +69,7 @@ fn bits(ip: IpAddr) -> u128 {
 
 impl fmt::Display for FiveTuple {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{} to {}",
-            self.transport.label(),
-            self.client,
-            self.server
-        )
+        write!(f, "{}:{} to {}", self.transport.label(), self.client, self.server)
     }
 }
 
@@ -103,14 +97,7 @@ impl RelayId {
 
     /// The relay of a number.
     pub const fn from_index(index: usize) -> Self {
-        let family = if index.is_multiple_of(2) {
-            Family::V4
-        } else {
-            Family::V6
-        };
-        Self {
-            slot: (index / 2) as u32,
-            family,
-        }
+        let family = if index.is_multiple_of(2) { Family::V4 } else { Family::V6 };
+        Self { slot: (index / 2) as u32, family }
     }
 }

@@ -86,33 +86,14 @@ impl Server {
         let data = ChannelData::parse(packet).map_err(|_| Dropped::Malformed)?;
         let slot = self.find(&client.tuple).ok_or(Dropped::NoAllocation)?;
         let allocation = &mut self.allocations[slot as usize];
-        let channel = allocation
-            .channel(data.number, now.mono)
-            .ok_or(Dropped::NoChannel)?;
+        let channel = allocation.channel(data.number, now.mono).ok_or(Dropped::NoChannel)?;
         let (peer, route) = (channel.peer, channel.route);
         // RFC 8656 §9: the permission may be over before the channel is.
-        allocation
-            .permission(peer.ip(), now.mono)
-            .ok_or(Dropped::NoPermission)?;
+        allocation.permission(peer.ip(), now.mono).ok_or(Dropped::NoPermission)?;
         let payload = data.payload;
-        to_peer(
-            allocation,
-            &self.settings,
-            now.mono,
-            peer,
-            payload.len(),
-            stats,
-        )?;
-        let relay = RelayId {
-            slot,
-            family: Family::of(&peer.ip()),
-        };
-        Ok(Verdict::ToPeer(ToPeer {
-            relay,
-            peer: route,
-            payload,
-            dont_fragment: false,
-        }))
+        to_peer(allocation, &self.settings, now.mono, peer, payload.len(), stats)?;
+        let relay = RelayId { slot, family: Family::of(&peer.ip()) };
+        Ok(Verdict::ToPeer(ToPeer { relay, peer: route, payload, dont_fragment: false }))
     }
 
     /// RFC 8656 §11.2
@@ -134,32 +115,15 @@ impl Server {
             return Err(Dropped::Malformed);
         };
         let allocation = &mut self.allocations[slot as usize];
-        let permission = allocation
-            .permission(peer.ip(), now.mono)
-            .ok_or(Dropped::NoPermission)?;
+        let permission = allocation.permission(peer.ip(), now.mono).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
             return Err(Dropped::PeerDenied);
         }
-        to_peer(
-            allocation,
-            &self.settings,
-            now.mono,
-            peer,
-            payload.len(),
-            stats,
-        )?;
-        let relay = RelayId {
-            slot,
-            family: Family::of(&peer.ip()),
-        };
+        to_peer(allocation, &self.settings, now.mono, peer, payload.len(), stats)?;
+        let relay = RelayId { slot, family: Family::of(&peer.ip()) };
         let route = self.settings.peers.route(peer);
         let dont_fragment = request.dont_fragment;
-        Ok(Verdict::ToPeer(ToPeer {
-            relay,
-            peer: route,
-            payload,
-            dont_fragment,
-        }))
+        Ok(Verdict::ToPeer(ToPeer { relay, peer: route, payload, dont_fragment }))
     }
 
     /// A datagram of `length` bytes from a peer (RFC 8656 §11.3).
@@ -186,37 +150,23 @@ impl Server {
         length: usize,
         stats: &Stats,
     ) -> Result<Delivery, Dropped> {
-        let allocation = self
-            .allocations
-            .get_mut(relay.slot as usize)
-            .ok_or(Dropped::NoAllocation)?;
-        let live = allocation
-            .relay(relay.family)
-            .filter(|relay| now < relay.expires);
+        let allocation =
+            self.allocations.get_mut(relay.slot as usize).ok_or(Dropped::NoAllocation)?;
+        let live = allocation.relay(relay.family).filter(|relay| now < relay.expires);
         live.ok_or(Dropped::NoAllocation)?;
         let peer = self.settings.peers.known_as(sender);
-        let permission = allocation
-            .permission(peer.ip(), now)
-            .ok_or(Dropped::NoPermission)?;
+        let permission = allocation.permission(peer.ip(), now).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
             return Err(Dropped::PeerDenied);
         }
         let framing = match allocation.channel_to(peer, now) {
             Some(channel) => Framing::Channel(channel.number),
-            None => Framing::Indication {
-                peer,
-                id: next_id(&mut self.indications),
-            },
+            None => Framing::Indication { peer, id: next_id(&mut self.indications) },
         };
         let limits = &self.settings.limits;
         let cost = length as u64;
-        if !allocation
-            .to_client
-            .take(now, cost, limits.bytes_per_second)
-            || !allocation
-                .owner
-                .to_client
-                .take(now, cost, limits.user_bytes_per_second)
+        if !allocation.to_client.take(now, cost, limits.bytes_per_second)
+            || !allocation.owner.to_client.take(now, cost, limits.user_bytes_per_second)
         {
             return Err(Dropped::Bandwidth);
         }
@@ -224,10 +174,7 @@ impl Server {
         allocation.traffic.to_client_bytes += cost;
         stats.to_client_packets.add(1);
         stats.to_client_bytes.add(cost);
-        Ok(Delivery {
-            client: allocation.client,
-            framing,
-        })
+        Ok(Delivery { client: allocation.client, framing })
     }
 
     /// An ICMP error about a packet to `destination` (RFC 8656 §11.5): a Data indication is
@@ -279,18 +226,13 @@ fn to_peer(
     stats: &Stats,
 ) -> Result<(), Dropped> {
     let relay = allocation.relay(Family::of(&peer.ip()));
-    relay
-        .filter(|relay| now < relay.expires)
-        .ok_or(Dropped::NoAllocation)?;
+    relay.filter(|relay| now < relay.expires).ok_or(Dropped::NoAllocation)?;
     if length > MAX_RELAYED {
         return Err(Dropped::TooLong);
     }
     let (limits, cost) = (&settings.limits, length as u64);
     if !allocation.to_peer.take(now, cost, limits.bytes_per_second)
-        || !allocation
-            .owner
-            .to_peer
-            .take(now, cost, limits.user_bytes_per_second)
+        || !allocation.owner.to_peer.take(now, cost, limits.user_bytes_per_second)
     {
         return Err(Dropped::Bandwidth);
     }

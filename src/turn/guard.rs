@@ -39,11 +39,7 @@ impl Guard {
         let seen = cell.load(Ordering::Relaxed);
         let now = now.as_micros() & TIME;
         // A cell of another address, or never used, is full.
-        let full_at = if seen >> TIME_BITS == tag {
-            (seen & TIME).max(now)
-        } else {
-            now
-        };
+        let full_at = if seen >> TIME_BITS == tag { (seen & TIME).max(now) } else { now };
         let next = full_at + 1_000_000 / u64::from(per_second.max(1));
         if next - now > 2_000_000 {
             return false;
@@ -91,10 +87,7 @@ mod tests {
         assert_eq!(passed, 100);
         assert!(guard.admit(quiet, start, 50));
         let later = start + Duration::from_secs(1);
-        assert_eq!(
-            (0..1000).filter(|_| guard.admit(flood, later, 50)).count(),
-            50
-        );
+        assert_eq!((0..1000).filter(|_| guard.admit(flood, later, 50)).count(), 50);
         guard.refund(flood, 50);
         assert!(guard.admit(flood, later, 50));
         assert!(!guard.admit(flood, later, 50));

@@ -71,14 +71,8 @@ impl Ledger {
         locals.sort();
         locals.dedup();
         let pool = |local| (local, PortPool::new(settings.ports));
-        let inner = Inner {
-            pools: locals.into_iter().map(pool).collect(),
-            ..Inner::default()
-        };
-        Self {
-            inner: Mutex::new(inner),
-            guard: Guard::default(),
-        }
+        let inner = Inner { pools: locals.into_iter().map(pool).collect(), ..Inner::default() };
+        Self { inner: Mutex::new(inner), guard: Guard::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -89,11 +83,7 @@ impl Ledger {
     /// Free and all relay ports of each local relay address.
     pub fn free_ports(&self) -> Vec<(IpAddr, usize, usize)> {
         let inner = self.lock();
-        inner
-            .pools
-            .iter()
-            .map(|(ip, pool)| (*ip, pool.free(), pool.size()))
-            .collect()
+        inner.pools.iter().map(|(ip, pool)| (*ip, pool.free(), pool.size())).collect()
     }
 
     /// Allocations counted against the quotas.
@@ -127,10 +117,7 @@ impl Ledger {
                 allocations: Mutex::new(0),
             }),
         };
-        let mut count = owner
-            .allocations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut count = owner.allocations.lock().unwrap_or_else(PoisonError::into_inner);
         if over(*count, limits.allocations_per_user) {
             return Err(Cause::UserQuota);
         }
@@ -138,9 +125,7 @@ impl Ledger {
         drop(count);
         inner.allocations += 1;
         inner.addresses.insert(prefix(client), from_address + 1);
-        inner
-            .users
-            .insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        inner.users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
         Ok(owner)
     }
 
@@ -154,10 +139,7 @@ impl Ledger {
                 inner.addresses.remove(&prefix(client));
             }
         }
-        let mut count = owner
-            .allocations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut count = owner.allocations.lock().unwrap_or_else(PoisonError::into_inner);
         *count = count.saturating_sub(1);
         if *count == 0 {
             inner.users.remove(&owner.name);
@@ -197,9 +179,7 @@ impl Ledger {
 
     /// Keeps a port that somebody else on the host has for a while.
     pub(super) fn quarantine_port(&self, local: IpAddr, port: u16, now: Mono) {
-        self.lock()
-            .quarantined
-            .push_back((now + QUARANTINE, local, port));
+        self.lock().quarantined.push_back((now + QUARANTINE, local, port));
     }
 
     /// Files a port that is already taken under a token.
@@ -212,11 +192,7 @@ impl Ledger {
         now: Mono,
     ) {
         let mut inner = self.lock();
-        let reservation = Reservation {
-            owner: Arc::clone(owner),
-            local,
-            port,
-        };
+        let reservation = Reservation { owner: Arc::clone(owner), local, port };
         if let Some(older) = inner.reservations.insert(token, reservation) {
             inner.release(older.local, older.port);
         }
@@ -231,10 +207,7 @@ impl Ledger {
         if &*inner.reservations.get(&token)?.owner != owner {
             return None;
         }
-        inner
-            .reservations
-            .remove(&token)
-            .map(|found| (found.local, found.port))
+        inner.reservations.remove(&token).map(|found| (found.local, found.port))
     }
 
     /// Ends what is over: reservations and quarantines.

@@ -61,20 +61,13 @@ impl Server {
             return;
         }
         for family in [Family::V4, Family::V6] {
-            let relays = self
-                .allocations
-                .get_mut(slot as usize)
-                .map(|found| &mut found.relays);
+            let relays = self.allocations.get_mut(slot as usize).map(|found| &mut found.relays);
             let ended = relays.and_then(|relays| relays[family as usize].take_if(|r| over(r)));
             if let Some(relay) = ended {
                 self.close_relay(RelayId { slot, family }, relay, sockets);
             }
         }
-        if let Some(end) = self
-            .allocations
-            .get(slot as usize)
-            .and_then(|found| found.next_end())
-        {
+        if let Some(end) = self.allocations.get(slot as usize).and_then(|found| found.next_end()) {
             self.wheel.set(slot, end);
         }
     }
@@ -97,14 +90,10 @@ impl Server {
                 self.close_relay(RelayId { slot, family }, *relay, sockets);
             }
         }
-        self.ledger
-            .dismiss(&allocation.owner, allocation.client.tuple.client.ip());
+        self.ledger.dismiss(&allocation.owner, allocation.client.tuple.client.ip());
         stats.ended[reason as usize].add(1);
         let session = Box::new(allocation.session(reason, now));
-        self.effects.push_back(Effect::Ended {
-            leg: allocation.client.leg,
-            session,
-        });
+        self.effects.push_back(Effect::Ended { leg: allocation.client.leg, session });
     }
 
     /// Closes the socket first, so that no other worker finds the port taken.
@@ -115,7 +104,6 @@ impl Server {
         sockets: &mut dyn RelaySockets,
     ) {
         sockets.close(id);
-        self.ledger
-            .release_port(relay.local.ip(), relay.local.port());
+        self.ledger.release_port(relay.local.ip(), relay.local.port());
     }
 }

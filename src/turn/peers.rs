@@ -67,12 +67,7 @@ impl PeerPolicy {
         ports: PortRange,
         listeners: Vec<SocketAddr>,
     ) -> Self {
-        Self {
-            rules,
-            relays,
-            ports,
-            listeners,
-        }
+        Self { rules, relays, ports, listeners }
     }
 
     /// Decides about an address.
@@ -81,17 +76,12 @@ impl PeerPolicy {
         match (outer, embedded_ipv4(peer)) {
             (Decision::Deny(_), _) | (_, None) => outer,
             (_, Some((inner, length))) => match self.decide_one(inner.into()) {
+                Decision::Allow => outer,
                 // A rule of the operator's that reaches into the inner address has decided it.
-                Decision::Deny(_)
-                    if self
-                        .rule(peer)
-                        .is_some_and(|rule| rule.prefix.length() > length) =>
-                {
-                    outer
-                }
-                denied @ Decision::Deny(_) => denied,
-                // This server has no IPv6 socket at an address with an IPv4 one inside.
-                _ => outer,
+                _ if self.rule(peer).is_some_and(|rule| rule.prefix.length() > length) => outer,
+                // A translator would bring it back to this server, on whatever port.
+                Decision::Guarded => Decision::Deny(DeniedBy::OwnPort),
+                denied => denied,
             },
         }
     }
@@ -99,25 +89,17 @@ impl PeerPolicy {
     /// The longest of the operator's prefixes that holds the address; deny wins a tie.
     fn rule(&self, peer: IpAddr) -> Option<PeerRule> {
         let matching = self.rules.iter().filter(|rule| rule.prefix.contains(peer));
-        matching
-            .max_by_key(|rule| (rule.prefix.length(), !rule.allow))
-            .copied()
+        matching.max_by_key(|rule| (rule.prefix.length(), !rule.allow)).copied()
     }
 
     fn decide_one(&self, peer: IpAddr) -> Decision {
         if let Some(rule) = self.rule(peer) {
-            return if rule.allow {
-                Decision::Allow
-            } else {
-                Decision::Deny(DeniedBy::Rule(rule))
-            };
+            return if rule.allow { Decision::Allow } else { Decision::Deny(DeniedBy::Rule(rule)) };
         }
         if self.is_relay(peer) {
             return Decision::Guarded;
         }
-        let special = SPECIAL
-            .iter()
-            .filter(|special| special.prefix().contains(peer));
+        let special = SPECIAL.iter().filter(|special| special.prefix().contains(peer));
         if let Some(special) = special.max_by_key(|special| special.length)
             && let Some(what) = special.denied
         {
@@ -130,9 +112,7 @@ impl PeerPolicy {
     }
 
     fn is_relay(&self, ip: IpAddr) -> bool {
-        self.relays
-            .iter()
-            .any(|relay| relay.local == ip || relay.advertised == ip)
+        self.relays.iter().any(|relay| relay.local == ip || relay.advertised == ip)
     }
 
     /// Whether a [guarded](Decision::Guarded) address may be relayed to on this port.
@@ -144,10 +124,7 @@ impl PeerPolicy {
     /// Where a packet for the peer has to go: one of this server's relayed transport addresses
     /// is reached at its local address, because many a 1:1 NAT sends nothing back inside.
     pub fn route(&self, peer: SocketAddr) -> SocketAddr {
-        let relay = self
-            .relays
-            .iter()
-            .find(|relay| relay.advertised == peer.ip());
+        let relay = self.relays.iter().find(|relay| relay.advertised == peer.ip());
         match relay {
             Some(relay) if self.ports.contains(peer.port()) => {
                 SocketAddr::new(relay.local, peer.port())
@@ -180,10 +157,9 @@ fn embedded_ipv4(ip: IpAddr) -> Option<(Ipv4Addr, u8)> {
         // RFC 6052 §2.1; RFC 8215's local-use prefix is denied as a whole.
         [0x64, 0xFF9B, 0, 0, 0, 0, ..] => Some((tail, 96)),
         // RFC 3056 §2
-        [0x2002, high, low, ..] => Some((
-            Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)),
-            16,
-        )),
+        [0x2002, high, low, ..] => {
+            Some((Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)), 16))
+        }
         _ => None,
     }
 }
@@ -203,20 +179,12 @@ impl Special {
 
 const fn v4(a: u8, b: u8, c: u8, length: u8, what: &'static str) -> Special {
     let network = IpAddr::V4(Ipv4Addr::new(a, b, c, 0));
-    Special {
-        network,
-        length,
-        denied: Some(what),
-    }
+    Special { network, length, denied: Some(what) }
 }
 
 const fn v6(s: [u16; 8], length: u8, denied: Option<&'static str>) -> Special {
     let [a, b, c, d, e, f, g, h] = s;
-    Special {
-        network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)),
-        length,
-        denied,
-    }
+    Special { network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), length, denied }
 }
 
 const PRIVATE: &str = "peer denied: private address (RFC 1918)";
@@ -235,13 +203,7 @@ const NOT_GLOBAL: &str = "peer denied: not a global unicast address";
 const SPECIAL: &[Special] = &[
     v4(0, 0, 0, 8, UNSPECIFIED),
     v4(10, 0, 0, 8, PRIVATE),
-    v4(
-        100,
-        64,
-        0,
-        10,
-        "peer denied: carrier-grade NAT address (RFC 6598)",
-    ),
+    v4(100, 64, 0, 10, "peer denied: carrier-grade NAT address (RFC 6598)"),
     v4(127, 0, 0, 8, LOOPBACK),
     v4(169, 254, 0, 16, LINK_LOCAL),
     v4(172, 16, 0, 12, PRIVATE),
@@ -262,28 +224,16 @@ const SPECIAL: &[Special] = &[
     v6([0, 0, 0, 0, 0xFFFF, 0, 0, 0], 96, Some(DISGUISED)),
     v6([0x64, 0xFF9B, 0, 0, 0, 0, 0, 0], 96, None),
     v6([0x64, 0xFF9B, 1, 0, 0, 0, 0, 0], 48, Some(SPECIAL_PURPOSE)),
-    v6(
-        [0x100, 0, 0, 0, 0, 0, 0, 0],
-        64,
-        Some("peer denied: discard-only address (RFC 6666)"),
-    ),
+    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, Some("peer denied: discard-only address (RFC 6666)")),
     v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3, None),
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, Some(SPECIAL_PURPOSE)),
     v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, Some(BENCHMARK)),
     v6([0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], 32, Some(DOCUMENTATION)),
     v6([0x3FFF, 0, 0, 0, 0, 0, 0, 0], 20, Some(DOCUMENTATION)),
     v6([0x5F00, 0, 0, 0, 0, 0, 0, 0], 16, Some(SPECIAL_PURPOSE)),
-    v6(
-        [0xFC00, 0, 0, 0, 0, 0, 0, 0],
-        7,
-        Some("peer denied: unique-local address (RFC 4193)"),
-    ),
+    v6([0xFC00, 0, 0, 0, 0, 0, 0, 0], 7, Some("peer denied: unique-local address (RFC 4193)")),
     v6([0xFE80, 0, 0, 0, 0, 0, 0, 0], 10, Some(LINK_LOCAL)),
-    v6(
-        [0xFEC0, 0, 0, 0, 0, 0, 0, 0],
-        10,
-        Some("peer denied: site-local address (RFC 3879)"),
-    ),
+    v6([0xFEC0, 0, 0, 0, 0, 0, 0, 0], 10, Some("peer denied: site-local address (RFC 3879)")),
     v6([0xFF00, 0, 0, 0, 0, 0, 0, 0], 8, Some(MULTICAST)),
 ];
 

@@ -19,14 +19,19 @@ impl Server {
         }
         let allocation = &mut self.allocations[slot as usize];
         allocation.prune(now);
-        let mut more = 0;
+        let mut more = Vec::new();
         for peer in request.peers() {
             let peer = peer.map_err(|_| Cause::Malformed)?;
             self.settings.admit_peer(allocation, peer)?;
-            more += usize::from(allocation.permission(peer.ip(), now).is_none());
+            if allocation.permission(peer.ip(), now).is_none() {
+                more.push(peer.ip());
+            }
         }
-        // A peer that is named twice counts twice here: the bound is against abuse.
-        if allocation.permissions.len() + more > usize::from(self.settings.limits.permissions) {
+        // Candidates of one host differ in the port only: its address counts once.
+        more.sort_unstable();
+        more.dedup();
+        let count = allocation.permissions.len() + more.len();
+        if count > usize::from(self.settings.limits.permissions) {
             return Err(Cause::PermissionLimit);
         }
         for peer in request.peers().flatten() {
@@ -54,9 +59,7 @@ impl Server {
         let allocation = &mut self.allocations[slot as usize];
         allocation.prune(now);
         let of_number = allocation.channel(number, now).map(|channel| channel.peer);
-        let of_peer = allocation
-            .channel_to(peer, now)
-            .map(|channel| channel.number);
+        let of_peer = allocation.channel_to(peer, now).map(|channel| channel.number);
         if of_number.is_some_and(|bound| bound != peer)
             || of_peer.is_some_and(|bound| bound != number)
         {
@@ -76,12 +79,7 @@ impl Server {
         // RFC 8656 §12.2 and §9: the channel for 600 seconds, its permission for 300.
         allocation.permit(peer.ip(), decision == Decision::Guarded, now);
         let route = self.settings.peers.route(peer);
-        allocation.bind(Channel {
-            number,
-            peer,
-            route,
-            until: now + CHANNEL_LIFETIME,
-        });
+        allocation.bind(Channel { number, peer, route, until: now + CHANNEL_LIFETIME });
         Ok(context.finish(context.success(out), None))
     }
 }

@@ -18,11 +18,7 @@ impl PortPool {
         {
             *last = u64::MAX << tail;
         }
-        Self {
-            range,
-            taken,
-            free: range.len(),
-        }
+        Self { range, taken, free: range.len() }
     }
 
     pub(super) const fn free(&self) -> usize {

@@ -32,15 +32,8 @@ impl Prefix {
         if length > bits_of(&network) {
             return Err(InvalidPrefix::Length);
         }
-        let clean = Self {
-            network: mask(network, length),
-            length,
-        };
-        if clean.network == network {
-            Ok(clean)
-        } else {
-            Err(InvalidPrefix::HostBits(clean))
-        }
+        let clean = Self { network: mask(network, length), length };
+        if clean.network == network { Ok(clean) } else { Err(InvalidPrefix::HostBits(clean)) }
     }
 
     /// The prefix that holds just this address.
@@ -49,10 +42,7 @@ impl Prefix {
             IpAddr::V4(_) => 32,
             IpAddr::V6(_) => 128,
         };
-        Self {
-            network: ip,
-            length,
-        }
+        Self { network: ip, length }
     }
 
     /// Whether the address lies in it. An IPv4 address never lies in an IPv6 prefix.
@@ -97,10 +87,9 @@ impl FromStr for Prefix {
         let ip: IpAddr = address.trim().parse().map_err(|_| InvalidPrefix::Address)?;
         match length {
             None => Ok(Self::host(ip)),
-            Some(length) => Self::new(
-                ip,
-                length.trim().parse().map_err(|_| InvalidPrefix::Length)?,
-            ),
+            Some(length) => {
+                Self::new(ip, length.trim().parse().map_err(|_| InvalidPrefix::Length)?)
+            }
         }
     }
 }
@@ -129,10 +118,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let suggestion = Prefix::new("10.0.0.0".parse().unwrap(), 8).unwrap();
-        assert_eq!(
-            "10.0.0.1/8".parse::<Prefix>(),
-            Err(InvalidPrefix::HostBits(suggestion))
-        );
+        assert_eq!("10.0.0.1/8".parse::<Prefix>(), Err(InvalidPrefix::HostBits(suggestion)));
         assert_eq!("10.0.0.0/33".parse::<Prefix>(), Err(InvalidPrefix::Length));
         assert_eq!("10.0.0.0/x".parse::<Prefix>(), Err(InvalidPrefix::Length));
         assert_eq!("10.0.0/8".parse::<Prefix>(), Err(InvalidPrefix::Address));

@@ -33,9 +33,7 @@ impl SharedBucket {
             return true;
         }
         let step = |full_at| next(full_at, now, cost, per_second);
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step)
-            .is_ok()
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
 }
 

@@ -42,11 +42,7 @@ impl Server {
                 relay.expires = now + Duration::from_secs(lifetime.into());
             }
         }
-        if let Some(end) = self
-            .allocations
-            .get(slot as usize)
-            .and_then(|a| a.next_end())
-        {
+        if let Some(end) = self.allocations.get(slot as usize).and_then(|a| a.next_end()) {
             self.wheel.set(slot, end);
         }
         let mut writer = context.success(out);
@@ -69,13 +65,7 @@ impl Server {
             return;
         }
         if allocation.relays.iter().flatten().count() == 1 {
-            self.end(
-                slot,
-                EndReason::Deleted,
-                context.now.mono,
-                sockets,
-                context.stats,
-            );
+            self.end(slot, EndReason::Deleted, context.now.mono, sockets, context.stats);
         } else if let Some(relay) = allocation.relays[family as usize].take() {
             self.close_relay(RelayId { slot, family }, relay, sockets);
         }

@@ -90,10 +90,9 @@ impl<'a> Request<'a> {
                 let bits = value.first().ok_or(Error::Value);
                 first(&mut self.even_port, bits.map(|bits| bits & 0x80 != 0))
             }
-            attribute::RESERVATION_TOKEN => first(
-                &mut self.reservation,
-                value.try_into().map_err(|_| Error::Value),
-            ),
+            attribute::RESERVATION_TOKEN => {
+                first(&mut self.reservation, value.try_into().map_err(|_| Error::Value))
+            }
             attribute::DONT_FRAGMENT => {
                 self.dont_fragment = true;
                 Ok(())
@@ -134,10 +133,7 @@ fn first<T>(slot: &mut Option<T>, value: Result<T, Error>) -> Result<(), Error> 
 }
 
 fn number(value: &[u8]) -> Result<u32, Error> {
-    value
-        .try_into()
-        .map(u32::from_be_bytes)
-        .map_err(|_| Error::Value)
+    value.try_into().map(u32::from_be_bytes).map_err(|_| Error::Value)
 }
 
 /// The first of four bytes; the others are reserved.

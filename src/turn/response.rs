@@ -33,11 +33,7 @@ impl Server {
             writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client.tuple.client);
         }
         let length = finish(writer, request);
-        Reply {
-            length,
-            method: Method::BINDING,
-            refusal,
-        }
+        Reply { length, method: Method::BINDING, refusal }
     }
 
     /// 400, 401 or 438, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may
@@ -52,16 +48,10 @@ impl Server {
     ) -> usize {
         let cause = Cause::Auth(denial.kind);
         let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
-        writer.error_code(
-            cause.code(),
-            if denial.proven { cause.phrase() } else { "" },
-        );
+        writer.error_code(cause.code(), if denial.proven { cause.phrase() } else { "" });
         if !matches!(denial.kind, DenialKind::Incomplete | DenialKind::BidDown) {
             writer.attribute(attribute::REALM, self.authority.realm().as_bytes());
-            writer.attribute(
-                attribute::NONCE,
-                &self.authority.challenge(client.tuple.client, now),
-            );
+            writer.attribute(attribute::NONCE, &self.authority.challenge(client.tuple.client, now));
             if let Some(algorithms) = self.authority.algorithms() {
                 writer.attribute(attribute::PASSWORD_ALGORITHMS, algorithms);
             }

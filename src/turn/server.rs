@@ -202,12 +202,7 @@ impl Server {
                     slot.is_none() && !self.settings.limits.exempts(client.tuple.client.ip());
                 let rate = self.settings.limits.unauthenticated_per_second;
                 let bounded = guarded && rate != 0 && !client.tuple.transport.is_stream();
-                if bounded
-                    && !self
-                        .ledger
-                        .guard
-                        .admit(client.tuple.client.ip(), now.mono, rate)
-                {
+                if bounded && !self.ledger.guard.admit(client.tuple.client.ip(), now.mono, rate) {
                     return Err(Dropped::RateLimited);
                 }
                 let request = Request::read(message, packet);
@@ -226,10 +221,7 @@ impl Server {
     }
 
     /// Lets a request through authentication (RFC 8489 §9.2.4) to its handler.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where everything meets"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
     fn authenticated(
         &mut self,
         now: Now,
@@ -256,28 +248,14 @@ impl Server {
             Ok(who) => {
                 username = Box::<str>::from(who.username);
                 owner = Box::<str>::from(who.owner);
-                Authenticated {
-                    username: &username,
-                    owner: &owner,
-                    ..who
-                }
+                Authenticated { username: &username, owner: &owner, ..who }
             }
             Err(denial) => return self.deny(now, client, request, denial, out, stats),
         };
-        let context = Context {
-            now,
-            client,
-            request,
-            who: &who,
-            stats,
-        };
+        let context = Context { now, client, request, who: &who, stats };
         let outcome = self.handle(&context, slot, out, sockets);
         let length = outcome.unwrap_or_else(|cause| context.refuse(cause, out));
-        Reply {
-            length,
-            method: request.method,
-            refusal: outcome.err(),
-        }
+        Reply { length, method: request.method, refusal: outcome.err() }
     }
 
     fn handle(
@@ -297,10 +275,7 @@ impl Server {
         }
         // RFC 8656 §5: all other requests need the 5-tuple's allocation, and its user.
         let slot = slot.ok_or(Cause::NoAllocation)?;
-        let allocation = self
-            .allocations
-            .get(slot as usize)
-            .ok_or(Cause::NoAllocation)?;
+        let allocation = self.allocations.get(slot as usize).ok_or(Cause::NoAllocation)?;
         if *allocation.username != *context.who.username {
             return Err(Cause::WrongUser);
         }
@@ -327,11 +302,7 @@ impl Server {
         let cause = Cause::Auth(denial.kind);
         stats.refuse(cause);
         let length = self.denial_response(now.mono, client, request, denial, out);
-        Reply {
-            length,
-            method: request.method,
-            refusal: Some(cause),
-        }
+        Reply { length, method: request.method, refusal: Some(cause) }
     }
 
     /// What is to be done besides, one thing at a time.
@@ -353,9 +324,7 @@ impl Server {
     pub(super) fn find(&self, tuple: &FiveTuple) -> Option<u32> {
         let hash = self.hasher.hash_one(tuple);
         self.index
-            .find(hash, |slot| {
-                self.allocations[*slot as usize].client.tuple == *tuple
-            })
+            .find(hash, |slot| self.allocations[*slot as usize].client.tuple == *tuple)
             .copied()
     }
 

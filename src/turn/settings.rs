@@ -44,9 +44,7 @@ impl Default for Settings {
 impl Settings {
     /// The relay addresses of a family, with their place in `relays`.
     pub(super) fn relays_of(&self, family: Family) -> impl Iterator<Item = &RelayAddress> {
-        self.relays
-            .iter()
-            .filter(move |relay| Family::of(&relay.local) == family)
+        self.relays.iter().filter(move |relay| Family::of(&relay.local) == family)
     }
 }
 
@@ -71,10 +69,7 @@ pub struct PortRange {
 impl Default for PortRange {
     /// The dynamic ports (RFC 8656 §7.2).
     fn default() -> Self {
-        Self {
-            first: 49152,
-            last: 65535,
-        }
+        Self { first: 49152, last: 65535 }
     }
 }
 

@@ -11,10 +11,7 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds, by the owning worker only.
     pub fn add(&self, more: u64) {
-        self.0.store(
-            self.0.load(Ordering::Relaxed).wrapping_add(more),
-            Ordering::Relaxed,
-        );
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
     /// The count so far.

@@ -26,12 +26,7 @@ struct Link {
     due: u64,
 }
 
-const UNFILED: Link = Link {
-    next: NONE,
-    previous: NONE,
-    filed: u64::MAX,
-    due: 0,
-};
+const UNFILED: Link = Link { next: NONE, previous: NONE, filed: u64::MAX, due: 0 };
 
 impl Wheel {
     pub(crate) fn new(now: Mono) -> Self {
@@ -61,12 +56,7 @@ impl Wheel {
         if next != NONE {
             self.links[next as usize].previous = key;
         }
-        self.links[key as usize] = Link {
-            next,
-            previous: NONE,
-            filed,
-            due,
-        };
+        self.links[key as usize] = Link { next, previous: NONE, filed, due };
         self.slots[slot] = key;
         self.occupied[slot / 64] |= 1 << (slot % 64);
     }
@@ -76,12 +66,7 @@ impl Wheel {
         let Some(link) = self.links.get_mut(key as usize) else {
             return;
         };
-        let Link {
-            next,
-            previous,
-            filed,
-            ..
-        } = std::mem::replace(link, UNFILED);
+        let Link { next, previous, filed, .. } = std::mem::replace(link, UNFILED);
         if filed == u64::MAX {
             return;
         }

@@ -91,10 +91,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "everything that a worker is made of"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "everything that a worker is made of")]
     pub(super) fn new(
         server: Server,
         sockets: Listeners,
@@ -111,22 +108,11 @@ impl Engine {
         poller.add(waker.as_fd(), Token::Waker.pack(), Interest::Read)?;
         let mut listeners = Vec::new();
         for (index, socket) in sockets.udp.into_iter().enumerate() {
-            poller.add(
-                socket.as_fd(),
-                Token::Udp(index as u32).pack(),
-                Interest::Read,
-            )?;
-            listeners.push(Listener {
-                local: socket.local_addr()?,
-                socket,
-            });
+            poller.add(socket.as_fd(), Token::Udp(index as u32).pack(), Interest::Read)?;
+            listeners.push(Listener { local: socket.local_addr()?, socket });
         }
         for (index, socket) in sockets.tcp.iter().enumerate() {
-            poller.add(
-                socket.as_fd(),
-                Token::Acceptor(index as u32).pack(),
-                Interest::Read,
-            )?;
+            poller.add(socket.as_fd(), Token::Acceptor(index as u32).pack(), Interest::Read)?;
         }
         let mut limits = settings.streams.clone();
         limits.without_allocation = limits.without_allocation.div_ceil(workers.max(1) as u32);
@@ -179,20 +165,13 @@ impl Engine {
     }
 
     fn next_deadline(&self) -> Option<Mono> {
-        [self.server.next_deadline(), self.stream_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.server.next_deadline(), self.stream_deadline()].into_iter().flatten().min()
     }
 
     /// Sends what the wake-up has produced and ends what is over.
     fn finish_turn(&mut self) {
         let now = self.clock.now();
-        if self
-            .server
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= now.mono)
-        {
+        if self.server.next_deadline().is_some_and(|deadline| deadline <= now.mono) {
             let stats = Arc::clone(&self.stats);
             let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
             self.server.expire(now, &mut door, &stats.turn);
@@ -207,9 +186,7 @@ impl Engine {
         for _ in 0..LISTENER_BATCHES {
             let first = self.outbox.reserve(BATCH, &stats);
             let socket = self.listeners[index].socket.as_fd();
-            let received = self
-                .receive
-                .receive(socket, &mut self.outbox.buffers, first, BATCH);
+            let received = self.receive.receive(socket, &mut self.outbox.buffers, first, BATCH);
             // A listener that cannot be read is read again at the next wake-up.
             let received = received.unwrap_or(0);
             self.outbox.keep(received);
@@ -227,18 +204,9 @@ impl Engine {
 
     fn on_datagram(&mut self, now: Now, index: usize, datagram: net::Datagram, stats: &Stats) {
         let local = self.listeners[index].local;
-        let server = datagram
-            .to
-            .map_or(local, |ip| SocketAddr::new(ip, local.port()));
-        let tuple = FiveTuple {
-            transport: Transport::Udp,
-            client: datagram.from,
-            server,
-        };
-        let client = Client {
-            tuple,
-            leg: index as u32,
-        };
+        let server = datagram.to.map_or(local, |ip| SocketAddr::new(ip, local.port()));
+        let tuple = FiveTuple { transport: Transport::Udp, client: datagram.from, server };
+        let client = Client { tuple, leg: index as u32 };
         let mut door = Door {
             relays: &mut self.relays,
             poller: &self.poller,
@@ -248,9 +216,7 @@ impl Engine {
         };
         let packet = &self.outbox.buffers.slot(datagram.slot)[HEADROOM..][..datagram.len];
         let out = &mut self.response[..];
-        let verdict = self
-            .server
-            .receive(now, &client, packet, out, &mut door, &stats.turn);
+        let verdict = self.server.receive(now, &client, packet, out, &mut door, &stats.turn);
         match verdict {
             Verdict::ToPeer(decision) => {
                 self.send_to_peer(&decision, datagram.slot, HEADROOM, stats);
@@ -275,12 +241,17 @@ impl Engine {
     }
 
     /// Queues a payload; `start` is where the client's packet begins in its slot.
-    pub(super) fn send_to_peer(&mut self, decision: &ToPeer, slot: usize, start: usize, stats: &Stats) {
+    pub(super) fn send_to_peer(
+        &mut self,
+        decision: &ToPeer,
+        slot: usize,
+        start: usize,
+        stats: &Stats,
+    ) {
         if let Some(socket) = self.relays.get(decision.relay) {
             let way = Way::new(socket, decision.peer).dont_fragment(decision.dont_fragment);
             let payload = &decision.payload;
-            self.outbox
-                .push(way, slot, start + payload.start, payload.len(), stats);
+            self.outbox.push(way, slot, start + payload.start, payload.len(), stats);
         }
     }
 
@@ -294,9 +265,7 @@ impl Engine {
         let Some(socket) = self.relays.get(relay) else {
             return;
         };
-        let received = self
-            .receive
-            .receive(socket.as_fd(), &mut self.outbox.buffers, first, BATCH);
+        let received = self.receive.receive(socket.as_fd(), &mut self.outbox.buffers, first, BATCH);
         let received = received.unwrap_or(0);
         self.outbox.keep(received);
         let now = self.clock.now();
@@ -305,8 +274,7 @@ impl Engine {
                 continue;
             };
             let delivery =
-                self.server
-                    .from_peer(now, relay, datagram.from, datagram.len, &stats.turn);
+                self.server.from_peer(now, relay, datagram.from, datagram.len, &stats.turn);
             if let Ok(delivery) = delivery {
                 self.deliver(&delivery, datagram, &stats);
             }
@@ -332,12 +300,10 @@ impl Engine {
         if stream {
             let message = &slot[start..start + length];
             let limit = self.limits.queue;
-            self.streams
-                .queue(delivery.client.leg, message, padding, limit, stats);
+            self.streams.queue(delivery.client.leg, message, padding, limit, stats);
         } else {
             let way = self.way_to(&delivery.client);
-            self.outbox
-                .push(way, datagram.slot, start, length + padding, stats);
+            self.outbox.push(way, datagram.slot, start, length + padding, stats);
         }
     }
 
@@ -352,40 +318,24 @@ impl Engine {
             };
             // The kernel itself refuses what must not be fragmented and is known to be too big.
             let icmp = match (error.local, error.v6) {
-                (true, false) => Icmp {
-                    kind: 3,
-                    code: 4,
-                    mtu: error.mtu,
-                },
-                (true, true) => Icmp {
-                    kind: 2,
-                    code: 0,
-                    mtu: error.mtu,
-                },
-                (false, _) => Icmp {
-                    kind: error.kind,
-                    code: error.code,
-                    mtu: error.mtu,
-                },
+                (true, false) => Icmp { kind: 3, code: 4, mtu: error.mtu },
+                (true, true) => Icmp { kind: 2, code: 0, mtu: error.mtu },
+                (false, _) => Icmp { kind: error.kind, code: error.code, mtu: error.mtu },
             };
             let now = self.clock.now();
             let out = &mut self.response[..];
-            let found = self
-                .server
-                .from_icmp(now, relay, error.peer, icmp, out, &stats.turn);
+            let found = self.server.from_icmp(now, relay, error.peer, icmp, out, &stats.turn);
             let Some((client, length)) = found else {
                 continue;
             };
             if client.tuple.transport.is_stream() {
                 let limit = self.limits.queue;
-                self.streams
-                    .queue(client.leg, &self.response[..length], 0, limit, stats);
+                self.streams.queue(client.leg, &self.response[..length], 0, limit, stats);
             } else {
                 let way = self.way_to(&client);
                 let slot = self.outbox.reserve(1, stats);
                 self.outbox.keep(1);
-                self.outbox
-                    .push_in_place(way, slot, &self.response[..length], stats);
+                self.outbox.push_in_place(way, slot, &self.response[..length], stats);
             }
         }
     }
@@ -409,11 +359,7 @@ impl Engine {
             && self.shared.verbose.load(Ordering::Relaxed)
         {
             let Reply { method, .. } = reply;
-            self.events.tell(Event::Refused {
-                client: client.tuple,
-                method,
-                cause,
-            });
+            self.events.tell(Event::Refused { client: client.tuple, method, cause });
         }
     }
 

@@ -41,13 +41,7 @@ impl Events {
     /// A queue of at most `capacity` events.
     pub fn queue(capacity: usize) -> (Self, Receiver<Event>) {
         let (queue, receiver) = sync_channel(capacity);
-        (
-            Self {
-                queue,
-                lost: Arc::default(),
-            },
-            receiver,
-        )
+        (Self { queue, lost: Arc::default() }, receiver)
     }
 
     /// Events lost so far.

@@ -22,20 +22,13 @@ pub struct Clock {
 impl Clock {
     /// Starts counting.
     pub fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     /// The present.
     pub fn now(&self) -> Now {
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |age| age.as_secs());
-        Now {
-            mono: Mono::default() + self.start.elapsed(),
-            unix,
-        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        Now { mono: Mono::default() + self.start.elapsed(), unix }
     }
 }
 
@@ -51,10 +44,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Counts one more connection of the address, unless it has `limit` of them; 0 is no limit.
     pub(super) fn connect(&self, address: IpAddr, limit: u32) -> bool {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let count = connections.entry(subnet(address)).or_default();
         if limit != 0 && *count >= limit {
             return false;
@@ -64,10 +54,7 @@ impl Shared {
     }
 
     pub(super) fn disconnect(&self, address: IpAddr) {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = connections.get_mut(&subnet(address)) {
             *count -= 1;
             if *count == 0 {
@@ -108,11 +95,7 @@ impl Workers {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let count = sockets.workers.len();
-        let mut workers = Self {
-            threads: Vec::new(),
-            stats: Vec::new(),
-            shared,
-        };
+        let mut workers = Self { threads: Vec::new(), stats: Vec::new(), shared };
         for (number, listeners) in sockets.workers.into_iter().enumerate() {
             let waker = Arc::new(Waker::new()?);
             let stats = Arc::new(Stats::default());

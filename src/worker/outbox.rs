@@ -20,11 +20,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self {
-            buffers: Buffers::new(SLOTS),
-            sends: SendBatch::with_capacity(4 * SLOTS),
-            used: 0,
-        }
+        Self { buffers: Buffers::new(SLOTS), sends: SendBatch::with_capacity(4 * SLOTS), used: 0 }
     }
 
     /// The first of `count` slots that nothing waits in; flushes when there are not so many.
@@ -89,12 +85,7 @@ pub(super) struct Way {
 
 impl Way {
     pub(super) fn new(socket: &impl AsRawFd, to: SocketAddr) -> Self {
-        Self {
-            socket: socket.as_raw_fd(),
-            to,
-            from: None,
-            dont_fragment: false,
-        }
+        Self { socket: socket.as_raw_fd(), to, from: None, dont_fragment: false }
     }
 
     /// With a source address of one's own choice, for a wildcard socket.

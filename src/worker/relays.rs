@@ -16,14 +16,8 @@ pub(super) struct Relays {
 
 impl Relays {
     pub(super) fn new(buffer: usize) -> Self {
-        let options = UdpOptions {
-            receive_buffer: buffer,
-            send_buffer: buffer,
-        };
-        Self {
-            open: Vec::new(),
-            options,
-        }
+        let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
+        Self { open: Vec::new(), options }
     }
 
     pub(super) fn get(&self, relay: RelayId) -> Option<&UdpSocket> {
@@ -47,13 +41,7 @@ impl<'a> Door<'a> {
         outbox: &'a mut Outbox,
         stats: &'a Stats,
     ) -> Self {
-        Self {
-            relays,
-            poller,
-            sends: &mut outbox.sends,
-            buffers: &outbox.buffers,
-            stats,
-        }
+        Self { relays, poller, sends: &mut outbox.sends, buffers: &outbox.buffers, stats }
     }
 }
 

@@ -60,18 +60,8 @@ impl Sockets {
             count => count,
         };
         // SO_REUSEPORT would let a second server share the port in silence: look first.
-        for address in settings
-            .listeners
-            .iter()
-            .filter(|address| address.port() != 0)
-        {
-            let fail = |transport| {
-                move |source| BindError {
-                    address: *address,
-                    transport,
-                    source,
-                }
-            };
+        for address in settings.listeners.iter().filter(|address| address.port() != 0) {
+            let fail = |transport| move |source| BindError { address: *address, transport, source };
             port_is_free(*address, Transport::Udp).map_err(fail("UDP"))?;
             port_is_free(*address, Transport::Tcp).map_err(fail("TCP"))?;
         }
@@ -95,10 +85,7 @@ fn bind_for_all(
     workers: &mut [Listeners],
 ) -> Result<SocketAddr, BindError> {
     let buffer = settings.listener_buffer;
-    let options = UdpOptions {
-        receive_buffer: buffer,
-        send_buffer: buffer,
-    };
+    let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
     let mut bound = address;
     for worker in workers {
         let (udp, tcp) = if bound.port() == 0 {
@@ -106,11 +93,8 @@ fn bind_for_all(
         } else {
             bind_both(bound, &options)?
         };
-        bound = udp.local_addr().map_err(|source| BindError {
-            address,
-            transport: "UDP",
-            source,
-        })?;
+        bound =
+            udp.local_addr().map_err(|source| BindError { address, transport: "UDP", source })?;
         worker.udp.push(udp);
         worker.tcp.push(tcp);
     }
@@ -122,13 +106,7 @@ fn bind_any(
     address: SocketAddr,
     options: &UdpOptions,
 ) -> Result<(UdpSocket, TcpListener), BindError> {
-    let fail = |transport| {
-        move |source| BindError {
-            address,
-            transport,
-            source,
-        }
-    };
+    let fail = |transport| move |source| BindError { address, transport, source };
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let udp = udp_listener(address, options).map_err(fail("UDP"))?;
@@ -140,24 +118,14 @@ fn bind_any(
         }
     }
     let source = last.unwrap_or_else(|| ErrorKind::AddrInUse.into());
-    Err(BindError {
-        address,
-        transport: "TCP",
-        source,
-    })
+    Err(BindError { address, transport: "TCP", source })
 }
 
 fn bind_both(
     address: SocketAddr,
     options: &UdpOptions,
 ) -> Result<(UdpSocket, TcpListener), BindError> {
-    let fail = |transport| {
-        move |source| BindError {
-            address,
-            transport,
-            source,
-        }
-    };
+    let fail = |transport| move |source| BindError { address, transport, source };
     let udp = udp_listener(address, options).map_err(fail("UDP"))?;
     let tcp = tcp_listener(address, BACKLOG).map_err(fail("TCP"))?;
     Ok((udp, tcp))

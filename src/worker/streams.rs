@@ -176,13 +176,7 @@ impl Streams {
             return true;
         }
         stream.blocked = blocked;
-        let interest = if blocked {
-            Interest::ReadWrite
-        } else {
-            Interest::Read
-        };
-        poller
-            .modify(stream.socket.as_fd(), Token::Stream(leg).pack(), interest)
-            .is_ok()
+        let interest = if blocked { Interest::ReadWrite } else { Interest::Read };
+        poller.modify(stream.socket.as_fd(), Token::Stream(leg).pack(), interest).is_ok()
     }
 }

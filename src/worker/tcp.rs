@@ -39,11 +39,7 @@ impl Engine {
 
     fn on_connection(&mut self, socket: std::net::TcpStream, client: SocketAddr) {
         let (now, stats) = (self.clock.now().mono, Arc::clone(&self.stats));
-        let limit = if self.exempt.exempts(client.ip()) {
-            0
-        } else {
-            self.limits.per_address
-        };
+        let limit = if self.exempt.exempts(client.ip()) { 0 } else { self.limits.per_address };
         if !self.shared.connect(client.ip(), limit) {
             stats.streams_refused.add(1);
             return;
@@ -55,20 +51,14 @@ impl Engine {
         }
         let token = Token::Stream(self.streams.next_leg()).pack();
         let Ok(server) = socket.local_addr().and_then(|local| {
-            self.poller
-                .add(socket.as_fd(), token, Interest::Read)
-                .map(|()| local)
+            self.poller.add(socket.as_fd(), token, Interest::Read).map(|()| local)
         }) else {
             stats.streams_refused.add(1);
             self.shared.disconnect(client.ip());
             return;
         };
         stats.streams_accepted.add(1);
-        let tuple = FiveTuple {
-            transport: Transport::Tcp,
-            client,
-            server,
-        };
+        let tuple = FiveTuple { transport: Transport::Tcp, client, server };
         self.streams.insert(socket, tuple, now);
     }
 
@@ -103,10 +93,7 @@ impl Engine {
             Err(_) => return self.close_stream(leg),
         };
         stream.input.clear();
-        let client = Client {
-            tuple: stream.tuple,
-            leg,
-        };
+        let client = Client { tuple: stream.tuple, leg };
         self.outbox.keep(1);
         let filled = before + read;
         match self.handle_messages(&client, slot, filled, &stats) {
@@ -123,10 +110,7 @@ impl Engine {
             Err(what) => {
                 stats.streams_hopeless.add(1);
                 if self.shared.verbose.load(Ordering::Relaxed) {
-                    self.events.tell(Event::Hopeless {
-                        client: client.tuple.client,
-                        what,
-                    });
+                    self.events.tell(Event::Hopeless { client: client.tuple.client, what });
                 }
                 self.close_stream(leg);
             }
@@ -145,17 +129,14 @@ impl Engine {
         let mut known = self.server.has_allocation(&client.tuple);
         let mut at = 0;
         loop {
-            let framer = Framer {
-                limit: if known { SLOT_SIZE } else { STRANGER_LIMIT },
-            };
+            let framer = Framer { limit: if known { SLOT_SIZE } else { STRANGER_LIMIT } };
             let stream = &self.outbox.buffers.slot(slot)[at..filled];
             let Frame::Message { length, consumed } = framer.next(stream)? else {
                 return Ok(at);
             };
             if self.on_message(now, client, slot, at, length, stats) {
                 known = self.server.has_allocation(&client.tuple);
-                self.streams
-                    .set_waiting(client.leg, (!known).then_some(now.mono));
+                self.streams.set_waiting(client.leg, (!known).then_some(now.mono));
             }
             at += consumed;
         }
@@ -180,15 +161,11 @@ impl Engine {
         };
         let packet = &self.outbox.buffers.slot(slot)[at..at + length];
         let out = &mut self.response[..];
-        match self
-            .server
-            .receive(now, client, packet, out, &mut door, &stats.turn)
-        {
+        match self.server.receive(now, client, packet, out, &mut door, &stats.turn) {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
             Verdict::Reply(reply) => {
                 let limit = self.limits.queue;
-                self.streams
-                    .queue(client.leg, &self.response[..reply.length], 0, limit, stats);
+                self.streams.queue(client.leg, &self.response[..reply.length], 0, limit, stats);
                 self.effects(now);
                 self.tell_refusal(client, reply);
                 let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);
@@ -207,8 +184,7 @@ impl Engine {
         self.stats.streams_closed.add(1);
         let (now, stats) = (self.clock.now(), Arc::clone(&self.stats));
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
-        self.server
-            .disconnected(now, &stream.tuple, &mut door, &stats.turn);
+        self.server.disconnected(now, &stream.tuple, &mut door, &stats.turn);
         self.effects(now);
         self.resume_accepting();
     }
@@ -220,10 +196,7 @@ impl Engine {
     }
 
     pub(super) fn stream_deadline(&self) -> Option<Mono> {
-        let idle = self
-            .streams
-            .longest_waiting()
-            .map(|(since, _)| since + self.limits.idle);
+        let idle = self.streams.longest_waiting().map(|(since, _)| since + self.limits.idle);
         [idle, self.accept_again].into_iter().flatten().min()
     }
 

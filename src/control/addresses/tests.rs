@@ -6,12 +6,7 @@ fn ip(text: &str) -> IpAddr {
 
 fn interface(name: &str, address: &str) -> InterfaceAddress {
     let addr = ip(address);
-    InterfaceAddress {
-        name: name.to_owned(),
-        addr,
-        loopback: addr.is_loopback(),
-        up: true,
-    }
+    InterfaceAddress { name: name.to_owned(), addr, loopback: addr.is_loopback(), up: true }
 }
 
 /// One host: `interfaces` as `name address`, `routes` as sources.
@@ -40,19 +35,10 @@ fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "a host with public addresses of both families",
-            interfaces: &[
-                LO,
-                LO6,
-                ("eth0", "9.9.9.9"),
-                ("eth0", "fe80::1"),
-                ("eth0", "2600::5"),
-            ],
+            interfaces: &[LO, LO6, ("eth0", "9.9.9.9"), ("eth0", "fe80::1"), ("eth0", "2600::5")],
             routes: [Some("9.9.9.9"), Some("2600::5")],
             listeners: ANY,
-            expected: &[
-                ("9.9.9.9", "9.9.9.9", Public),
-                ("2600::5", "2600::5", Public),
-            ],
+            expected: &[("9.9.9.9", "9.9.9.9", Public), ("2600::5", "2600::5", Public)],
             ..Case::default()
         },
         Case {
@@ -95,10 +81,7 @@ fn cases() -> Vec<Case> {
             routes: [Some("9.9.9.9"), Some("fd00::2")],
             listeners: ANY,
             external: &["9.9.9.9"],
-            expected: &[
-                ("9.9.9.9", "9.9.9.9", External),
-                ("fd00::2", "fd00::2", UNKNOWN),
-            ],
+            expected: &[("9.9.9.9", "9.9.9.9", External), ("fd00::2", "fd00::2", UNKNOWN)],
             ..Case::default()
         },
         Case {
@@ -141,20 +124,12 @@ fn cases() -> Vec<Case> {
         },
         Case {
             name: "configured addresses are all of them; pairs come before the general one",
-            interfaces: &[
-                LO,
-                ("eth0", "10.0.0.5"),
-                ("eth1", "10.0.0.6"),
-                ("eth0", "2600::5"),
-            ],
+            interfaces: &[LO, ("eth0", "10.0.0.5"), ("eth1", "10.0.0.6"), ("eth0", "2600::5")],
             routes: [Some("10.0.0.5"), Some("2600::5")],
             listeners: ANY,
             relays: &["10.0.0.5", "10.0.0.6", "10.0.0.5"],
             external: &["54.0.0.7", "54.0.0.8/10.0.0.6"],
-            expected: &[
-                ("10.0.0.5", "54.0.0.7", External),
-                ("10.0.0.6", "54.0.0.8", External),
-            ],
+            expected: &[("10.0.0.5", "54.0.0.7", External), ("10.0.0.6", "54.0.0.8", External)],
             ..Case::default()
         },
         Case {
@@ -164,10 +139,7 @@ fn cases() -> Vec<Case> {
             listeners: ANY,
             external: &["54.0.0.7"],
             stun: Some(Err("nobody asks")),
-            expected: &[
-                ("10.0.0.5", "54.0.0.7", External),
-                ("2600::5", "2600::5", Public),
-            ],
+            expected: &[("10.0.0.5", "54.0.0.7", External), ("2600::5", "2600::5", Public)],
             ..Case::default()
         },
     ]
@@ -177,52 +149,26 @@ fn cases() -> Vec<Case> {
 fn relay_addresses_of_all_kinds_of_hosts() {
     for case in cases() {
         let facts = Facts {
-            interfaces: case
-                .interfaces
-                .iter()
-                .map(|(n, a)| interface(n, a))
-                .collect(),
+            interfaces: case.interfaces.iter().map(|(n, a)| interface(n, a)).collect(),
             route4: case.routes[0].map(ip),
             route6: case.routes[1].map(ip),
             ..Facts::default()
         };
-        let listeners: Vec<_> = case
-            .listeners
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect();
+        let listeners: Vec<_> = case.listeners.iter().map(|text| text.parse().unwrap()).collect();
         let relays: Vec<_> = case.relays.iter().map(|text| ip(text)).collect();
         let external = |text: &&str| match text.split_once('/') {
-            Some((public, private)) => External {
-                public: ip(public),
-                private: Some(ip(private)),
-            },
-            None => External {
-                public: ip(text),
-                private: None,
-            },
+            Some((public, private)) => External { public: ip(public), private: Some(ip(private)) },
+            None => External { public: ip(text), private: None },
         };
         let external: Vec<_> = case.external.iter().map(external).collect();
-        let stun = |_| {
-            case.stun
-                .map(|answer| answer.map(ip).map_err(str::to_owned))
-        };
+        let stun = |_| case.stun.map(|answer| answer.map(ip).map_err(str::to_owned));
         let chosen = choose(&listeners, &relays, &external, &facts, stun);
         let chosen: Vec<_> = chosen
             .iter()
-            .map(|c| {
-                (
-                    c.relay.local.to_string(),
-                    c.relay.advertised.to_string(),
-                    &c.advertised,
-                )
-            })
+            .map(|c| (c.relay.local.to_string(), c.relay.advertised.to_string(), &c.advertised))
             .collect();
-        let expected: Vec<_> = case
-            .expected
-            .iter()
-            .map(|(l, a, why)| (l.to_string(), a.to_string(), why))
-            .collect();
+        let expected: Vec<_> =
+            case.expected.iter().map(|(l, a, why)| (l.to_string(), a.to_string(), why)).collect();
         assert_eq!(chosen, expected, "{}", case.name);
     }
 }
@@ -232,10 +178,7 @@ fn a_stun_server_that_does_not_answer_is_named_in_the_reason() {
     let listeners = ["10.0.0.5:3478".parse().unwrap()];
     let silent = |_| Some(Err("no answer".to_owned()));
     let chosen = choose(&listeners, &[], &[], &Facts::default(), silent);
-    assert_eq!(
-        chosen[0].advertised,
-        AdvertisedReason::Unknown(Some("no answer".to_owned()))
-    );
+    assert_eq!(chosen[0].advertised, AdvertisedReason::Unknown(Some("no answer".to_owned())));
     assert!(chosen[0].advertised.to_string().ends_with("no answer"));
 }
 
@@ -245,25 +188,14 @@ fn own_sockets_are_known_under_every_address_that_reaches_them() {
         interfaces: vec![interface("lo", "127.0.0.1"), interface("eth0", "10.0.0.5")],
         ..Facts::default()
     };
-    let relays = [RelayAddress {
-        local: ip("10.0.0.5"),
-        advertised: ip("54.0.0.7"),
-    }];
+    let relays = [RelayAddress { local: ip("10.0.0.5"), advertised: ip("54.0.0.7") }];
     let own = |bound: &str| own_sockets(&[bound.parse().unwrap()], &relays, &facts);
     let addresses = |texts: &[&str]| -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     };
-    let wildcard = [
-        "0.0.0.0:3478",
-        "10.0.0.5:3478",
-        "54.0.0.7:3478",
-        "127.0.0.1:3478",
-    ];
+    let wildcard = ["0.0.0.0:3478", "10.0.0.5:3478", "54.0.0.7:3478", "127.0.0.1:3478"];
     assert_eq!(own("0.0.0.0:3478"), addresses(&wildcard));
-    assert_eq!(
-        own("10.0.0.5:443"),
-        addresses(&["10.0.0.5:443", "54.0.0.7:443"])
-    );
+    assert_eq!(own("10.0.0.5:443"), addresses(&["10.0.0.5:443", "54.0.0.7:443"]));
     assert_eq!(own("127.0.0.1:443"), addresses(&["127.0.0.1:443"]));
     assert_eq!(own("[::]:443"), addresses(&["[::]:443"]));
 }
@@ -275,21 +207,12 @@ fn a_host_without_ipv6_listens_on_ipv4_alone() {
     };
     let left = |texts: &[&str], ipv6| {
         let mut left = listeners(texts);
-        drop_unsupported(
-            &mut left,
-            &Facts {
-                ipv6,
-                ..Facts::default()
-            },
-        );
+        drop_unsupported(&mut left, &Facts { ipv6, ..Facts::default() });
         left
     };
     assert_eq!(left(ANY, true), listeners(ANY));
     assert_eq!(left(ANY, false), listeners(&["0.0.0.0:3478"]));
     // What was asked for by its address fails in words instead, and so does what leaves nothing.
-    assert_eq!(
-        left(&["0.0.0.0:1", "[::1]:1"], false),
-        listeners(&["0.0.0.0:1", "[::1]:1"])
-    );
+    assert_eq!(left(&["0.0.0.0:1", "[::1]:1"], false), listeners(&["0.0.0.0:1", "[::1]:1"]));
     assert_eq!(left(&["[::]:1"], false), listeners(&["[::]:1"]));
 }

@@ -36,19 +36,12 @@ fn it_is_made_once_for_its_owner_only_and_found_again() {
     let directory = scratch.0.join("new/turnwire");
     let first = find_or_make(Some(&directory), vec![]).unwrap();
     assert_eq!(first.place, Place::Made(directory.join(NAME)));
-    assert_eq!(
-        (mode(&directory), mode(&directory.join(NAME))),
-        (0o700, 0o600)
-    );
+    assert_eq!((mode(&directory), mode(&directory.join(NAME))), (0o700, 0o600));
     assert_eq!(first.secret.expose().len(), 43);
     let second = find_or_make(Some(&directory), vec![]).unwrap();
     assert_eq!(second.place, Place::Found(directory.join(NAME)));
     assert_eq!(second.secret, first.secret);
-    assert_eq!(
-        fs::read_dir(&directory).unwrap().count(),
-        1,
-        "no temporary file is left"
-    );
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no temporary file is left");
 }
 
 #[test]
@@ -79,10 +72,7 @@ fn one_that_is_broken_is_refused_and_kept() {
         let _ = fs::remove_file(scratch.file());
         write_new(&scratch.file(), content).unwrap();
         let error = find_or_make(Some(&scratch.0), vec![]).unwrap_err();
-        assert!(
-            matches!(error, SecretError::Broken(_)),
-            "{content:?}: {error}"
-        );
+        assert!(matches!(error, SecretError::Broken(_)), "{content:?}: {error}");
         assert!(scratch.file().exists());
     }
 }
@@ -94,13 +84,8 @@ fn it_stays_in_memory_where_nothing_can_be_written() {
     let blocked = scratch.0.join("file");
     fs::write(&blocked, "").unwrap();
     let kept = find_or_make(None, vec![blocked.join("a"), blocked.join("b")]).unwrap();
-    let Place::Memory(tried) = kept.place else {
-        panic!("{:?}", kept.place)
-    };
-    assert!(
-        tried.contains("file/a") && tried.contains("file/b"),
-        "{tried}"
-    );
+    let Place::Memory(tried) = kept.place else { panic!("{:?}", kept.place) };
+    assert!(tried.contains("file/a") && tried.contains("file/b"), "{tried}");
     let second = find_or_make(None, vec![blocked.join("a")]).unwrap();
     assert_ne!(second.secret, kept.secret);
     let next = find_or_make(None, vec![blocked.join("a"), scratch.0.join("good")]).unwrap();
@@ -117,14 +102,7 @@ fn the_usual_directories_follow_the_environment() {
         "HOME" => Some("/home/user".to_owned()),
         _ => None,
     };
-    let expected = [
-        "/var/lib/private/tw",
-        "/var/lib/turnwire",
-        "/home/user/.local/state/turnwire",
-    ];
+    let expected = ["/var/lib/private/tw", "/var/lib/turnwire", "/home/user/.local/state/turnwire"];
     assert_eq!(usual_directories(environment), expected.map(PathBuf::from));
-    assert_eq!(
-        usual_directories(|_| None),
-        [PathBuf::from("/var/lib/turnwire")]
-    );
+    assert_eq!(usual_directories(|_| None), [PathBuf::from("/var/lib/turnwire")]);
 }

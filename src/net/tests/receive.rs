@@ -13,26 +13,15 @@ fn datagrams_of_every_size_arrive_whole() {
             let payloads: Vec<Vec<u8>> = [0, 1, 1200, 65_507]
                 .map(|len| (0..len).map(|i: u32| (i % 251) as u8 ^ round).collect())
                 .into();
-            payloads
-                .iter()
-                .for_each(|payload| outbox.push(&a, to, payload));
+            payloads.iter().for_each(|payload| outbox.push(&a, to, payload));
             assert_eq!(outbox.flush(), sent(4), "{ip}");
             let got = inbox.receive_all(&b, 4);
             for ((datagram, payload), expected) in got.iter().zip(&payloads) {
                 assert_eq!(payload, expected);
-                assert_eq!(
-                    (datagram.from, datagram.to, datagram.truncated),
-                    (from, None, false)
-                );
+                assert_eq!((datagram.from, datagram.to, datagram.truncated), (from, None, false));
             }
         }
-        assert_eq!(
-            inbox
-                .batch
-                .receive(b.as_fd(), &mut inbox.buffers, 0, 4)
-                .unwrap(),
-            0
-        );
+        assert_eq!(inbox.batch.receive(b.as_fd(), &mut inbox.buffers, 0, 4).unwrap(), 0);
     }
 }
 
@@ -44,10 +33,7 @@ fn datagrams_go_to_the_slots_that_were_asked_for_and_to_no_other() {
     (1..=5).for_each(|i| outbox.push(&a, to, &[i; 8]));
     assert_eq!(outbox.flush(), sent(5));
 
-    let Inbox {
-        mut buffers,
-        mut batch,
-    } = Inbox::new(4);
+    let Inbox { mut buffers, mut batch } = Inbox::new(4);
     let mut seen = Vec::new();
     while seen.len() < 5 {
         wait(&b, Interest::Read);
@@ -62,13 +48,7 @@ fn datagrams_go_to_the_slots_that_were_asked_for_and_to_no_other() {
         }
     }
     assert_eq!(seen, [1, 2, 3, 4, 5]);
-    assert!(
-        buffers
-            .slot(0)
-            .iter()
-            .chain(buffers.slot(3))
-            .all(|byte| *byte == 0)
-    );
+    assert!(buffers.slot(0).iter().chain(buffers.slot(3)).all(|byte| *byte == 0));
     assert_eq!(batch.receive(b.as_fd(), &mut buffers, 0, 9).unwrap(), 0);
     assert_eq!(batch.datagram(0), None);
 }
@@ -81,14 +61,9 @@ fn a_batch_never_reaches_beyond_the_last_slot() {
     (1..=2).for_each(|i| outbox.push(&a, to, &[i]));
     assert_eq!(outbox.flush(), sent(2));
     wait(&b, Interest::Read);
-    let Inbox {
-        mut buffers,
-        mut batch,
-    } = Inbox::new(4);
+    let Inbox { mut buffers, mut batch } = Inbox::new(4);
     for (first_slot, expected) in [(4, 0), (usize::MAX, 0), (3, 1)] {
-        let count = batch
-            .receive(b.as_fd(), &mut buffers, first_slot, 9)
-            .unwrap();
+        let count = batch.receive(b.as_fd(), &mut buffers, first_slot, 9).unwrap();
         assert_eq!(count, expected, "from slot {first_slot} on");
     }
 }
@@ -107,23 +82,14 @@ fn a_wildcard_listener_knows_and_keeps_the_address_it_was_asked_at() {
         let client = relay(own);
         client.send_to(b"where", (asked, port)).unwrap();
         let (request, _) = inbox.receive(&listener)[0];
-        assert_eq!(
-            (request.to, request.from),
-            (Some(asked), client.local_addr().unwrap())
-        );
+        assert_eq!((request.to, request.from), (Some(asked), client.local_addr().unwrap()));
 
         let mut outbox = Outbox::new(1);
         let answer = outbox.datagram(&listener, request.from, b"here");
-        outbox.batch.push(Outgoing {
-            from: request.to,
-            ..answer
-        });
+        outbox.batch.push(Outgoing { from: request.to, ..answer });
         assert_eq!(outbox.flush(), sent(1));
         let (reply, payload) = inbox.receive(&client).remove(0);
-        assert_eq!(
-            (reply.from, payload.as_slice()),
-            ((asked, port).into(), &b"here"[..])
-        );
+        assert_eq!((reply.from, payload.as_slice()), ((asked, port).into(), &b"here"[..]));
     }
 }
 
@@ -135,8 +101,7 @@ fn a_pending_error_does_not_hide_what_has_arrived() {
     outbox.push(&relay_socket, closed, b"lost");
     outbox.flush();
     wait(&relay_socket, Interest::Errors);
-    peer.send_to(b"hello", relay_socket.local_addr().unwrap())
-        .unwrap();
+    peer.send_to(b"hello", relay_socket.local_addr().unwrap()).unwrap();
     assert_eq!(Inbox::new(1).receive(&relay_socket)[0].1, b"hello");
 }
 
@@ -144,10 +109,7 @@ fn a_pending_error_does_not_hide_what_has_arrived() {
 fn a_socket_that_is_none_is_an_error() {
     let file = std::fs::File::open("/proc/self/status").unwrap();
     let mut inbox = Inbox::new(1);
-    let error = inbox
-        .batch
-        .receive(file.as_fd(), &mut inbox.buffers, 0, 1)
-        .unwrap_err();
+    let error = inbox.batch.receive(file.as_fd(), &mut inbox.buffers, 0, 1).unwrap_err();
     assert_ne!(error.kind(), ErrorKind::WouldBlock);
     assert!(next_icmp(file.as_fd()).is_err());
 }

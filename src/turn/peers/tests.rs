@@ -1,10 +1,7 @@
 use super::*;
 
 fn rule(prefix: &str, allow: bool) -> PeerRule {
-    PeerRule {
-        prefix: prefix.parse().unwrap(),
-        allow,
-    }
+    PeerRule { prefix: prefix.parse().unwrap(), allow }
 }
 
 fn policy(rules: &[PeerRule]) -> PeerPolicy {
@@ -12,10 +9,7 @@ fn policy(rules: &[PeerRule]) -> PeerPolicy {
         local: "10.0.0.5".parse().unwrap(),
         advertised: "198.41.0.4".parse().unwrap(),
     };
-    let listeners = vec![
-        "198.41.0.4:3478".parse().unwrap(),
-        "9.9.9.9:3478".parse().unwrap(),
-    ];
+    let listeners = vec!["198.41.0.4:3478".parse().unwrap(), "9.9.9.9:3478".parse().unwrap()];
     PeerPolicy::new(rules.to_vec(), vec![relay], PortRange::default(), listeners)
 }
 
@@ -62,10 +56,7 @@ fn every_special_address_in_every_disguise_is_denied_by_default() {
         ];
         assert!(!allowed(&policy, text), "{text}");
         for disguise in disguises {
-            assert!(
-                !allowed(&policy, &disguise.to_string()),
-                "{disguise} for {text}"
-            );
+            assert!(!allowed(&policy, &disguise.to_string()), "{disguise} for {text}");
         }
     }
     for text in [
@@ -156,11 +147,7 @@ fn any_default_can_be_overridden_by_naming_the_address() {
 fn own_relayed_addresses_are_reachable_and_no_other_port_of_the_server() {
     let policy = policy(&[]);
     for own in ["10.0.0.5", "198.41.0.4"] {
-        assert_eq!(
-            policy.decide(own.parse().unwrap()),
-            Decision::Guarded,
-            "{own}"
-        );
+        assert_eq!(policy.decide(own.parse().unwrap()), Decision::Guarded, "{own}");
         let at = |port| SocketAddr::new(own.parse().unwrap(), port);
         assert!(policy.admits_port(at(50_000)));
         assert!(!policy.admits_port(at(22)));
@@ -175,10 +162,8 @@ fn own_relayed_addresses_are_reachable_and_no_other_port_of_the_server() {
 #[test]
 fn own_advertised_addresses_are_reached_inside_of_the_nat() {
     let policy = policy(&[]);
-    let (outside, inside) = (
-        "198.41.0.4:50000".parse().unwrap(),
-        "10.0.0.5:50000".parse().unwrap(),
-    );
+    let (outside, inside) =
+        ("198.41.0.4:50000".parse().unwrap(), "10.0.0.5:50000".parse().unwrap());
     assert_eq!(policy.route(outside), inside);
     assert_eq!(policy.known_as(inside), outside);
     let other = "198.41.0.4:22".parse().unwrap();
@@ -188,10 +173,6 @@ fn own_advertised_addresses_are_reached_inside_of_the_nat() {
 #[test]
 fn the_table_holds_prefixes_only() {
     for special in SPECIAL {
-        assert!(
-            Prefix::new(special.network, special.length).is_ok(),
-            "{}",
-            special.network
-        );
+        assert!(Prefix::new(special.network, special.length).is_ok(), "{}", special.network);
     }
 }

@@ -1,0 +1,270 @@
+//! The configuration: the reference file is true and complete, and each mistake is told with its
+//! place and what would be right.
+
+#[path = "config/damage.rs"]
+mod damage;
+#[path = "config/flags.rs"]
+mod flags;
+#[path = "config/mistakes.rs"]
+mod mistakes;
+#[path = "config/secrets.rs"]
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use turnwire::auth::{OnExpiry, RestDigest, Secret};
+use turnwire::config::{
+    Config, External, Flags, Format, Level, Problem, Problems, known_keys, load, parse,
+};
+
+const REFERENCE: &str = include_str!("../config/turnwire.toml");
+
+/// A file that goes away with the test.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(text: impl AsRef<[u8]>) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("turnwire-config-{}-{number}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn name(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn flags(&self) -> Flags {
+        Flags { config: Some(self.0.clone()), ..Flags::default() }
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn problems(text: &str) -> Problems {
+    parse(text, "t.toml").expect_err(text)
+}
+
+/// The only problem, as `line:column: what: hint`.
+fn only(text: &str) -> String {
+    let problems = problems(text);
+    let [problem] = problems.as_slice() else { panic!("not one problem:\n{problems}") };
+    headline(problem).replace("t.toml:", "")
+}
+
+fn headline(problem: &Problem) -> String {
+    problem.to_string().lines().next().unwrap().to_owned()
+}
+
+fn flag_problem(flags: &Flags) -> String {
+    load(flags).unwrap_err().to_string()
+}
+
+fn strings<const N: usize>(texts: [&str; N]) -> Vec<String> {
+    texts.map(str::to_owned).to_vec()
+}
+
+fn same(a: &Config, b: &Config) -> bool {
+    // Neither has a secret in it, which `Debug` would not show.
+    assert!(a.auth.users.is_empty() && a.auth.secrets.is_empty());
+    assert!(b.auth.users.is_empty() && b.auth.secrets.is_empty());
+    format!("{a:?}") == format!("{b:?}")
+}
+
+// The reference file.
+
+#[test]
+fn an_empty_file_is_fine_and_means_the_defaults() {
+    let config = parse("", "t.toml").unwrap();
+    assert!(same(&config, &Config::default()));
+    assert!(same(&config, &load(&Flags::default()).unwrap()));
+    let listeners: Vec<_> = config.worker.listeners.iter().map(ToString::to_string).collect();
+    assert_eq!(listeners, ["0.0.0.0:3478", "[::]:3478"]);
+}
+
+#[test]
+fn the_reference_says_the_real_defaults() {
+    let reference = parse(REFERENCE, "turnwire.toml").unwrap_or_else(|it| panic!("{it}"));
+    let empty = parse("", "t.toml").unwrap();
+    assert_eq!(format!("{reference:#?}"), format!("{empty:#?}"));
+}
+
+#[test]
+fn the_reference_has_every_key_and_each_default_uncommented() {
+    let known: BTreeSet<String> = known_keys().map(str::to_owned).collect();
+    let (active, examples) = keys_of_reference();
+    let all: BTreeSet<String> = active.union(&examples).cloned().collect();
+    assert_eq!(all, known);
+    let without_default: Vec<_> = all.difference(&active).collect();
+    assert_eq!(
+        without_default,
+        [
+            "admin.listen",
+            "auth.secrets_file",
+            "auth.users",
+            "process.ready_file",
+            "process.state_directory",
+            "relay.stun_server"
+        ]
+    );
+}
+
+/// The keys that stand in the reference, and those that stand in its examples.
+fn keys_of_reference() -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut active, mut examples) = (BTreeSet::new(), BTreeSet::new());
+    let mut section = "";
+    for line in REFERENCE.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.strip_suffix(']').unwrap();
+        } else if let Some((key, _)) = uncommented(line).split_once(" = ") {
+            let path = match section {
+                "auth.users" => section.to_owned(),
+                section => format!("{section}.{key}"),
+            };
+            if line.starts_with('#') { &mut examples } else { &mut active }.insert(path);
+        }
+    }
+    (active, examples)
+}
+
+/// The line, if it is an example; prose has a space behind the `#` and becomes empty.
+fn uncommented(line: &str) -> &str {
+    match line.strip_prefix('#') {
+        Some(prose) if prose.is_empty() || prose.starts_with(' ') => "",
+        Some(example) => example,
+        None => line,
+    }
+}
+
+#[test]
+fn the_examples_of_the_reference_are_right() {
+    let mut lines: Vec<String> = Vec::new();
+    for line in REFERENCE.lines() {
+        // An example takes the place of the default right above it.
+        if let (true, Some((key, _))) = (line.starts_with('#'), uncommented(line).split_once(" = "))
+            && lines.last().is_some_and(|last| last.starts_with(&format!("{key} = ")))
+        {
+            lines.pop();
+        }
+        lines.push(uncommented(line).to_owned());
+    }
+    let config = parse(&lines.join("\n"), "turnwire.toml").unwrap_or_else(|it| panic!("{it}"));
+    assert_eq!(config.auth.users.len(), 2);
+    assert_eq!(config.auth.secrets.len(), 2);
+    assert_eq!(config.relay.external.len(), 2);
+    assert_eq!(config.peers.len(), 4);
+    assert_eq!(config.admin, Some("127.0.0.1:9641".parse().unwrap()));
+    assert_eq!(config.relay.stun_server.as_deref(), Some("stun.example.org:3478"));
+}
+
+// What is written is what is meant.
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let config = parse(EVERYTHING, "t.toml").unwrap_or_else(|it| panic!("{it}"));
+    assert_eq!(config.worker.listeners, ["127.0.0.1:0".parse().unwrap()]);
+    assert_eq!((config.worker.workers, config.worker.listener_buffer), (3, 65536));
+    assert_eq!(config.relay.addresses, ["10.0.0.5".parse::<std::net::IpAddr>().unwrap()]);
+    let external = External {
+        public: "203.0.113.5".parse().unwrap(),
+        private: Some("10.0.0.5".parse().unwrap()),
+    };
+    assert_eq!(config.relay.external, [external]);
+    assert_eq!(config.relay.stun_server.as_deref(), Some("[2001:db8::1]:3478"));
+    assert_eq!((config.relay.ports.first, config.relay.ports.last), (2000, 2001));
+    assert_eq!(config.worker.relay_buffer, 4096);
+
+    let auth = &config.auth;
+    assert_eq!((auth.realm.as_str(), auth.separator), ("example.org", '|'));
+    assert_eq!(auth.secrets, [Secret::new("s3")]);
+    assert_eq!(auth.rest_digests, [RestDigest::Sha256]);
+    assert!(!auth.sha256 && !auth.username_anonymity);
+    assert_eq!((auth.nonce_lifetime, auth.on_expiry), (Duration::from_secs(30), OnExpiry::End));
+    let users: Vec<_> = auth.users.iter().map(|it| (&*it.name, it.password.expose())).collect();
+    assert_eq!(users, [("zoe", "last letter, first user"), ("a b", "x")]);
+
+    assert_eq!(config.turn.software, None);
+    assert_eq!(config.turn.default_lifetime, Duration::from_secs(120));
+    assert_eq!(config.turn.max_lifetime, Duration::from_secs(86400));
+    assert!(config.turn.rfc5766_channels);
+    let peers: Vec<_> = config.peers.iter().map(|it| (it.prefix.to_string(), it.allow)).collect();
+    assert_eq!(peers, [("10.0.0.0/8".to_owned(), true), ("10.0.0.1/32".to_owned(), false)]);
+
+    let limits = &config.limits;
+    assert_eq!((limits.allocations, limits.allocations_per_user), (1, 2));
+    assert_eq!((limits.allocations_per_address, limits.permissions), (3, 4));
+    assert_eq!((limits.channels, limits.bytes_per_second), (5, 1_000_000));
+    assert_eq!((limits.user_bytes_per_second, limits.unauthenticated_per_second), (2 << 10, 6));
+    assert!(limits.exempt.is_empty());
+    let streams = &config.worker.streams;
+    assert_eq!((streams.per_address, streams.without_allocation), (7, 8));
+    assert_eq!((streams.idle, streams.queue), (Duration::from_secs(9), 1 << 20));
+
+    assert_eq!(config.admin, Some("[::1]:0".parse().unwrap()));
+    assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
+    assert_eq!(config.ready_file, Some(PathBuf::from("r.json")));
+    assert_eq!(config.state_directory, Some(PathBuf::from("/s")));
+    assert_eq!(config.drain, Duration::from_secs(7200));
+}
+
+const EVERYTHING: &str = r#"
+listen = { addresses = ["127.0.0.1:0"], workers = 3, buffer = 0x1_0000 }
+[relay]
+addresses = ["10.0.0.5"]
+external = ["203.0.113.5/10.0.0.5"]
+stun_server = "[2001:db8::1]:3478"
+ports = "2000-2001"
+buffer = "4 KiB"
+[auth]
+realm = "example.org"
+secrets = ["s3"]
+separator = "|"
+digests = ["sha256"]
+sha256 = false
+username_anonymity = false
+nonce_lifetime = 30
+on_expiry = "end"
+users.zoe = "last letter, first user"
+users."a b" = "x"
+[turn]
+software = ""
+default_lifetime = "2m"
+max_lifetime = "1d"
+rfc5766_channels = true
+[peers]
+allow = ["10.0.0.0/8"]
+deny = ["10.0.0.1"]
+[limits]
+allocations = 1
+allocations_per_user = 2
+allocations_per_address = 3
+permissions = 4
+channels = 5
+bytes_per_second = "1MB"
+user_bytes_per_second = "2KiB"
+unauthenticated_per_second = 6
+exempt = []
+[limits.streams]
+per_address = 7
+without_allocation = 8
+idle = "9s"
+queue = "1MiB"
+[admin]
+listen = "[::1]:0"
+[log]
+level = "debug"
+format = "json"
+[process]
+ready_file = "r.json"
+state_directory = "/s"
+drain = "2h"
+"#;

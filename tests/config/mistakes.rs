@@ -1,0 +1,261 @@
+//! Each kind of mistake, with its line, its column and what would be right.
+
+use turnwire::config::{Origin, parse};
+
+use super::{only, problems};
+
+#[test]
+fn an_unknown_name_is_told_with_the_nearest_known() {
+    let text = "[auth]\nsha256 = true\n  relm = \"example.org\"\n";
+    assert_eq!(
+        problems(text).to_string(),
+        "t.toml:3:3: unknown key \"relm\" in [auth]: did you mean \"realm\"?\n    3 |   relm = [redacted]\n      |   ^^^^"
+    );
+    let cases = [
+        ("[turn]\nrealm = \"x\"", "2:1: unknown key \"realm\" in [turn]: it belongs in [auth]"),
+        ("realm = 1", "1:1: the key \"realm\" stands in no section: it belongs in [auth]"),
+        (
+            "[log]\nmax-lifetime = 1",
+            "2:1: unknown key \"max-lifetime\" in [log]: there are level, format",
+        ),
+        (
+            "[turn]\nmax-lifetime = 1",
+            "2:1: unknown key \"max-lifetime\" in [turn]: did you mean \"max_lifetime\"?",
+        ),
+        ("[lisen]\n", "1:2: unknown section [lisen]: did you mean [listen]?"),
+        ("[users]\nalice = \"x\"", "1:2: unknown section [users]: did you mean [auth.users]?"),
+        ("[streams]\n", "1:2: unknown section [streams]: did you mean [limits.streams]?"),
+        (
+            "[limits.stream]\n",
+            "1:9: unknown section [limits.stream]: did you mean [limits.streams]?",
+        ),
+        (
+            "log = 5",
+            "1:7: \"log\" is a section, not a value: write [log] once, and its keys below it",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+    let quoted = only("\"auth.realm\" = \"x\"");
+    assert!(quoted.starts_with("1:1: the key \"auth.realm\" stands in no section"), "{quoted}");
+}
+
+#[test]
+fn a_wrong_value_is_told_with_what_would_be_right() {
+    let cases = [
+        (
+            "[listen]\nworkers = \"4\"",
+            "2:11: listen.workers: expected a whole number, found a string",
+        ),
+        (
+            "[listen]\nworkers = -1",
+            "2:11: listen.workers: expected a whole number from 0 to 1024, found -1",
+        ),
+        (
+            "[listen]\naddresses = \"[::]:1\"",
+            "2:13: listen.addresses: expected a list of strings, found a string: put it in brackets: [\"...\"]",
+        ),
+        (
+            "[listen]\naddresses = []",
+            "2:13: listen.addresses: the list is empty: leave the key out for the default",
+        ),
+        (
+            "[listen]\naddresses = [\"[::1]:1\",\n  \"::1\"]",
+            "3:3: listen.addresses: \"::1\" is not an address with a port: did you mean \"[::1]:3478\"?",
+        ),
+        (
+            "[admin]\nlisten = \"::1:9641\"",
+            "2:10: admin.listen: \"::1:9641\" is not an address with a port: did you mean \"[::1]:9641\"?",
+        ),
+        (
+            "[admin]\nlisten = \":9641\"",
+            "2:10: admin.listen: \":9641\" is not an address with a port: \"0.0.0.0:9641\" and \"[::]:9641\" are this port on every address",
+        ),
+        (
+            "[relay]\naddresses = [\"10.0.0.1:5\"]",
+            "2:14: relay.addresses: \"10.0.0.1:5\" is not an IP address: without a port: \"10.0.0.1\"",
+        ),
+        (
+            "[relay]\nports = \"65535-49152\"",
+            "2:9: relay.ports: the range \"65535-49152\" is empty: did you mean \"49152-65535\"?",
+        ),
+        (
+            "[relay]\nports = \"1000-2000\"",
+            "2:9: relay.ports: the range \"1000-2000\" begins below 1024: the ports 0-1023 belong to well-known services, RFC 8656 §7.2 advises against them",
+        ),
+        (
+            "[relay]\nports = \"49152\"",
+            "2:9: relay.ports: \"49152\" is not a range of ports: write it like \"49152-65535\"",
+        ),
+        (
+            "[relay]\nstun_server = \"stun.example.org\"",
+            "2:15: relay.stun_server: \"stun.example.org\" is not a host with a port: write it like \"stun.example.org:3478\"",
+        ),
+        (
+            "[peers]\nallow = [\"10.1.2.3/8\"]",
+            "2:10: peers.allow: \"10.1.2.3/8\" has bits set behind the prefix: did you mean \"10.0.0.0/8\"?",
+        ),
+        (
+            "[auth]\non_expiry = \"kep\"",
+            "2:13: auth.on_expiry: \"kep\" is unknown here: did you mean \"keep\"?",
+        ),
+        (
+            "[auth]\nseparator = \"7\"",
+            "2:13: auth.separator: \"7\" cannot separate expiry and user: write one character that is not a digit, like \":\"",
+        ),
+        (
+            "[auth]\ndigests = []",
+            "2:11: auth.digests: the list is empty: leave the key out for the default",
+        ),
+        (
+            "[auth]\nnonce_lifetime = \"5 years\"",
+            "2:18: auth.nonce_lifetime: \"5 years\" is not a duration: write it like \"30s\", \"10m\" or \"1h\"",
+        ),
+        (
+            "[turn]\nmax_lifetime = \"25h\"",
+            "2:16: turn.max_lifetime: 25h is out of range: it must be 1s to 24h",
+        ),
+        (
+            "[turn]\nmax_lifetime = \"99999999999999999999h\"",
+            "2:16: turn.max_lifetime: \"99999999999999999999h\" is not a duration: write it like \"30s\", \"10m\" or \"1h\"",
+        ),
+        (
+            "[limits]\nbytes_per_second = \"8Mbit\"",
+            "2:20: limits.bytes_per_second: \"8Mbit\" is not a number of bytes: it counts bytes, not bits: 8 Mbit is \"1MB\"",
+        ),
+        (
+            "[limits]\npermissions = 0",
+            "2:15: limits.permissions: expected a whole number from 1 to 65535, found 0",
+        ),
+        ("[log]\nlevel = 3", "2:9: log.level: expected a string, found a whole number"),
+        ("[process]\nready_file = \"\"", "2:14: process.ready_file: \"\" is not a path"),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_told() {
+    let cases = [
+        (
+            "[listen]\naddresses = [\"[::]:1\", \"[::]:1\"]",
+            "2:24: listen.addresses: [::]:1 is there twice",
+        ),
+        (
+            "[listen]\naddresses = [\"224.0.0.1:1\"]",
+            "2:14: listen.addresses: 224.0.0.1 is a multicast address",
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:3478\"",
+            "2:10: admin.listen: 127.0.0.1:3478 is taken by the listener 0.0.0.0:3478: choose another port, like 9641",
+        ),
+        (
+            "[relay]\naddresses = [\"0.0.0.0\"]",
+            "2:14: relay.addresses: 0.0.0.0 is not an address of this host: leave it out: the address is then found by itself",
+        ),
+        (
+            "[relay]\naddresses = [\"::ffff:1.2.3.4\"]",
+            "2:14: relay.addresses: ::ffff:1.2.3.4 is an IPv4 address in IPv6 form: write \"1.2.3.4\"",
+        ),
+        (
+            "[relay]\naddresses = [\"10.0.0.6\"]\nexternal = [\"1.2.3.4/10.0.0.5\"]",
+            "3:13: relay.external: 10.0.0.5 is not one of the relay addresses: add it to relay.addresses (--relay-ip)",
+        ),
+        (
+            "[relay]\naddresses = [\"10.0.0.6\"]\nexternal = [\"2001:db8::1\"]",
+            "3:13: relay.external: no relay address is of the family of 2001:db8::1",
+        ),
+        (
+            "[relay]\nexternal = [\"1.2.3.4\", \"1.2.3.5\"]",
+            "2:24: relay.external: 1.2.3.5 is the second address outside for all of its family: say which stands for which: \"PUBLIC/PRIVATE\"",
+        ),
+        (
+            "[relay]\nexternal = [\"1.2.3.4/::1\"]",
+            "2:13: relay.external: 1.2.3.4 and ::1 are not of one family",
+        ),
+        (
+            "[turn]\nmax_lifetime = \"5m\"",
+            "2:16: turn.max_lifetime: default_lifetime (10m) is longer than max_lifetime (5m)",
+        ),
+        (
+            "[turn]\nmax_lifetime = \"5m\"\ndefault_lifetime = 301",
+            "3:20: turn.default_lifetime: default_lifetime (301s) is longer than max_lifetime (5m)",
+        ),
+        (
+            "[auth]\nusername_anonymity = true\nsecrets = [\"x\"]",
+            "2:22: auth.username_anonymity: username anonymity cannot be offered together with shared secrets: an ephemeral user name cannot be found by its hash",
+        ),
+        (
+            "[auth]\nusername_anonymity = true",
+            "2:22: auth.username_anonymity: there is no user whose name could be hidden: without [auth.users] a secret is made, and ephemeral names cannot be found by their hash",
+        ),
+        (
+            "[auth]\nrealm = \"\"",
+            "2:9: auth.realm: the realm must have 1 to 127 characters and no control characters",
+        ),
+        (
+            "[auth]\nsecrets = [\"a\", \"\"]",
+            "2:17: auth.secrets: a shared secret must not be empty",
+        ),
+        (
+            "[auth.users]\nalice = \"\"",
+            "2:1: auth.users: the password of \"alice\" must not be empty and have no control characters",
+        ),
+        (
+            "[auth.users]\nbob = \"x\"\n\"\" = \"x\"",
+            "3:1: auth.users: the user name \"\" must have 1 to 508 bytes and no control characters",
+        ),
+        // The same after RFC 8265's preparation.
+        (
+            "[auth.users]\n\"e\\u0301\" = \"x\"\n\"\\u00e9\" = \"x\"",
+            "3:1: auth.users: the user \"é\" is there twice",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+    // Port 0 is another port each time.
+    parse("[listen]\naddresses = [\"[::]:0\", \"[::]:0\"]", "t.toml").unwrap();
+}
+
+#[test]
+fn a_broken_grammar_is_told_with_its_place() {
+    let message = problems("[listen]\naddresses = [\"0.0.0.0:3478\" \"[::]:3478\"]").to_string();
+    assert!(message.starts_with("t.toml:2:29: missing comma"), "{message}");
+    assert!(message.ends_with("\n      |                             ^"), "{message}");
+    assert!(only("[log]\nlevel = \"info\"\nlevel = \"info\"").starts_with("3:1: duplicate key"));
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_in_its_order() {
+    let text = "[turn]\nmax_lifetime = \"x\"\n[auth.users]\nalice = 5\nbob = \"\"\n[log]\nlevel = \"x\"\n[auth]\nrelm = 1\n";
+    let problems = problems(text);
+    let lines = problems.as_slice().iter().map(|problem| match problem.origin {
+        Origin::File { line, .. } => line,
+        _ => 0,
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), [2, 4, 5, 7, 9]);
+}
+
+#[test]
+fn a_value_that_cannot_be_read_leads_to_no_conclusions() {
+    let text = "[relay]\naddresses = [\"10.0.0.x\"]\nexternal = [\"1.2.3.4/10.0.0.5\"]";
+    assert!(only(text).starts_with("2:14: "));
+    assert!(only("[turn]\nmax_lifetime = \"5m\"\ndefault_lifetime = \"x\"").starts_with("3:20: "));
+}
+
+#[test]
+fn the_mark_stands_below_what_it_marks() {
+    let message = problems("[log]\n\tformat\t= \"jsn\" # ü\r\n").to_string();
+    assert!(
+        message.ends_with("    2 | \tformat\t= \"jsn\"\n      | \t      \t  ^^^^^"),
+        "{message}"
+    );
+    let message = problems("[log]\nformat = \"\u{1b}[2J\"").to_string();
+    assert!(message.contains("2 | format = \"\u{FFFD}"), "{message:?}");
+    assert!(!message.contains('\u{1b}'), "{message:?}");
+    let message = problems("[auth]\n\"\u{fc}\u{fc}\" = 1").to_string();
+    assert!(message.ends_with("\n      | ^^^^"), "{message}");
+}

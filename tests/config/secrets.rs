@@ -1,0 +1,69 @@
+//! A password or a secret is never shown, and may come from a file of its own.
+
+use turnwire::auth::Secret;
+use turnwire::config::{Flags, load, parse};
+
+use super::{TempFile, flag_problem, problems};
+
+#[test]
+fn no_secret_is_shown() {
+    let texts = [
+        "[auth]\nsecret = \"hunter2\"",
+        "[auth]\nsecrets = \"hunter2\"",
+        "[auth]\nsecrets = [\n  \"hunter2\", 5,\n]",
+        "[auth]\nsecrets = [hunter2]",
+        "[auth]\nsecrets = [\"hunter2\" \"x\"]",
+        "[auth]\nsecrets = [\n  hunter2=\n]",
+        "[auth]\nrealm = 5, secrets = [\"hunter2\"]",
+        "auth = { realm = 5, secrets = [\"hunter2\"] }",
+        "auth = { realm = 5 secrets = [\"hunter2\"] }",
+        "auth = [\"hunter2\"]",
+        "[auth.users]\nalice = hunter2",
+        "[auth.users]\n\"\\u0007\" = \"hunter2\"",
+        "[auth.users]\nalice = { password = \"hunter2\" }",
+        "[auth.users]\nalice = [\"hunter2\"]",
+        "[auth]\nusers = [\"alice:hunter2\"]",
+        "[auth]\nuser.alice = \"hunter2\"",
+        "[auth]\nusername_anonymity = true # for\nsecrets = [\"hunter2\"]",
+        "[user]\nalice = \"hunter2\"",
+        "[log]\nlevel = \"x\"\nalice = \"hunter2\"",
+        "[log]\nlevel = \"info\" alice = \"hunter2\"\nauth.secrets = [\"x\"",
+        "users.alice = \"hunter2\"\nusers.alice = \"hunter2\"",
+        "alice = hunter2",
+        "[auth]\nsha256 = 1 # hunter2",
+        "[auth]\nseparator = \"\"\"\nusers.alice = \"hunter2\"\n\"\"\"",
+        "[auth]\nseparator = \"\"\":\"; secrets = [\"hunter2\"]\n\"\"\"",
+    ];
+    for text in texts {
+        let problems = problems(text);
+        let (shown, debug) = (problems.to_string(), format!("{problems:?}"));
+        assert!(!shown.contains("hunter2"), "{text}\n{shown}");
+        assert!(!debug.contains("hunter2"), "{text}\n{debug}");
+    }
+    let config = parse("[auth]\nsecrets = [\"hunter2\"]\nusers.alice = \"hunter2\"", "").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let flags = Flags { user: vec![Secret::new("hunter2")], ..Flags::default() };
+    assert!(!format!("{flags:?}{}", flag_problem(&flags)).contains("hunter2"));
+}
+
+#[test]
+fn secrets_come_from_a_file_as_well() {
+    let secrets = TempFile::new("first\r\n\n second \n");
+    // Relative to the configuration file.
+    let name = secrets.0.file_name().unwrap().to_str().unwrap();
+    let file = TempFile::new(format!("[auth]\nsecrets = [\"zeroth\"]\nsecrets_file = {name:?}"));
+    let config = load(&file.flags()).unwrap();
+    assert_eq!(config.auth.secrets, ["zeroth", "first", "second"].map(Secret::new));
+
+    let empty = TempFile::new("\n");
+    let file = TempFile::new(format!("[auth]\nsecrets_file = {:?}", empty.name()));
+    let message = load(&file.flags()).unwrap_err().to_string();
+    assert!(message.contains(":2:16: auth.secrets_file: "), "{message}");
+    assert!(message.contains("has no secret in it: write one on each line"), "{message}");
+
+    let file = TempFile::new("[auth]\nsecrets_file = \"does-not-exist\"");
+    let message = load(&file.flags()).unwrap_err().to_string();
+    assert!(message.contains("does-not-exist cannot be read: "), "{message}");
+    // The text alone is enough where no file may be touched.
+    parse("[auth]\nsecrets_file = \"does-not-exist\"", "t.toml").unwrap();
+}
