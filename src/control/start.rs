@@ -44,6 +44,10 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     let generated = generated_secret(&mut config)?;
     let authority = authority(&config.auth)?;
     let sockets = Sockets::bind(&config.worker)?;
+    for relay in &relays {
+        let tried = UdpSocket::bind((relay.local, 0));
+        tried.map_err(|error| StartError::Relay(relay.local, error))?;
+    }
     let endpoint = config.admin.map(bind_admin).transpose()?;
     let bound = Bound {
         udp: sockets.addresses().to_vec(),
@@ -92,10 +96,6 @@ fn relays(config: &Config, facts: &Facts) -> Result<Vec<RelayAddress>, StartErro
     let chosen = addresses::choose(listeners, &config.relay.addresses, external, facts, ask);
     if chosen.is_empty() {
         return Err(StartError::NoRelay);
-    }
-    for Chosen { relay, .. } in &chosen {
-        let bound = UdpSocket::bind((relay.local, 0));
-        bound.map_err(|error| StartError::Relay(relay.local, error))?;
     }
     let development = listeners.iter().all(|listener| listener.ip().is_loopback());
     addresses::report(&chosen, external, development);

@@ -116,21 +116,9 @@ impl Server {
         let now = context.now;
         // The slot that `insert` will use: the worker knows the socket by it.
         let slot = self.allocations.vacant_key() as u32;
-        let first = match plan.reservation {
-            Some(token) => self.open_reserved(slot, token, context, sockets)?,
-            None => self.open(slot, plan.family, plan.wanted, now, sockets)?,
-        };
-        let second = if plan.both {
-            let found = if self.settings.relays_of(Family::V6).next().is_none() {
-                Err(Cause::FamilyNotSupported)
-            } else {
-                self.open(slot, Family::V6, Wanted::Any, now, sockets)
-            };
-            Some(found)
-        } else {
-            None
-        };
-        let reservation = first.reserved_next.then(|| {
+        let (opened, address_error) = self.open_all(slot, plan, context, sockets)?;
+        let pair = opened.iter().flatten().find(|opened| opened.reserved_next);
+        let reservation = pair.map(|first| {
             let token = self.random.next_u64().to_be_bytes();
             let next = first.relay.port() + 1;
             self.ledger.reserve(token, &owner.name, first.relay.ip(), next, now.mono);
@@ -139,9 +127,7 @@ impl Server {
         let lifetime = self.granted(context.request.lifetime);
         let expires = now.mono + Duration::from_secs(lifetime.into());
         let mut relays = [None; 2];
-        let opened =
-            [Some(first.relay), second.as_ref().and_then(|s| s.as_ref().ok()).map(|s| s.relay)];
-        for local in opened.into_iter().flatten() {
+        for local in opened.iter().flatten().map(|opened| opened.relay) {
             let advertised = self.advertised(local);
             relays[Family::of(&local.ip()) as usize] = Some(Relay { local, advertised, expires });
         }
@@ -158,7 +144,7 @@ impl Server {
                 transaction: context.request.id,
                 lifetime,
                 reservation,
-                address_error: second.and_then(Result::err).map(Cause::code),
+                address_error,
             },
             relays,
             permissions: Vec::new(),
@@ -174,6 +160,36 @@ impl Server {
             self.wheel.set(slot, end);
         }
         Ok(slot)
+    }
+
+    /// Opens what the plan asks for: of two addresses one is enough, and then it is said why
+    /// there is no other (RFC 8656 §7.2, check 9).
+    fn open_all(
+        &mut self,
+        slot: u32,
+        plan: &Plan,
+        context: &Context<'_>,
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<([Option<Opened>; 2], Option<(Family, u16)>), Cause> {
+        let now = context.now;
+        let first = match plan.reservation {
+            Some(token) => self.open_reserved(slot, token, context, sockets),
+            None => self.open(slot, plan.family, plan.wanted, now, sockets),
+        };
+        if !plan.both {
+            return first.map(|opened| ([Some(opened), None], None));
+        }
+        let second = if self.settings.relays_of(Family::V6).next().is_none() {
+            Err(Cause::FamilyNotSupported)
+        } else {
+            self.open(slot, Family::V6, Wanted::Any, now, sockets)
+        };
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok(([Some(first), Some(second)], None)),
+            (Ok(first), Err(why)) => Ok(([Some(first), None], Some((Family::V6, why.code())))),
+            (Err(why), Ok(second)) => Ok(([None, Some(second)], Some((Family::V4, why.code())))),
+            (Err(why), Err(_)) => Err(why),
+        }
     }
 
     /// The lifetime granted for a LIFETIME, in seconds (RFC 8656 §7.2, §8.2).
@@ -264,8 +280,8 @@ impl Server {
         if let Some(token) = allocation.birth.reservation {
             writer.attribute(attribute::RESERVATION_TOKEN, &token);
         }
-        if let Some(code) = allocation.birth.address_error {
-            writer.address_error_code(Family::V6, code);
+        if let Some((family, code)) = allocation.birth.address_error {
+            writer.address_error_code(family, code);
         }
         writer.xor_address(attribute::XOR_MAPPED_ADDRESS, context.client.tuple.client);
         context.finish(writer, self.settings.software.as_deref())

@@ -42,8 +42,8 @@ pub(super) struct Birth {
     pub(super) transaction: TransactionId,
     pub(super) lifetime: u32,
     pub(super) reservation: Option<Token>,
-    /// ADDRESS-ERROR-CODE about IPv6.
-    pub(super) address_error: Option<u16>,
+    /// ADDRESS-ERROR-CODE: which of two addresses could not be had, and why.
+    pub(super) address_error: Option<(Family, u16)>,
 }
 
 /// A relayed transport address.
@@ -172,6 +172,14 @@ impl Allocation {
                 self.permissions.insert(place, permission);
             }
         }
+    }
+
+    /// Takes a relayed transport address away, with its permissions and channels and no others
+    /// (RFC 8656 §8.1).
+    pub(super) fn forget(&mut self, family: Family) -> Option<Relay> {
+        self.permissions.retain(|permission| Family::of(&permission.peer) != family);
+        self.channels.retain(|channel| Family::of(&channel.peer.ip()) != family);
+        self.relays[family as usize].take()
     }
 
     /// Forgets permissions and channels that are over.

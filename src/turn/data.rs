@@ -194,6 +194,8 @@ impl Server {
             Family::V6 => matches!(icmp.kind, 1..=3),
         };
         let allocation = self.allocations.get(relay.slot as usize)?;
+        let live = allocation.relay(relay.family);
+        live.filter(|relay| now.mono < relay.expires)?;
         let peer = self.settings.peers.known_as(destination);
         if !relayed || allocation.permission(peer.ip(), now.mono).is_none() {
             return None;

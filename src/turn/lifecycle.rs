@@ -61,9 +61,9 @@ impl Server {
             return;
         }
         for family in [Family::V4, Family::V6] {
-            let relays = self.allocations.get_mut(slot as usize).map(|found| &mut found.relays);
-            let ended = relays.and_then(|relays| relays[family as usize].take_if(|r| over(r)));
-            if let Some(relay) = ended {
+            let allocation = self.allocations.get_mut(slot as usize);
+            let ended = allocation.filter(|found| found.relay(family).is_some_and(over));
+            if let Some(relay) = ended.and_then(|found| found.forget(family)) {
                 self.close_relay(RelayId { slot, family }, relay, sockets);
             }
         }

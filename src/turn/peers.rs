@@ -74,7 +74,8 @@ impl PeerPolicy {
     pub fn decide(&self, peer: IpAddr) -> Decision {
         let outer = self.decide_one(peer);
         match (outer, embedded_ipv4(peer)) {
-            (Decision::Deny(_), _) | (_, None) => outer,
+            // Its own address leads to no translator.
+            (Decision::Deny(_) | Decision::Guarded, _) | (_, None) => outer,
             (_, Some((inner, length))) => match self.decide_one(inner.into()) {
                 Decision::Allow => outer,
                 // A rule of the operator's that reaches into the inner address has decided it.

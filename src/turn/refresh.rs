@@ -29,17 +29,16 @@ impl Server {
             asked => self.granted(asked),
         };
         let now = context.now.mono;
-        let families = match family {
-            None => vec![Family::V4, Family::V6],
-            Some(family) => vec![family],
-        };
-        for family in families {
-            if lifetime == 0 {
-                self.delete(context, slot, family, sockets);
-            } else if let Some(allocation) = self.allocations.get_mut(slot as usize)
-                && let Some(relay) = &mut allocation.relays[family as usize]
-            {
-                relay.expires = now + Duration::from_secs(lifetime.into());
+        if lifetime == 0 {
+            self.delete(context, slot, family, sockets);
+        } else {
+            let relays = &mut self.allocations[slot as usize].relays;
+            for (of, relay) in [Family::V4, Family::V6].into_iter().zip(relays) {
+                if let Some(relay) = relay
+                    && family.is_none_or(|family| family == of)
+                {
+                    relay.expires = now + Duration::from_secs(lifetime.into());
+                }
             }
         }
         if let Some(end) = self.allocations.get(slot as usize).and_then(|a| a.next_end()) {
@@ -50,24 +49,26 @@ impl Server {
         Ok(context.finish(writer, self.settings.software.as_deref()))
     }
 
-    /// Deletes one relayed transport address, and the allocation with its last one.
+    /// Deletes the relayed transport address of a family, and the allocation with its last one.
     fn delete(
         &mut self,
         context: &Context<'_>,
         slot: u32,
-        family: Family,
+        family: Option<Family>,
         sockets: &mut dyn RelaySockets,
     ) {
-        let Some(allocation) = self.allocations.get_mut(slot as usize) else {
-            return;
-        };
-        if allocation.relay(family).is_none() {
-            return;
-        }
-        if allocation.relays.iter().flatten().count() == 1 {
-            self.end(slot, EndReason::Deleted, context.now.mono, sockets, context.stats);
-        } else if let Some(relay) = allocation.relays[family as usize].take() {
-            self.close_relay(RelayId { slot, family }, relay, sockets);
+        let allocation = &mut self.allocations[slot as usize];
+        let dual = allocation.relays.iter().flatten().count() == 2;
+        match family {
+            Some(family) if dual => {
+                if let Some(relay) = allocation.forget(family) {
+                    self.close_relay(RelayId { slot, family }, relay, sockets);
+                }
+            }
+            _ => {
+                let (now, stats) = (context.now.mono, context.stats);
+                self.end(slot, EndReason::Deleted, now, sockets, stats);
+            }
         }
     }
 }

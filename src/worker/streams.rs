@@ -11,7 +11,7 @@ use crate::net::{Interest, Poller};
 use crate::time::Mono;
 use crate::turn::FiveTuple;
 
-/// Output buffers kept for the next connection that needs one.
+/// Buffers kept for the next connection that needs one.
 const SPARES: usize = 32;
 /// Buffers that grew beyond this are given back to the system.
 const SPARE_SIZE: usize = 64 << 10;
@@ -120,7 +120,9 @@ impl Streams {
             stats.queue_full.add(1);
             return;
         }
-        if stream.output.capacity() == 0
+        // A spare may be large: strangers, who may be many, get what they need and no more.
+        if stream.waiting.is_none()
+            && stream.output.capacity() == 0
             && let Some(spare) = self.spares.pop()
         {
             stream.output = spare;
@@ -131,6 +133,25 @@ impl Streams {
             stream.dirty = true;
             self.dirty.push(leg);
         }
+    }
+
+    /// Keeps the beginning of a message until its end comes. An idle connection holds no memory.
+    pub(super) fn keep_input(&mut self, leg: u32, begun: &[u8]) {
+        let Some(stream) = self.open.get_mut(leg as usize) else {
+            return;
+        };
+        stream.input.clear();
+        if begun.is_empty() {
+            recycle(&mut self.spares, std::mem::take(&mut stream.input));
+            return;
+        }
+        if stream.waiting.is_none()
+            && stream.input.capacity() == 0
+            && let Some(spare) = self.spares.pop()
+        {
+            stream.input = spare;
+        }
+        stream.input.extend_from_slice(begun);
     }
 
     /// Writes what this wake-up has queued. Connections that fail are named in `broken`.
@@ -146,7 +167,7 @@ impl Streams {
         }
     }
 
-    /// Writes as much as the kernel takes. False when the connection is broken.
+    /// Writes as much as the kernel takes. False when the connection is to be closed.
     pub(super) fn write(&mut self, leg: u32, poller: &Poller) -> bool {
         let Some(stream) = self.open.get_mut(leg as usize) else {
             return true;
@@ -161,15 +182,16 @@ impl Streams {
             }
         }
         let blocked = stream.sent < stream.output.len();
+        if blocked && stream.waiting.is_some() {
+            // It does not even read the answers it asked for: nobody to keep bytes for.
+            return false;
+        }
         if blocked {
             // What the kernel has taken need not be kept.
             stream.output.drain(..stream.sent);
         } else {
             stream.output.clear();
-            let empty = std::mem::take(&mut stream.output);
-            if self.spares.len() < SPARES && empty.capacity() <= SPARE_SIZE {
-                self.spares.push(empty);
-            }
+            recycle(&mut self.spares, std::mem::take(&mut stream.output));
         }
         stream.sent = 0;
         if blocked == stream.blocked {
@@ -178,5 +200,12 @@ impl Streams {
         stream.blocked = blocked;
         let interest = if blocked { Interest::ReadWrite } else { Interest::Read };
         poller.modify(stream.socket.as_fd(), Token::Stream(leg).pack(), interest).is_ok()
+    }
+}
+
+/// Keeps an empty buffer for the next connection.
+fn recycle(spares: &mut Vec<Vec<u8>>, empty: Vec<u8>) {
+    if spares.len() < SPARES && (1..=SPARE_SIZE).contains(&empty.capacity()) {
+        spares.push(empty);
     }
 }

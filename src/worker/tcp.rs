@@ -92,20 +92,13 @@ impl Engine {
             }
             Err(_) => return self.close_stream(leg),
         };
-        stream.input.clear();
         let client = Client { tuple: stream.tuple, leg };
         self.outbox.keep(1);
         let filled = before + read;
         match self.handle_messages(&client, slot, filled, &stats) {
             Ok(rest) => {
-                if let Some(stream) = self.streams.get_mut(leg) {
-                    let left = &self.outbox.buffers.slot(slot)[rest..filled];
-                    stream.input.extend_from_slice(left);
-                    if left.is_empty() {
-                        // An idle connection holds no memory.
-                        stream.input = Vec::new();
-                    }
-                }
+                let begun = &self.outbox.buffers.slot(slot)[rest..filled];
+                self.streams.keep_input(leg, begun);
             }
             Err(what) => {
                 stats.streams_hopeless.add(1);

@@ -1,0 +1,18 @@
+//! What the black-box tests share: the built server as a process, a client and a peer on real
+//! sockets. The client is built on the library's own `stun` and `auth`, whose vectors are tested
+//! elsewhere.
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
+
+mod client;
+mod credential;
+mod message;
+mod peer;
+mod server;
+mod wait;
+
+pub(crate) use client::{Client, Leg, channel_message};
+pub(crate) use credential::Credential;
+pub(crate) use message::{Answer, Inbound, new_id, plain};
+pub(crate) use peer::{Peer, free_ports, unique_loopback};
+pub(crate) use server::{Server, Setup};
+pub(crate) use wait::{PATIENCE, eventually};

@@ -1,0 +1,225 @@
+//! A server with a clock that a test steps.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{FakeSockets, Host, Random, Response};
+use turnwire::auth::{self, Authority, Secret, User};
+use turnwire::stun::Class;
+use turnwire::time::{Mono, Now};
+use turnwire::turn::{
+    Client, Effect, Ledger, PeerPolicy, PortRange, RESPONSE_MAX, RelayAddress, Server, Session,
+    Settings, Stats, Verdict,
+};
+
+/// When every test begins.
+pub(crate) const START: Now = Now { mono: Mono::from_secs(1000), unix: 1_800_000_000 };
+/// Where clients find the server.
+pub(crate) const LISTENER: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), 3478);
+pub(crate) const LISTENER_V6: SocketAddr =
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1)), 3478);
+/// An IPv4 address behind a 1:1 NAT, and an IPv6 one.
+pub(crate) const RELAYS: [RelayAddress; 2] = [
+    RelayAddress {
+        local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)),
+        advertised: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+    },
+    RelayAddress {
+        local: IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1)),
+        advertised: IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 0, 0, 0, 0, 0, 1)),
+    },
+];
+pub(crate) const REALM: &str = "example.org";
+
+/// Relays of both families on the ports, with the built-in peer policy.
+pub(crate) fn turn_settings(first: u16, last: u16) -> Settings {
+    let ports = PortRange { first, last };
+    let listeners = vec![LISTENER, LISTENER_V6];
+    Settings {
+        relays: RELAYS.to_vec(),
+        ports,
+        peers: PeerPolicy::new(Vec::new(), RELAYS.to_vec(), ports, listeners),
+        ..Settings::default()
+    }
+}
+
+/// Users `alice` (password `wonder`) and `bob` (password `builder`).
+pub(crate) fn auth_settings() -> auth::Settings {
+    let user = |name: &str, password: &str| User {
+        name: name.to_owned(),
+        password: Secret::new(password),
+    };
+    auth::Settings {
+        realm: REALM.to_owned(),
+        users: vec![user("alice", "wonder"), user("bob", "builder")],
+        ..auth::Settings::default()
+    }
+}
+
+/// What a [`TestServer`] is made of.
+pub(crate) struct Setup {
+    pub(crate) turn: Settings,
+    pub(crate) auth: auth::Settings,
+    pub(crate) seed: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { turn: turn_settings(49152, 65535), auth: auth_settings(), seed: 1 }
+    }
+}
+
+impl Setup {
+    pub(crate) fn server(self) -> TestServer {
+        self.servers(1).remove(0)
+    }
+
+    /// Servers that share a ledger and a host, as the workers of a process do.
+    pub(crate) fn servers(self, count: u64) -> Vec<TestServer> {
+        let settings = Arc::new(self.turn);
+        let authority = Authority::new(self.auth, [7; 32]).expect("valid credentials");
+        let (authority, ledger) = (Arc::new(authority), Arc::new(Ledger::new(&settings)));
+        let host = Host::default();
+        let make = |number| {
+            let mut random = Random::new(self.seed ^ number);
+            let server = Server::new(
+                Arc::clone(&settings),
+                Arc::clone(&authority),
+                Arc::clone(&ledger),
+                Box::new(move || random.next()),
+                START.mono,
+            );
+            TestServer {
+                server,
+                ledger: Arc::clone(&ledger),
+                sockets: FakeSockets::on(&host),
+                stats: Stats::default(),
+                now: START,
+                out: vec![0; RESPONSE_MAX],
+            }
+        };
+        (0..count).map(make).collect()
+    }
+}
+
+/// A [`Server`] with everything it is driven with.
+pub(crate) struct TestServer {
+    pub(crate) server: Server,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) sockets: FakeSockets,
+    pub(crate) stats: Stats,
+    pub(crate) now: Now,
+    out: Vec<u8>,
+}
+
+impl TestServer {
+    /// Lets time pass and everything end that is over.
+    pub(crate) fn advance(&mut self, duration: Duration) {
+        let unix = (self.now.mono + duration).as_secs() - self.now.mono.as_secs();
+        let now = Now { mono: self.now.mono + duration, unix: self.now.unix + unix };
+        self.advance_to(now);
+    }
+
+    pub(crate) fn advance_to(&mut self, now: Now) {
+        assert!(now.mono >= self.now.mono, "the monotonic clock goes on");
+        self.now = now;
+        self.expire();
+    }
+
+    /// Ends everything that is over: in as many calls as it takes.
+    pub(crate) fn expire(&mut self) {
+        loop {
+            let before = self.server.next_deadline();
+            self.server.expire(self.now, &mut self.sockets, &self.stats);
+            match self.server.next_deadline() {
+                Some(deadline) if deadline <= self.now.mono => {
+                    // A bounded number is done in one call, or it was moved to its real second.
+                    assert!(before.is_some_and(|before| before <= deadline));
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Hands a packet to the server, and checks what holds for every verdict.
+    pub(crate) fn receive(&mut self, client: &Client, packet: &[u8]) -> Verdict {
+        let dropped = |stats: &Stats| stats.dropped.iter().map(|c| c.get()).sum::<u64>();
+        let refused = |stats: &Stats| stats.refused.iter().map(|c| c.get()).sum::<u64>();
+        let before = (dropped(&self.stats), refused(&self.stats));
+        let verdict = self.server.receive(
+            self.now,
+            client,
+            packet,
+            &mut self.out,
+            &mut self.sockets,
+            &self.stats,
+        );
+        let counted = (dropped(&self.stats) - before.0, refused(&self.stats) - before.1);
+        match &verdict {
+            Verdict::Reply(reply) => {
+                assert!((20..=RESPONSE_MAX).contains(&reply.length));
+                let response = Response::new(&self.out[..reply.length]);
+                assert_eq!(response.kind().method, reply.method);
+                assert_eq!(response.id().bytes()[..], packet[8..20]);
+                let error = response.kind().class == Class::Error;
+                assert_eq!(error, reply.refusal.is_some());
+                if let Some(cause) = reply.refusal {
+                    assert_eq!(response.code(), cause.code());
+                }
+                assert_eq!(counted, (0, u64::from(error)), "{:?}", reply.refusal);
+            }
+            Verdict::ToPeer(to_peer) => {
+                assert!(to_peer.payload.start <= to_peer.payload.end);
+                assert!(to_peer.payload.end <= packet.len());
+                assert!(
+                    self.sockets.open.contains_key(&to_peer.relay.index()),
+                    "relayed without a socket"
+                );
+                assert_eq!(counted, (0, 0));
+            }
+            Verdict::Drop(_) => assert_eq!(counted, (1, 0)),
+            Verdict::Ignore => assert_eq!(counted, (0, 0)),
+        }
+        assert_eq!(self.stats.live(), self.server.allocations() as u64);
+        verdict
+    }
+
+    /// Hands over a request that must be answered.
+    pub(crate) fn ask(&mut self, client: &Client, packet: &[u8]) -> Response {
+        match self.receive(client, packet) {
+            Verdict::Reply(reply) => Response::new(&self.out[..reply.length]),
+            other => panic!("no answer but {other:?}"),
+        }
+    }
+
+    /// The bytes that the last [`Verdict::Reply`] of this length is about.
+    pub(crate) fn reply(&self, length: usize) -> Response {
+        Response::new(&self.out[..length])
+    }
+
+    /// The sessions that have ended since it was asked last.
+    pub(crate) fn ended(&mut self) -> Vec<Session> {
+        std::iter::from_fn(|| self.server.poll_effect())
+            .map(|Effect::Ended { session, .. }| *session)
+            .collect()
+    }
+
+    /// Free and all relay ports together.
+    pub(crate) fn ports(&self) -> (usize, usize) {
+        let pools = self.ledger.free_ports();
+        let sum = |of: fn(&(IpAddr, usize, usize)) -> usize| pools.iter().map(of).sum();
+        (sum(|pool| pool.1), sum(|pool| pool.2))
+    }
+
+    /// Asserts that nothing is left: no socket, no port taken, no quota used.
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!(self.server.allocations(), 0);
+        assert!(self.sockets.open.is_empty());
+        assert_eq!(self.ledger.allocations(), 0);
+        let (free, all) = self.ports();
+        assert_eq!(free, all, "relay ports are lost");
+        assert_eq!(self.stats.live(), 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! Relay sockets that only remember which are open.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use turnwire::turn::{OpenError, RelayId, RelaySockets};
+
+/// The ports of one host, which several servers share.
+#[derive(Clone, Default)]
+pub(crate) struct Host(Arc<Mutex<Ports>>);
+
+#[derive(Default)]
+struct Ports {
+    open: HashSet<SocketAddr>,
+    /// Those that somebody else on the host has.
+    foreign: HashSet<SocketAddr>,
+}
+
+impl Host {
+    /// How many relay sockets are open on it.
+    pub(crate) fn open(&self) -> usize {
+        self.0.lock().unwrap().open.len()
+    }
+
+    /// Somebody else takes the port, unless it is taken.
+    pub(crate) fn occupy(&self, address: SocketAddr) {
+        let mut ports = self.0.lock().unwrap();
+        if !ports.open.contains(&address) {
+            ports.foreign.insert(address);
+        }
+    }
+
+    /// Somebody else gives the port back.
+    pub(crate) fn vacate(&self, address: SocketAddr) {
+        self.0.lock().unwrap().foreign.remove(&address);
+    }
+}
+
+/// The relay sockets of one server.
+#[derive(Default)]
+pub(crate) struct FakeSockets {
+    pub(crate) host: Host,
+    /// By [`RelayId::index`].
+    pub(crate) open: BTreeMap<usize, SocketAddr>,
+    /// The system has no descriptors left.
+    pub(crate) exhausted: bool,
+    /// How often an open was refused because the port was somebody else's.
+    pub(crate) refused: u64,
+}
+
+impl FakeSockets {
+    pub(crate) fn on(host: &Host) -> Self {
+        Self { host: host.clone(), ..Self::default() }
+    }
+
+    /// The relay whose socket is open at the local address.
+    pub(crate) fn relay_at(&self, address: SocketAddr) -> Option<RelayId> {
+        let found = self.open.iter().find(|(_, open)| **open == address);
+        found.map(|(index, _)| RelayId::from_index(*index))
+    }
+}
+
+impl RelaySockets for FakeSockets {
+    fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
+        if self.exhausted {
+            return Err(OpenError::Unavailable);
+        }
+        let mut ports = self.host.0.lock().unwrap();
+        if ports.foreign.contains(&address) {
+            self.refused += 1;
+            return Err(OpenError::PortInUse);
+        }
+        assert!(ports.open.insert(address), "{address} is opened twice");
+        let before = self.open.insert(relay.index(), address);
+        assert_eq!(before, None, "{relay:?} has a socket already");
+        Ok(())
+    }
+
+    fn close(&mut self, relay: RelayId) {
+        let address = self.open.remove(&relay.index());
+        let address = address.unwrap_or_else(|| panic!("{relay:?} has no socket to close"));
+        assert!(self.host.0.lock().unwrap().open.remove(&address));
+    }
+}

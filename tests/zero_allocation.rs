@@ -1,0 +1,221 @@
+//! A relayed packet costs no heap allocation: counted in the worker's thread, in steady state.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use common::{Client, Peer, channel_message};
+use turnwire::auth::{self, Authority, Secret, User};
+use turnwire::turn::{self, Ledger, PeerPolicy, PeerRule, RelayAddress};
+use turnwire::worker::{self, Clock, Events, Sockets, Workers};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The thread whose allocations are counted; 0 for none.
+static WATCHED: AtomicI32 = AtomicI32::new(0);
+static COUNT: AtomicU64 = AtomicU64::new(0);
+/// One server at a time has the counter.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// The system's allocator, which counts for one thread.
+struct Counting;
+
+fn note() {
+    let watched = WATCHED.load(Ordering::Relaxed);
+    // SAFETY: asks for a number.
+    if watched != 0 && watched == unsafe { libc::gettid() } {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: all is left to the system's allocator, with the same arguments.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(old, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+/// One worker in this process.
+struct Server {
+    workers: Workers,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start() -> Self {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let settings = worker::Settings {
+            workers: 1,
+            listeners: vec![(ip, 0).into()],
+            ..worker::Settings::default()
+        };
+        let relays = vec![RelayAddress { local: ip, advertised: ip }];
+        let local = PeerRule { prefix: "127.0.0.0/8".parse().expect("a prefix"), allow: true };
+        let ports = turn::PortRange::default();
+        let turn = Arc::new(turn::Settings {
+            peers: PeerPolicy::new(vec![local], relays.clone(), ports, Vec::new()),
+            relays,
+            ..turn::Settings::default()
+        });
+        let auth = auth::Settings {
+            users: vec![User { name: "alice".to_owned(), password: Secret::new("wonderland") }],
+            ..auth::Settings::default()
+        };
+        let authority = Arc::new(Authority::new(auth, [7; 32]).expect("valid settings"));
+        let ledger = Arc::new(Ledger::new(&turn));
+        let sockets = Sockets::bind(&settings).expect("free ports");
+        let address = sockets.addresses()[0];
+        let (events, _) = Events::queue(16);
+        let clock = Clock::start();
+        let workers =
+            Workers::start(sockets, &settings, &turn, &authority, &ledger, clock, &events);
+        Self { workers: workers.expect("a worker"), address }
+    }
+
+    /// The worker's thread, as the kernel numbers it.
+    fn thread(&self) -> i32 {
+        let tasks = fs::read_dir("/proc/self/task").expect("procfs");
+        tasks
+            .filter_map(|task| Some(task.ok()?.path()))
+            .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|it| it == "worker-0\n"))
+            .and_then(|task| task.file_name()?.to_str()?.parse().ok())
+            .expect("the worker's thread")
+    }
+}
+
+/// Relays by `round` until all is warm, then counts what ten thousand packets more allocate.
+fn assert_no_allocation(
+    connect: fn(SocketAddr) -> Client,
+    packets_each: u64,
+    mut round: impl FnMut(&mut Client, &Peer, SocketAddr),
+) {
+    let _mine = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Server::start();
+    let (mut client, peer) = (connect(server.address), Peer::new());
+    let relayed = client.allocate();
+    client.bind(0x4000, peer.address);
+    for _ in 0..1000 / packets_each {
+        round(&mut client, &peer, relayed);
+    }
+    COUNT.store(0, Ordering::Relaxed);
+    WATCHED.store(server.thread(), Ordering::Relaxed);
+    let stats = Arc::clone(&server.workers.stats()[0]);
+    let relayed_so_far = || stats.turn.to_peer_packets.get() + stats.turn.to_client_packets.get();
+    let before = relayed_so_far();
+    for _ in 0..10_000 / packets_each {
+        round(&mut client, &peer, relayed);
+    }
+    WATCHED.store(0, Ordering::Relaxed);
+    let packets = relayed_so_far() - before;
+    assert!(packets >= 10_000, "{packets}");
+    assert_eq!(COUNT.load(Ordering::Relaxed), 0, "for {packets} packets");
+    server.workers.stop();
+}
+
+const BURST: usize = 20;
+const PAYLOAD: [u8; 1201] = [9; 1201];
+
+/// A burst to the peer and one back.
+fn echo(
+    client: &mut Client,
+    peer: &Peer,
+    relayed: SocketAddr,
+    send: impl Fn(&mut Client, SocketAddr),
+) {
+    (0..BURST).for_each(|_| send(client, peer.address));
+    for _ in 0..BURST {
+        assert_eq!(peer.payload().len(), PAYLOAD.len());
+    }
+    (0..BURST).for_each(|_| peer.send(relayed, &PAYLOAD));
+    for _ in 0..BURST {
+        client.read();
+    }
+}
+
+fn channels(client: &mut Client, peer: &Peer, relayed: SocketAddr) {
+    echo(client, peer, relayed, |client, _| client.channel(0x4000, &PAYLOAD));
+}
+
+/// Another port of the peer has no channel: its packets come in Data indications.
+fn indications() -> impl FnMut(&mut Client, &Peer, SocketAddr) {
+    let neighbour = Peer::new();
+    move |client, _, relayed| {
+        echo(client, &neighbour, relayed, |client, peer| client.send(peer, &PAYLOAD));
+    }
+}
+
+#[test]
+fn channel_data_over_udp_allocates_nothing() {
+    assert_no_allocation(Client::udp_to, 2 * BURST as u64, channels);
+}
+
+#[test]
+fn indications_over_udp_allocate_nothing() {
+    assert_no_allocation(Client::udp_to, 2 * BURST as u64, indications());
+}
+
+#[test]
+fn channel_data_over_tcp_allocates_nothing() {
+    assert_no_allocation(Client::tcp_to, 2 * BURST as u64, channels);
+}
+
+#[test]
+fn indications_over_tcp_allocate_nothing() {
+    assert_no_allocation(Client::tcp_to, 2 * BURST as u64, indications());
+}
+
+/// A stream cuts messages anywhere: the beginning of one waits for its end without a new place
+/// in memory each time.
+#[test]
+fn messages_cut_in_two_by_tcp_allocate_nothing() {
+    let mut message = channel_message(0x4000, &PAYLOAD);
+    message.resize(message.len().next_multiple_of(4), 0);
+    let (head, tail) = message.split_at(700);
+    let train = [tail, head].concat();
+    let mut begun = false;
+    assert_no_allocation(Client::tcp_to, 1, |client, peer, _| {
+        if !begun {
+            client.write(head);
+            begun = true;
+        }
+        // The end of one and the beginning of the next.
+        client.write(&train);
+        assert_eq!(peer.payload().len(), PAYLOAD.len());
+    });
+}
+
+/// The counter counts: an allocation is one, and it is seen.
+#[test]
+fn the_counter_sees_an_allocation() {
+    let _mine = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    COUNT.store(0, Ordering::Relaxed);
+    // SAFETY: asks for a number.
+    WATCHED.store(unsafe { libc::gettid() }, Ordering::Relaxed);
+    let seen = std::hint::black_box(Box::new(7));
+    WATCHED.store(0, Ordering::Relaxed);
+    assert_eq!((COUNT.load(Ordering::Relaxed), *seen), (1, 7));
+}
