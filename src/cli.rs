@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use turnwire::config::{Config, Flags};
+use turnwire::tools::load;
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -14,6 +15,18 @@ secrets belong in the file; config/turnwire.toml is the reference.
 
 Example, a public server behind the 1:1 NAT of a cloud:
   turnwire --config /etc/turnwire/turnwire.toml --external-ip 203.0.113.5 --realm example.org
+";
+
+const LOAD_HELP: &str = "\
+Only for servers that you run: it is meant to exhaust them. It takes one core of this machine.
+
+The built-in peer is a socket of this process. A server on this machine must be told that it may
+relay there: turnwire --allow-peer 127.0.0.0/8, turnserver --allow-loopback-peers.
+
+Example, what a packet costs a server here:
+  turnwire load turn:127.0.0.1 --user alice --password wonderland --clients 50 --rate max --pid 4711
+
+Exit code: 0 when all was set up and nothing came corrupted or at the wrong place, else 1.
 ";
 
 /// A STUN/TURN server
@@ -39,6 +52,9 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Load a TURN server of yours, and say what it delivers and what it costs
+    #[command(after_help = LOAD_HELP)]
+    Load(Box<load::Options>),
 }
 
 impl Cli {

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             Err(problems) => fail(&problems),
         },
         Command::CheckConfig { file } => check_config(file),
+        Command::Load(options) => turnwire::tools::load::run(&options),
     }
 }
 

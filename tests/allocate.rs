@@ -156,7 +156,8 @@ fn attributes_that_exclude_each_other_are_a_bad_request() {
     let server = Setup::new().listen("127.0.0.1:0").listen("[::1]:0").start();
     let mut client = Client::udp(&server);
     let some_token = [7; 8];
-    let pairs: [(&dyn Fn(&mut Writer<'_>), &dyn Fn(&mut Writer<'_>)); 6] = [
+    type Ask<'a> = &'a dyn Fn(&mut Writer<'_>);
+    let pairs: [(Ask<'_>, Ask<'_>); 6] = [
         (&token(&some_token), &even_port(false)),
         (&token(&some_token), &family(1)),
         (&token(&some_token), &additional_family(2)),
@@ -206,12 +207,19 @@ fn an_additional_family_is_given_or_its_absence_explained() {
     assert_eq!(ask(&both), (vec![v4, V6], None));
     let without = Setup::new().start();
     assert_eq!(ask(&without), (vec![v4], Some(vec![2, 0, 4, 40])));
-    // The one IPv6 port is taken.
-    let ip = unique_loopback();
-    let port = free_ports(&[ip, V6], 1);
-    let full = Setup::new().relay_on(&[ip, V6], port, 1).start();
-    Client::udp(&full).allocate_family(2);
-    assert_eq!(ask(&full), (vec![ip], Some(vec![2, 0, 5, 8])));
+    // The one port of a family is taken: the other one is still given.
+    for (taken, left, error) in [(2, 0, [2, 0, 5, 8]), (1, 1, [1, 0, 5, 8])] {
+        let ips = [unique_loopback(), V6];
+        let full = Setup::new().relay_on(&ips, free_ports(&ips, 1), 1).start();
+        Client::udp(&full).allocate_family(taken);
+        assert_eq!(ask(&full), (vec![ips[left]], Some(error.to_vec())));
+    }
+    // RFC 8656 §7.2: 508 when neither can be had.
+    let ips = [unique_loopback(), V6];
+    let full = Setup::new().relay_on(&ips, free_ports(&ips, 1), 1).start();
+    assert_eq!(ask(&full), (ips.to_vec(), None));
+    let neither = Client::udp(&full).try_allocate(additional_family(2));
+    assert_eq!(neither.code(), 508);
 }
 
 /// RFC 8656 §7.2, the initial time-to-expiry

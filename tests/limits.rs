@@ -168,15 +168,25 @@ fn answers_to_strangers_are_bounded_by_address() {
     });
     let most = 20 + (start.elapsed().as_secs_f64() * 10.0) as u64 + 1;
     assert!((20..=most).contains(&answered()), "{} answers", answered());
-    // A client with an allocation goes on, even at the same address; so does TCP, whose address
-    // is no forgery; so does everybody elsewhere.
+    // A client with an allocation goes on, even at the same address; so does everybody elsewhere.
     for _ in 0..50 {
         assert_eq!(known.refresh(600).code(), 0);
     }
     known.channel(CHANNEL, b"unharmed");
     assert_eq!(peer.payload(), b"unharmed");
-    Client::tcp(&server).allocate();
     Client::udp_from(loopback(2), server.address()).allocate();
+    Client::tcp_from(loopback(3), server.address()).allocate();
+}
+
+/// On a stream nobody asks again, so one that asks too much is not left waiting.
+#[test]
+fn a_stranger_that_asks_too_much_on_a_stream_is_closed() {
+    let limit = "[limits]\nexempt = []\nunauthenticated_per_second = 10";
+    let server = Setup::new().config(limit).start();
+    let mut flood = Client::tcp(&server);
+    flood.write(&plain(Kind::request(Method::BINDING), &new_id(), |_| ()).repeat(100));
+    flood.is_closed_by_server();
+    Client::tcp_from(loopback(2), server.address()).allocate();
 }
 
 /// Those who prove who they are do not use up what strangers have.

@@ -105,6 +105,7 @@ impl Check {
         let packet = client.build(Method::REFRESH, |_| ());
         client.nonce = nonce;
         let response = self.server.ask(&client.client, &packet);
+        self.model.look_at(number);
         assert_eq!(response.code(), 401);
         client.learn(&response);
         self.nonces[number] = self.model.now.as_secs();
@@ -129,9 +130,9 @@ impl Check {
             Step::Icmp(client, peer, kind, code) => self.icmp(client, peer, kind, code),
             Step::Disconnect(client) => {
                 let server = &mut self.server;
-                let tuple = self.clients[client].client.tuple;
+                let gone = self.clients[client].client;
                 let (now, stats) = (server.now, &server.stats);
-                server.server.disconnected(now, &tuple, &mut server.sockets, stats);
+                server.server.disconnected(now, &gone, &mut server.sockets, stats);
                 let reason = turnwire::turn::EndReason::Disconnected;
                 self.model.end(client, reason);
             }
@@ -183,6 +184,7 @@ impl Check {
     /// Hands a request over and compares the answer with the model's.
     fn judge(&mut self, client: usize, sent: &Sent) {
         let response = self.server.ask(&self.clients[client].client, &sent.packet);
+        self.model.look_at(client);
         let user = match sent.who {
             Who::Other => (client + 1) % CLIENTS.len(),
             _ => client,
@@ -243,8 +245,7 @@ impl Check {
                         assert_eq!((*family, *port), reserved);
                         continue;
                     }
-                    let even = grant.even && *family == families[0];
-                    let choice = self.model.choice(*family, even, grant.reserve);
+                    let choice = self.model.choice(*family, grant.even, grant.reserve);
                     assert!(choice.contains(port), "{port} is not one of {choice:?}");
                 }
                 let (token, bytes) = (response.token(), &response.bytes);

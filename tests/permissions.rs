@@ -4,7 +4,7 @@ mod common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use common::{Client, Peer, Setup};
+use common::{Client, Peer, Setup, new_id};
 use turnwire::stun::{Method, attribute};
 
 fn peer_at(last: u8, port: u16) -> SocketAddr {
@@ -119,6 +119,23 @@ fn permissions_are_bounded() {
     assert_eq!(client.try_permit(&peers[..3]).code(), 0);
     assert_eq!(client.try_bind(0x4000, peers[0]).code(), 0);
     assert_eq!(server.refusals("permission_limit", 508), 3);
+}
+
+/// RFC 8489 §6.3.1: whatever it does once, it may do again.
+#[test]
+fn a_retransmission_is_answered_alike() {
+    let server = Setup::with_local_peers().start();
+    let mut client = Client::udp(&server);
+    client.allocate();
+    for method in [Method::CREATE_PERMISSION, Method::CHANNEL_BIND, Method::REFRESH] {
+        let request = client.signed(method, &new_id(), |writer| {
+            writer.number(attribute::CHANNEL_NUMBER, 0x4000 << 16);
+            writer.xor_address(attribute::XOR_PEER_ADDRESS, peer_at(1, 9));
+        });
+        let first = client.exchange(&request);
+        assert_eq!(first.code(), 0);
+        assert_eq!(client.exchange(&request), first);
+    }
 }
 
 /// RFC 8656 §5: without an allocation there is nothing to permit.

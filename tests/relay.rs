@@ -2,9 +2,11 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use common::{Client, Inbound, Peer, Server, Setup, channel_message, new_id, plain};
+use common::{
+    Client, Inbound, Leg, Peer, Server, Setup, channel_message, eventually, new_id, plain,
+};
 use turnwire::stun::{Kind, Method, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -144,6 +146,8 @@ fn a_peer_without_a_permission_is_not_heard() {
         let relayed = client.allocate();
         let before = server.drops("no_permission");
         friend.send(relayed, b"nobody knows me yet");
+        // It comes by another socket than the request below.
+        eventually("it is dropped", || (server.drops("no_permission") > before).then_some(()));
         client.permit(friend.address);
         stranger.send(relayed, b"nobody knows me");
         friend.send(relayed, b"hello");
@@ -242,6 +246,66 @@ fn bursts_arrive_whole_and_in_order() {
         let bytes = format!("relayed_bytes_total{{direction=\"{direction}\"}}");
         assert_eq!(server.metric(&packets), 2 * 2000);
         assert_eq!(server.metric(&bytes), 2 * 2000 * 204);
+    }
+}
+
+/// RFC 8656 §14: what leaves the relay has the default TTL, DSCP and ECN, whatever the client's
+/// packet had; so it never leaves with a TTL of 0 or 1.
+#[test]
+fn ttl_and_traffic_class_are_the_default_ones() {
+    let server = Setup::with_local_peers().start();
+    let (mut client, peer) = (Client::udp(&server), Peer::new());
+    client.allocate();
+    client.bind(CHANNEL, peer.address);
+    let odd = |socket: &UdpSocket, ttl| {
+        socket.set_ttl(ttl).expect("an option");
+        // DSCP 46 and ECN-capable.
+        let class = socket2::SockRef::from(socket).set_tos_v4(46 << 2 | 1);
+        class.expect("an option");
+    };
+    // What the peer sees of a packet that comes straight to it.
+    let direct = Peer::new();
+    odd(&direct.socket, 7);
+    direct.send(peer.address, b"look");
+    assert_eq!(peer.ttl_and_class(), (7, 46 << 2 | 1));
+    let Leg::Udp(socket) = &client.leg else {
+        unreachable!("it is on UDP");
+    };
+    odd(socket, 1);
+    client.channel(CHANNEL, b"on its last legs");
+    let (ttl, class) = peer.ttl_and_class();
+    assert!(ttl > 1 && class == 0, "TTL {ttl}, class {class:#x}");
+}
+
+/// A worker that finds all of its sockets full, handles more in one go than its buffers hold, and
+/// mixes nothing up.
+#[test]
+fn a_server_that_was_held_up_loses_and_mixes_up_nothing() {
+    let server = Setup::with_local_peers().flag("--workers", 1).start();
+    let mut calls: Vec<_> = (0..16)
+        .flat_map(|_| Client::both(&server))
+        .map(|mut client| {
+            let (relayed, peer) = (client.allocate(), Peer::new());
+            client.bind(CHANNEL, peer.address);
+            (client, peer, relayed)
+        })
+        .collect();
+    let label = |call: usize, number: u8| [&[call as u8, number], &[number; 60][..]].concat();
+    // No more than a default socket buffer holds: UDP clients share the listener's.
+    let to_peer = |client: &Client| if client.is_stream() { 150 } else { 20 };
+    server.pause();
+    for (call, (client, peer, relayed)) in calls.iter_mut().enumerate() {
+        (0..to_peer(client)).for_each(|number| client.channel(CHANNEL, &label(call, number)));
+        (0..100).for_each(|number| peer.send(*relayed, &label(call, number)));
+    }
+    server.resume();
+    for (call, (client, peer, _)) in calls.iter_mut().enumerate() {
+        for number in 0..to_peer(client) {
+            assert_eq!(peer.payload(), label(call, number));
+        }
+        for number in 0..100 {
+            assert_eq!(client.channel_data(), (CHANNEL, label(call, number)));
+        }
     }
 }
 

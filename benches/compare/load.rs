@@ -63,15 +63,11 @@ impl Load {
                 session.bind(CHANNEL, address);
             }
             session.socket.set_nonblocking(true).expect("a socket");
-            poller
-                .add(session.socket.as_fd(), number as u64, Interest::Read)
-                .expect("a watch");
+            poller.add(session.socket.as_fd(), number as u64, Interest::Read).expect("a watch");
             sessions.push(session);
         }
         peer.set_nonblocking(true).expect("a socket");
-        poller
-            .add(peer.as_fd(), u64::MAX, Interest::Read)
-            .expect("a watch");
+        poller.add(peer.as_fd(), u64::MAX, Interest::Read).expect("a watch");
         Self {
             server,
             sessions,
@@ -99,9 +95,7 @@ impl Load {
         self.fill_window();
         let mut events = Events::with_capacity(256);
         while start.elapsed() < window {
-            self.poller
-                .wait(&mut events, Some(Duration::from_millis(1)))
-                .expect("a wait");
+            self.poller.wait(&mut events, Some(Duration::from_millis(1))).expect("a wait");
             for event in events.iter() {
                 match event.token() {
                     u64::MAX => self.on_peer(),
@@ -145,9 +139,7 @@ impl Load {
                     number => &self.sessions[number as usize].socket,
                 };
                 let into = &mut self.buffers;
-                self.receive
-                    .receive(socket.as_fd(), into, 0, BATCH)
-                    .expect("a read");
+                self.receive.receive(socket.as_fd(), into, 0, BATCH).expect("a read");
             }
         }
     }
@@ -183,11 +175,8 @@ impl Load {
         let length = if indications {
             let mut payload = vec![0; size];
             fill(&mut payload, number, count);
-            let mut writer = Writer::new(
-                out,
-                Kind::indication(Method::SEND),
-                &TransactionId::new([0; 12]),
-            );
+            let mut writer =
+                Writer::new(out, Kind::indication(Method::SEND), &TransactionId::new([0; 12]));
             writer.xor_address(attribute::XOR_PEER_ADDRESS, peer);
             writer.attribute(attribute::DATA, &payload);
             writer.finish().expect("room")
@@ -224,10 +213,7 @@ impl Load {
         }
         let into = &mut self.buffers;
         let first = self.used;
-        let count = self
-            .receive
-            .receive(self.peer.as_fd(), into, first, BATCH)
-            .expect("a read");
+        let count = self.receive.receive(self.peer.as_fd(), into, first, BATCH).expect("a read");
         self.used += count;
         for place in 0..count {
             let datagram = self.receive.datagram(place).expect("received");
@@ -236,12 +222,7 @@ impl Load {
                 self.bad += 1;
             }
             self.delivered += 1;
-            self.push(
-                self.peer.as_raw_fd(),
-                datagram.from,
-                datagram.slot,
-                datagram.len,
-            );
+            self.push(self.peer.as_raw_fd(), datagram.from, datagram.slot, datagram.len);
         }
     }
 
@@ -251,17 +232,12 @@ impl Load {
         }
         let (first, into) = (self.used, &mut self.buffers);
         let socket = self.sessions[number].socket.as_fd();
-        let count = self
-            .receive
-            .receive(socket, into, first, BATCH)
-            .expect("a read");
+        let count = self.receive.receive(socket, into, first, BATCH).expect("a read");
         for place in 0..count {
             let datagram = self.receive.datagram(place).expect("received");
             let packet = &self.buffers.slot(datagram.slot)[HEADROOM..][..datagram.len];
             let payload = if self.indications {
-                Message::parse(packet)
-                    .ok()
-                    .and_then(|message| message.attribute(attribute::DATA))
+                Message::parse(packet).ok().and_then(|message| message.attribute(attribute::DATA))
             } else {
                 packet.get(4..)
             };

@@ -27,12 +27,7 @@ struct Scenario {
 }
 
 const fn scenario(name: &'static str, clients: usize, size: usize, indications: bool) -> Scenario {
-    Scenario {
-        name,
-        clients,
-        size,
-        indications,
-    }
+    Scenario { name, clients, size, indications }
 }
 
 const SCENARIOS: [Scenario; 5] = [
@@ -80,10 +75,7 @@ fn compare(scenario: &Scenario, rounds: usize, window: Duration) {
             println!("{:26} {:>9} not measured", scenario.name, kind.name());
             continue;
         }
-        let ratios = row
-            .iter()
-            .zip(&base)
-            .map(|(outcome, base)| outcome.cpu_micros / base);
+        let ratios = row.iter().zip(&base).map(|(outcome, base)| outcome.cpu_micros / base);
         println!(
             "{:26} {:>9} {:>12.0} {:>12.3} {:>7.2}  {} {}",
             scenario.name,
@@ -99,12 +91,8 @@ fn compare(scenario: &Scenario, rounds: usize, window: Duration) {
 
 fn measure(kind: Kind, scenario: &Scenario, window: Duration) -> Option<Outcome> {
     let server = Running::start(kind)?;
-    let mut load = Load::start(
-        server.address(),
-        scenario.clients,
-        scenario.size,
-        scenario.indications,
-    );
+    let mut load =
+        Load::start(server.address(), scenario.clients, scenario.size, scenario.indications);
     load.run(Duration::from_millis(400), &server);
     Some(load.run(window, &server))
 }
@@ -134,8 +122,5 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 /// A setting from the environment.
 fn number(name: &str, default: usize) -> usize {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -36,9 +36,8 @@ impl Running {
         let mut command = Command::new("taskset");
         command.args(["-c", "0"]);
         match kind {
-            Kind::Coturn => command
-                .args(["turnserver", "-n", "--lt-cred-mech", "--no-cli"])
-                .args([
+            Kind::Coturn => {
+                command.args(["turnserver", "-n", "--lt-cred-mech", "--no-cli"]).args([
                     "--user=alice:secret",
                     "--realm=example.org",
                     &format!("--listening-ip={ip}"),
@@ -50,7 +49,8 @@ impl Running {
                     "--no-tls",
                     "--no-dtls",
                     "--pidfile=/dev/null",
-                ]),
+                ])
+            }
             Kind::Turnwire => command.arg(turnwire()).args([
                 "--user",
                 "alice:secret",
@@ -66,11 +66,7 @@ impl Running {
                 "error",
             ]),
         };
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
         let mut running = Self { child, address };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !answers_binding(address) {
@@ -124,9 +120,7 @@ fn free_address() -> SocketAddr {
 
 pub(crate) fn pin_to_core(core: usize) {
     let pid = std::process::id().to_string();
-    let pinned = Command::new("taskset")
-        .args(["-pc", &core.to_string(), &pid])
-        .output();
+    let pinned = Command::new("taskset").args(["-pc", &core.to_string(), &pid]).output();
     if !pinned.is_ok_and(|output| output.status.success()) {
         eprintln!("could not pin to core {core}: figures will be noisy");
     }

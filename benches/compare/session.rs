@@ -18,9 +18,7 @@ pub(crate) struct Session {
 
 pub(crate) fn answers_binding(server: SocketAddr) -> bool {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .expect("a timeout");
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
     let mut buffer = [0; 64];
     let id = TransactionId::new([1; 12]);
     let writer = Writer::new(&mut buffer, Kind::request(Method::BINDING), &id);
@@ -47,18 +45,9 @@ pub(crate) fn make_idle(server: SocketAddr, count: usize) -> (usize, Duration) {
 impl Session {
     pub(crate) fn new(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket (ulimit -n?)");
-        socket
-            .set_read_timeout(Some(Duration::from_millis(500)))
-            .expect("a timeout");
+        socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
         let key = Key::derive(Algorithm::Md5, "alice", "example.org", "secret");
-        Self {
-            socket,
-            server,
-            key,
-            nonce: Vec::new(),
-            id: 0,
-            relayed: None,
-        }
+        Self { socket, server, key, nonce: Vec::new(), id: 0, relayed: None }
     }
 
     pub(crate) fn allocate(&mut self) -> Option<SocketAddr> {

@@ -194,13 +194,11 @@ impl Authority {
         if let Some(known) = known
             && claim.username == Some(known.username.as_bytes())
             && known.key.algorithm() == algorithm
+            && signed(known.key)
         {
             let late = known.expires.is_some_and(|expires| expires <= now.unix);
             if late && self.on_expiry() != OnExpiry::Keep {
                 return Err(DenialKind::ExpiredCredential);
-            }
-            if !signed(known.key) {
-                return Err(DenialKind::WrongPassword);
             }
             return Ok(Authenticated {
                 username: known.username,
@@ -226,17 +224,17 @@ impl Authority {
     }
 
     fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {
-        if let Some(hash) = claim.userhash {
-            return self.credentials.by_hash(hash).ok_or(DenialKind::UnknownUser);
-        }
-        claim
-            .username
-            .and_then(|name| std::str::from_utf8(name).ok())
-            // RFC 8489 §14.3: at most 508 bytes; longer ones cannot be anybody's.
-            .filter(|name| name.len() <= 508)
-            // A name that preparation would change was not prepared by its sender.
-            .filter(|name| prepare(name).is_some_and(|prepared| prepared == *name))
-            .and_then(|name| self.credentials.by_name(name))
-            .ok_or(DenialKind::UnknownUser)
+        let found = match (claim.username, claim.userhash) {
+            (Some(name), _) => std::str::from_utf8(name)
+                .ok()
+                // RFC 8489 §14.3: at most 508 bytes; longer ones cannot be anybody's.
+                .filter(|name| name.len() <= 508)
+                // A name that preparation would change was not prepared by its sender.
+                .filter(|name| prepare(name).is_some_and(|prepared| prepared == *name))
+                .and_then(|name| self.credentials.by_name(name)),
+            (None, Some(hash)) => self.credentials.by_hash(hash),
+            (None, None) => None,
+        };
+        found.ok_or(DenialKind::UnknownUser)
     }
 }

@@ -131,6 +131,13 @@ fn external(draft: &Draft) -> Vec<Finding> {
             None if !relays.is_empty() && !relays.iter().any(same_family) => {
                 Some(Wrong::new(format!("no relay address is of the family of {public}")))
             }
+            None if relays.iter().filter(|ip| same_family(ip)).count() > 1 => Some(
+                Wrong::new(format!("{public} cannot stand for several relay addresses"))
+                    .hint("give each its own address outside: \"PUBLIC/PRIVATE\""),
+            ),
+            Some(private) if all[..i].iter().any(|other| other.public == public) => {
+                Some(Wrong::new(format!("{public} stands for another address than {private} too")))
+            }
             None if twice => Some(
                 Wrong::new(format!("{public} is the second address outside for all of its family"))
                     .hint("say which stands for which: \"PUBLIC/PRIVATE\""),

@@ -18,20 +18,18 @@ pub(super) struct Capacity {
     pub(super) ports: u64,
     /// Allocations for which there are descriptors: one for the relay socket of each.
     pub(super) by_descriptors: u32,
+    /// TCP connections without an allocation for which there are descriptors besides.
+    pub(super) streams: u32,
 }
 
 impl Capacity {
     pub(super) fn new(
         descriptors: u64,
-
         settings: &worker::Settings,
         relays: &[RelayAddress],
         ports: turn::PortRange,
     ) -> Self {
-        let workers = match settings.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        } as u64;
+        let workers = settings.threads() as u64;
         let sockets = settings.listeners.len() as u64 * 2;
         let left = descriptors.saturating_sub(RESERVE + workers * (sockets + PER_WORKER));
         // Connections that have no allocation yet may not use up what the allocations need.
@@ -39,7 +37,8 @@ impl Capacity {
         let by_descriptors = u32::try_from(left - streams).unwrap_or(u32::MAX);
         let v4 = relays.iter().filter(|relay| relay.local.is_ipv4()).count();
         let addresses = v4.max(relays.len() - v4);
-        Self { descriptors, ports: (addresses * ports.len()) as u64, by_descriptors }
+        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
+        Self { descriptors, ports: (addresses * ports.len()) as u64, by_descriptors, streams }
     }
 
     /// Allocations that can live at the same time.
@@ -103,7 +102,7 @@ mod tests {
         assert_eq!((plenty.ports, plenty.allocations()), (2000, 2000));
         let scarce = capacity(1024);
         // 1024 - 128 - 2 * 6, and a quarter of that for connections without an allocation.
-        assert_eq!((scarce.by_descriptors, scarce.allocations()), (663, 663));
+        assert_eq!((scarce.by_descriptors, scarce.streams, scarce.allocations()), (663, 221, 663));
         assert_eq!(capacity(0).allocations(), 0);
     }
 

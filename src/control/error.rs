@@ -22,6 +22,11 @@ pub(super) enum StartError {
          and what a NAT makes of it goes to --external-ip"
     )]
     Relay(IpAddr, io::Error),
+    #[error(
+        "{0} is advertised for two relay addresses, {1} and {2}: nobody could tell their ports \
+         apart; give each its own with --external-ip PUBLIC/PRIVATE, or relay from one of them"
+    )]
+    SameAdvertised(IpAddr, IpAddr, IpAddr),
     #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
     Admin(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]

@@ -54,6 +54,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         tcp: sockets.addresses().to_vec(),
         admin: endpoint.as_ref().map(|(_, address)| *address),
     };
+    cap_limits(&mut config, &relays);
     let settings = Arc::new(turn_settings(&config, relays, &bound, &facts));
     let ledger = Arc::new(Ledger::new(&settings));
     let (events, queue) = Events::queue(QUEUE);
@@ -96,6 +97,13 @@ fn relays(config: &Config, facts: &Facts) -> Result<Vec<RelayAddress>, StartErro
     let chosen = addresses::choose(listeners, &config.relay.addresses, external, facts, ask);
     if chosen.is_empty() {
         return Err(StartError::NoRelay);
+    }
+    for (place, one) in chosen.iter().enumerate() {
+        let same = |other: &&Chosen| other.relay.advertised == one.relay.advertised;
+        if let Some(other) = chosen[..place].iter().find(same) {
+            let (first, second) = (other.relay.local, one.relay.local);
+            return Err(StartError::SameAdvertised(one.relay.advertised, first, second));
+        }
     }
     let development = listeners.iter().all(|listener| listener.ip().is_loopback());
     addresses::report(&chosen, external, development);
@@ -152,19 +160,6 @@ fn turn_settings(
     facts: &Facts,
 ) -> turn::Settings {
     let ports = config.relay.ports;
-    let mut limits = config.limits.clone();
-    match net::raise_descriptor_limit() {
-        Ok((descriptors, _)) => {
-            let capacity = Capacity::new(descriptors, &config.worker, &relays, ports);
-            let asked = limits.allocations;
-            let too_many = capacity.cap(&mut limits);
-            capacity.log(asked, too_many);
-        }
-        Err(error) => tracing::warn!(
-            event = "capacity_unknown",
-            "the limit of open descriptors cannot be had: {error}",
-        ),
-    }
     let sockets: Vec<_> = bound.udp.iter().chain(&bound.tcp).chain(&bound.admin).copied().collect();
     let own = addresses::own_sockets(&sockets, &relays, facts);
     turn::Settings {
@@ -175,8 +170,28 @@ fn turn_settings(
         default_lifetime: config.turn.default_lifetime,
         max_lifetime: config.turn.max_lifetime,
         rfc5766_channels: config.turn.rfc5766_channels,
-        limits,
+        limits: config.limits.clone(),
     }
+}
+
+/// Lowers the limits to what the host can hold, and says what that is.
+fn cap_limits(config: &mut Config, relays: &[RelayAddress]) {
+    let descriptors = match net::raise_descriptor_limit() {
+        Ok((descriptors, _)) => descriptors,
+        Err(error) => {
+            tracing::warn!(
+                event = "capacity_unknown",
+                "the limit of open descriptors cannot be had: {error}",
+            );
+            return;
+        }
+    };
+    let capacity = Capacity::new(descriptors, &config.worker, relays, config.relay.ports);
+    let asked = config.limits.allocations;
+    let too_many = capacity.cap(&mut config.limits);
+    let streams = &mut config.worker.streams.without_allocation;
+    *streams = capacity.streams.clamp(1, (*streams).max(1));
+    capacity.log(asked, too_many);
 }
 
 /// Prints what a client needs, for the owner of a server that was told nothing.

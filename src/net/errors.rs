@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::message::{Control, NAME_SIZE, Name, array, empty_header};
+use super::message::{Control, NAME_SIZE, Name, array, control_len, empty_header};
 
 /// Why a datagram that we sent did not arrive (RFC 8656 §11.5 passes it on to the client).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +49,8 @@ pub fn next_icmp(socket: BorrowedFd<'_>) -> io::Result<Option<IcmpError>> {
             }
         }
         let peer = name.get(header.msg_namelen as usize);
-        #[allow(clippy::unnecessary_cast, reason = "with musl it is a u32")]
-        let control_len = header.msg_controllen as usize;
         let cause = control
-            .messages(control_len)
+            .messages(control_len(&header))
             .find_map(|(level, kind, data)| extended_error(level, kind, data));
         // Anything else in the queue (a time stamp) is none of ours; taking it off ends this loop.
         if let (Some(peer), Some(cause)) = (peer, cause) {

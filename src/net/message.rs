@@ -123,6 +123,18 @@ pub(super) fn empty_header() -> libc::msghdr {
     unsafe { mem::zeroed() }
 }
 
+/// A message that points at nothing yet.
+pub(super) fn empty_message() -> libc::mmsghdr {
+    libc::mmsghdr { msg_hdr: empty_header(), msg_len: 0 }
+}
+
+/// Bytes of control messages that `header` has.
+pub(super) fn control_len(header: &libc::msghdr) -> usize {
+    #[allow(clippy::unnecessary_cast, reason = "with musl it is a u32")]
+    let length = header.msg_controllen as usize;
+    length
+}
+
 /// `N` bytes from `at` on, if they are there.
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()

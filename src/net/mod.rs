@@ -8,8 +8,22 @@
 //! batch.receive(socket, &mut buffers, first_slot, max)?        one recvmmsg, payloads at HEADROOM
 //! batch.datagram(i), buffers.slot_mut(slot)                    decide; write a header in front, in place
 //! sends.push(Outgoing { .. })                                  only remembered; flush when `is_full`
+//! sends.push_framed(Outgoing { .. }, header, padding)          the same, with a header that has no place in front
 //! sends.flush(&buffers)                                        one sendmmsg per socket, at the wake-up's end
 //! next_icmp(socket)?                                           when an event says `error`
+//! ```
+//!
+//! What costs is the walk through the kernel, and a train of datagrams walks once: those of one source that arrived
+//! in one piece ([`enable_gro`]), and those of one size from one socket to one destination that wait for the same
+//! flush ([`SendBatch::set_segmentation`]). [`Offload::probe`] says what the kernel has; without it, the same calls
+//! move the same datagrams one by one.
+//!
+//! ```text
+//! arrives    d1 d2 d3                 of one source; the last may be shorter
+//! received   slot: headroom|d1|d2|d3  one Datagram { len, segment, .. }; segments() says where each lies
+//! decided    once for all three       push_framed(d1, h1, 0), push_framed(d2, h2, 0), push_framed(d3, h3, 0)
+//! flushed    h1|d1|h2|d2|h3|d3        one message, gathered by the kernel from where the pieces lie
+//! leaves     h1d1 h2d2 h3d3           cut by the kernel, or by the network card
 //! ```
 //!
 //! - Nothing is allocated per packet: every array is made once and reused.
@@ -21,12 +35,15 @@ mod buffers;
 mod errors;
 mod host;
 mod message;
+mod offload;
+mod outgoing;
 mod poll;
 mod receive;
 mod send;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod train;
 mod transmit;
 
 pub use buffers::{Buffers, HEADROOM, SLOT_SIZE};
@@ -34,9 +51,11 @@ pub use errors::{IcmpError, next_icmp};
 pub use host::{
     Family, InterfaceAddress, interface_addresses, raise_descriptor_limit, route_source,
 };
+pub use offload::{Offload, enable_drop_count, enable_gro};
+pub use outgoing::Outgoing;
 pub use poll::{Event, Events, Interest, Poller, Waker};
 pub use receive::{Datagram, RecvBatch};
-pub use send::{Outgoing, SendBatch};
+pub use send::{HEADER_MAX, SendBatch};
 pub use socket::{
     Transport, UdpOptions, accept, port_is_free, relay_socket, tcp_listener, udp_listener,
 };

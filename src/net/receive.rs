@@ -1,32 +1,39 @@
-//! Receiving a batch of datagrams with one system call.
+//! Receiving a batch of datagrams, and of trains of them, with one system call.
 
 use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::buffers::{Buffers, HEADROOM, SLOT_SIZE};
 use super::errors::is_pending_icmp;
-use super::message::{Control, NAME_SIZE, Name, empty_header, packet_info, space};
+use super::message::{
+    Control, NAME_SIZE, Name, array, control_len, empty_message, packet_info, space,
+};
 
-/// The arrays that `recvmmsg` fills, made once and armed again for each call.
+/// The arrays that `recvmmsg` fills: a header for each slot of the arena, so that a call prepares nothing.
 pub struct RecvBatch {
-    /// Each points into the part of the same index; only what the kernel overwrote is written again.
+    /// Each points at the part and the slot of the same index; only what the kernel overwrote is written again.
     headers: Vec<libc::mmsghdr>,
     parts: Vec<Part>,
-    received: usize,
+    /// The first byte of the arena that the headers point into.
+    base: *mut u8,
+    max: usize,
     first_slot: usize,
+    received: usize,
 }
 
-/// What one header points at.
+/// What one header points at, besides the slot.
 struct Part {
     iovec: libc::iovec,
     name: Name,
     control: Control<CONTROL_SIZE>,
 }
 
-/// One datagram of the last [`RecvBatch::receive`]; its payload is in the slot, from [`HEADROOM`] on.
+/// One message of the last [`RecvBatch::receive`]; its payload is in the slot, from [`HEADROOM`] on. From a socket
+/// with [`enable_gro`](super::enable_gro) it can be a train: several datagrams of one source, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram {
     /// The slot that holds it.
@@ -35,22 +42,38 @@ pub struct Datagram {
     pub from: SocketAddr,
     /// The destination address in its IP header, if the socket tells (a listener on a wildcard address does).
     pub to: Option<IpAddr>,
-    /// Bytes of payload.
+    /// Bytes of payload, of all segments.
     pub len: usize,
+    /// Bytes of each segment but the last, which may be shorter; `len` if there is only one.
+    pub segment: usize,
     /// It was longer than a slot, and its end is lost.
     pub truncated: bool,
 }
 
+impl Datagram {
+    /// The datagrams that it is made of, as ranges of its payload: at least one, which is empty if `len` is 0.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+        let (len, segment) = (self.len, self.segment.max(1));
+        (0..len.div_ceil(segment).max(1)).map(move |i| i * segment..len.min((i + 1) * segment))
+    }
+}
+
 impl RecvBatch {
-    /// Makes room for at most `max` datagrams per system call.
+    /// Makes a batch of at most `max` messages per system call. Its arrays are made by the first call.
     pub fn new(max: usize) -> Self {
-        let mut parts: Vec<Part> = (0..max).map(|_| Part::new()).collect();
-        let headers = parts.iter_mut().map(Part::header).collect();
-        Self { headers, parts, received: 0, first_slot: 0 }
+        Self {
+            headers: Vec::new(),
+            parts: Vec::new(),
+            base: ptr::null_mut(),
+            max,
+            first_slot: 0,
+            received: 0,
+        }
     }
 
-    /// Receives at most `max` datagrams with one system call, number `i` into slot `first_slot + i`, and says
-    /// how many came. Never blocks: 0 means that nothing is there now (or that there is no such slot).
+    /// Receives at most `max` messages with one system call, number `i` into slot `first_slot + i`, and says
+    /// how many came. Never blocks: 0 means that nothing is there now (or that there is no such slot). A `max`
+    /// of 1 is cheaper by a look at the empty queue for a socket that mostly has one message waiting.
     ///
     /// # Errors
     /// What `recvmmsg` says. Not an error: a pending ICMP error of an earlier send, which is taken off the
@@ -62,16 +85,18 @@ impl RecvBatch {
         first_slot: usize,
         max: usize,
     ) -> io::Result<usize> {
-        let max = max.min(self.headers.len()).min(buffers.slots().saturating_sub(first_slot));
-        self.arm(buffers, first_slot, max);
+        self.arm(buffers);
+        let max = max.min(self.max).min(self.headers.len().saturating_sub(first_slot));
         if max == 0 {
             return Ok(0);
         }
+        self.first_slot = first_slot;
         let mut pending_taken = false;
         loop {
             // SAFETY: `arm` pointed each header at its own part and at its own slot of the arena, with their
             // sizes; both are borrowed exclusively here until the kernel is done.
-            let answer = unsafe { receive_many(socket, &mut self.headers[..max]) };
+            let answer =
+                unsafe { receive_many(socket, &mut self.headers[first_slot..first_slot + max]) };
             let error = match answer {
                 Ok(received) => {
                     self.received = received;
@@ -90,56 +115,89 @@ impl RecvBatch {
         }
     }
 
-    /// Datagram `i` of the last call of [`receive`](Self::receive), if it brought that many.
+    /// Message `i` of the last call of [`receive`](Self::receive), if it brought that many.
     pub fn datagram(&self, i: usize) -> Option<Datagram> {
-        let header = self.headers[..self.received].get(i)?;
-        let part = self.parts.get(i)?;
-        #[allow(clippy::unnecessary_cast, reason = "with musl it is a u32")]
-        let control_len = header.msg_hdr.msg_controllen as usize;
+        let (header, part) = self.message(i)?;
+        let len = header.msg_len as usize;
+        let (mut to, mut segment) = (None, len);
+        for (level, kind, data) in part.control.messages(control_len(&header.msg_hdr)) {
+            match (level, kind) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let size = array(data, 0).map_or(0, libc::c_int::from_ne_bytes);
+                    segment = usize::try_from(size).unwrap_or(0).clamp(1, len.max(1));
+                }
+                _ => to = to.or_else(|| packet_info(level, kind, data)),
+            }
+        }
         Some(Datagram {
             slot: self.first_slot + i,
             from: part.name.get(header.msg_hdr.msg_namelen as usize)?,
-            to: part
-                .control
-                .messages(control_len)
-                .find_map(|(level, kind, data)| packet_info(level, kind, data)),
-            len: header.msg_len as usize,
+            to,
+            len,
+            segment,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         })
     }
 
-    /// Makes the first `max` headers ready for slots `first_slot..first_slot + max`, which exist.
-    fn arm(&mut self, buffers: &mut Buffers, first_slot: usize, max: usize) {
-        for header in &mut self.headers[..self.received] {
+    /// How many datagrams the socket of the last call had lost to a full receive buffer since it was made, when
+    /// the newest message was queued (it wraps around). `None` if it does not count
+    /// ([`enable_drop_count`](super::enable_drop_count)) or has lost none.
+    pub fn drop_count(&self) -> Option<u32> {
+        let (header, part) = self.message(self.received.checked_sub(1)?)?;
+        part.control
+            .messages(control_len(&header.msg_hdr))
+            .find(|(level, kind, _)| (*level, *kind) == (libc::SOL_SOCKET, libc::SO_RXQ_OVFL))
+            .and_then(|(_, _, data)| array(data, 0))
+            .map(u32::from_ne_bytes)
+    }
+
+    /// What the kernel wrote about message `i` of the last call.
+    fn message(&self, i: usize) -> Option<(&libc::mmsghdr, &Part)> {
+        if i >= self.received {
+            return None;
+        }
+        let slot = self.first_slot + i;
+        Some((self.headers.get(slot)?, self.parts.get(slot)?))
+    }
+
+    /// Makes the headers that the last call used ready again, and all of them for an arena that is new here.
+    fn arm(&mut self, buffers: &mut Buffers) {
+        let used = self.first_slot..self.first_slot + mem::take(&mut self.received);
+        for header in self.headers.get_mut(used).unwrap_or_default() {
             header.msg_hdr.msg_namelen = NAME_SIZE as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_SIZE as _;
             header.msg_hdr.msg_flags = 0;
         }
-        self.received = 0;
-        self.first_slot = first_slot;
         let base = buffers.as_mut_ptr();
-        for (i, part) in self.parts[..max].iter_mut().enumerate() {
-            part.iovec.iov_base = base.wrapping_add((first_slot + i) * SLOT_SIZE + HEADROOM).cast();
+        if self.base != base || self.headers.len() != buffers.slots() {
+            self.base = base;
+            self.parts = (0..buffers.slots()).map(|i| Part::new(base, i)).collect();
+            self.headers = self.parts.iter_mut().map(Part::header).collect();
         }
     }
 }
 
 impl Part {
-    fn new() -> Self {
-        let iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: SLOT_SIZE - HEADROOM };
+    /// For slot `i` of the arena that begins at `base`.
+    fn new(base: *mut u8, i: usize) -> Self {
+        let iovec = libc::iovec {
+            iov_base: base.wrapping_add(i * SLOT_SIZE + HEADROOM).cast(),
+            iov_len: SLOT_SIZE - HEADROOM,
+        };
         Self { iovec, name: Name::EMPTY, control: Control::EMPTY }
     }
 
     /// A header that points at this part, which must not move while the header is in use.
     fn header(&mut self) -> libc::mmsghdr {
-        let mut header = empty_header();
+        let mut message = empty_message();
+        let header = &mut message.msg_hdr;
         header.msg_name = ptr::from_mut(&mut self.name).cast();
         header.msg_namelen = NAME_SIZE as libc::socklen_t;
         header.msg_iov = &mut self.iovec;
         header.msg_iovlen = 1;
         header.msg_control = ptr::from_mut(&mut self.control).cast();
         header.msg_controllen = CONTROL_SIZE as _;
-        libc::mmsghdr { msg_hdr: header, msg_len: 0 }
+        message
     }
 }
 
@@ -147,18 +205,24 @@ impl Part {
 // that is borrowed for as long as they are used.
 unsafe impl Send for RecvBatch {}
 
-/// One `recvmmsg`, which does not block.
+/// One `recvmmsg`, or for one header a `recvmsg`, which is a little cheaper. Does not block.
 ///
 /// # Safety
 /// Every header's pointers are valid for its sizes, and nothing else uses what they point at.
 unsafe fn receive_many(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
-    let (count, flags) = (headers.len() as libc::c_uint, libc::MSG_DONTWAIT);
-    let (socket, headers) = (socket.as_raw_fd(), headers.as_mut_ptr());
+    let (socket, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT);
+    if let [header] = headers {
+        // SAFETY: the caller's promise.
+        let length = unsafe { libc::recvmsg(socket, &mut header.msg_hdr, flags) };
+        header.msg_len = u32::try_from(length).map_err(|_| io::Error::last_os_error())?;
+        return Ok(1);
+    }
+    let (count, headers) = (headers.len() as libc::c_uint, headers.as_mut_ptr());
     // SAFETY: the caller's promise; a null time limit is none.
     let received = unsafe { libc::recvmmsg(socket, headers, count, flags as _, ptr::null_mut()) };
     usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }
 
-// An `in6_pktinfo`, the segment size of UDP_GRO and the traffic class.
+// An `in6_pktinfo`, the segment size of UDP_GRO and the drop count.
 const CONTROL_SIZE: usize =
     space(mem::size_of::<libc::in6_pktinfo>()) + 2 * space(mem::size_of::<libc::c_int>());

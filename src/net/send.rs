@@ -2,67 +2,96 @@
 
 use std::io;
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::ptr;
 
 use super::buffers::Buffers;
-use super::message::{Control, Name, empty_header, space};
-use super::transmit::{SendReport, send_many, send_run, send_unfragmented};
+use super::message::{Control, Name, control_len, empty_message, space};
+use super::outgoing::{CONTROL_SIZE, Outgoing, Queued};
+use super::train::{MAX_SEGMENTS, Planner, Train};
+use super::transmit::{End, SendReport, send_many, send_run, send_unfragmented, total};
+
+/// Most bytes of a header that [`SendBatch::push_framed`] copies: a Data indication with an IPv6 peer has as many.
+pub const HEADER_MAX: usize = 48;
+/// Most bytes of padding (RFC 8656 §12.5).
+const PADDING_MAX: usize = 3;
+/// A header, a payload and padding.
+const PIECES: usize = 3;
 
 /// Datagrams that wait for the end of the wake-up, and the arrays that `sendmmsg` reads.
 pub struct SendBatch {
-    queue: Vec<Outgoing>,
-    /// Socket and place in `queue`, sorted: so each socket's datagrams stand together, in their order.
-    order: Vec<u64>,
-    /// In the order of `order`; each points at the part of the same index.
+    queue: Vec<Queued>,
+    /// The headers of the queued datagrams, one behind the other.
+    framing: Vec<u8>,
+    planner: Planner,
+    /// One for each train, in the order of sending; each points at the part of the same index.
     headers: Vec<libc::mmsghdr>,
+    /// How many datagrams each header sends.
+    counts: Vec<u32>,
     parts: Vec<Part>,
-    /// Pushed into a full batch since the last flush.
+    pieces: Vec<libc::iovec>,
+    /// For the datagrams of a train that the kernel has refused.
+    apart: Vec<libc::mmsghdr>,
+    segmentation: bool,
+    /// Pushed into a full batch since the last flush, and with a header or padding that is too long.
     refused: u64,
+    misframed: u64,
 }
 
-/// One datagram to send; its payload lies in a slot of the [`Buffers`] that [`SendBatch::flush`] is given.
-#[derive(Debug, Clone, Copy)]
-pub struct Outgoing {
-    /// The socket. It is a number so that a batch borrows nothing: flush before closing a socket. A closed one
-    /// costs its datagrams (`EBADF`), or they leave from the socket that has the number by then; it is never
-    /// a question of memory safety.
-    pub socket: RawFd,
-    /// Where to.
-    pub to: SocketAddr,
-    /// The source address, for a socket on a wildcard address; of the same family as `to`, or it is ignored.
-    pub from: Option<IpAddr>,
-    /// The slot that holds the payload.
-    pub slot: u32,
-    /// Where in the slot the payload begins; the slot's headroom counts.
-    pub start: u32,
-    /// Bytes of payload.
-    pub len: u32,
-    /// Send it in one piece or not at all (RFC 8656 §14). Slower with IPv4, where it cannot share a system call.
-    pub dont_fragment: bool,
+/// What one header points at, besides the pieces.
+struct Part {
+    name: Name,
+    control: Control<CONTROL_SIZE>,
 }
 
 impl SendBatch {
-    /// Makes room for `max` datagrams.
+    /// Makes room for `max` datagrams, each sent as a message of its own.
     pub fn with_capacity(max: usize) -> Self {
         let mut parts: Vec<Part> = (0..max).map(|_| Part::EMPTY).collect();
         let headers = parts.iter_mut().map(Part::header).collect();
         Self {
             queue: Vec::with_capacity(max),
-            order: Vec::with_capacity(max),
+            framing: Vec::with_capacity(max * HEADER_MAX),
+            planner: Planner::new(max),
             headers,
+            counts: Vec::with_capacity(max),
             parts,
+            pieces: Vec::with_capacity(max * PIECES),
+            apart: vec![empty_message(); MAX_SEGMENTS as usize],
+            segmentation: false,
             refused: 0,
+            misframed: 0,
         }
+    }
+
+    /// Whether datagrams of one way may share a message, which the kernel cuts up again. Only for a kernel that
+    /// can ([`Offload::send`](super::Offload)): another would send them as one long datagram.
+    pub fn set_segmentation(&mut self, on: bool) {
+        self.segmentation = on;
     }
 
     /// Remembers one datagram. If the batch is full, it is dropped and counted in the next report.
     pub fn push(&mut self, datagram: Outgoing) {
-        if self.is_full() {
+        self.push_framed(datagram, &[], 0);
+    }
+
+    /// Remembers a datagram that is made of `header` (at most [`HEADER_MAX`] bytes, copied here), the payload that
+    /// `datagram` names, and 0 to 3 zero bytes of `padding`. With a longer header or padding it is dropped and
+    /// counted in the next report.
+    pub fn push_framed(&mut self, datagram: Outgoing, header: &[u8], padding: usize) {
+        if header.len() > HEADER_MAX || padding > PADDING_MAX {
+            self.misframed += 1;
+        } else if self.is_full() {
             self.refused += 1;
         } else {
-            self.queue.push(datagram);
+            self.queue.push(Queued {
+                datagram,
+                header_at: self.framing.len() as u32,
+                header_len: header.len() as u8,
+                padding: padding as u8,
+                next: 0,
+            });
+            self.framing.extend_from_slice(header);
         }
     }
 
@@ -81,191 +110,195 @@ impl SendBatch {
         self.queue.is_empty()
     }
 
-    /// Sends everything that was pushed and empties the batch. Datagrams of one socket keep their order. Never
-    /// blocks and never waits: what fails is dropped and counted, and costs no other datagram, except that a
-    /// socket that would block loses the rest of its own.
+    /// Sends everything that was pushed and empties the batch. Datagrams from one socket to one destination keep
+    /// their order. Never blocks and never waits: what fails is dropped and counted, and costs no other datagram,
+    /// except that a socket that would block loses the rest of its own.
     pub fn flush(&mut self, buffers: &Buffers) -> SendReport {
         self.flush_with(buffers, |socket, messages| {
-            // SAFETY: `arm` has filled in these messages: each header points at its own part and at a range of
-            // the arena, with their lengths, and both are borrowed here until the kernel is done.
+            // SAFETY: `arm` and `arm_apart` have filled in these messages: each header points at its own part and
+            // at pieces, which lie in the arena, in `framing` or in `ZEROS`, with their lengths. All are borrowed
+            // here until the kernel is done.
             unsafe { send_many(socket, messages) }
         })
     }
 
     /// [`flush`](Self::flush) through `sendmmsg` or a stand-in for it.
-    fn flush_with(
+    pub(super) fn flush_with(
         &mut self,
         buffers: &Buffers,
         mut transmit: impl FnMut(RawFd, &mut [libc::mmsghdr]) -> io::Result<usize>,
     ) -> SendReport {
-        let mut report = self.arm(buffers);
+        let mut report = SendReport {
+            full: mem::take(&mut self.refused),
+            other: mem::take(&mut self.misframed),
+            ..SendReport::default()
+        };
+        report.other += self.planner.plan(&mut self.queue, buffers, self.segmentation);
+        self.arm(buffers);
         let mut start = 0;
-        while let Some(first) = self.at(start) {
-            let (socket, alone) = (first.socket, first.wants_option());
-            let more = (start + 1..self.order.len())
-                .take_while(|next| {
-                    !alone
-                        && self.at(*next).is_some_and(|d| d.socket == socket && !d.wants_option())
-                })
-                .count();
-            let run = &mut self.headers[start..start + 1 + more];
+        while let Some((socket, end, alone)) = self.planner.run(start) {
             report += if alone {
-                send_unfragmented(run, socket, &mut transmit)
+                let run = &mut self.headers[start..end];
+                send_unfragmented(run, socket, |run| transmit(socket, run))
             } else {
-                send_run(run, |messages| transmit(socket, messages))
+                self.send_run(start, end, |run| transmit(socket, run))
             };
-            start += 1 + more;
+            start = end;
         }
         self.queue.clear();
+        self.framing.clear();
         report
     }
 
-    /// Sorts the queue by socket and fills in a header for each datagram of it.
-    fn arm(&mut self, buffers: &Buffers) -> SendReport {
-        let mut report = SendReport { full: mem::take(&mut self.refused), ..SendReport::default() };
-        self.order.clear();
-        for (i, datagram) in self.queue.iter().enumerate() {
-            if datagram.payload(buffers).is_some() {
-                self.order.push(u64::from(datagram.socket as u32) << 32 | i as u64);
-            } else {
-                report.other += 1;
+    /// Sends the messages from `start` to `end`, which are of one socket. The datagrams of a train that the
+    /// kernel refuses are sent one by one.
+    fn send_run(
+        &mut self,
+        mut start: usize,
+        end: usize,
+        mut transmit: impl FnMut(&mut [libc::mmsghdr]) -> io::Result<usize>,
+    ) -> SendReport {
+        let mut report = SendReport::default();
+        loop {
+            let counts = &self.counts[start..end];
+            let outcome =
+                send_run(&mut self.headers[start..end], counts, &mut report, &mut transmit);
+            let End::Refused { at, errno } = outcome else {
+                return report;
+            };
+            let train = start + at;
+            let count = self.arm_apart(train);
+            if matches!(errno, libc::EINVAL | libc::EMSGSIZE | libc::EIO) {
+                self.planner.refused(train, &self.queue);
+            }
+            let apart = &mut self.apart[..count];
+            let outcome = send_run(apart, &ONES[..count], &mut report, &mut transmit);
+            start = train + 1;
+            if outcome == End::Blocked {
+                report.full += total(&self.counts[start..end]);
+                return report;
             }
         }
-        // The place in the queue is part of the key, so this is stable; unlike a stable sort it allocates nothing.
-        self.order.sort_unstable();
-        for ((key, header), part) in self.order.iter().zip(&mut self.headers).zip(&mut self.parts) {
-            let datagram = &self.queue[*key as u32 as usize];
-            part.fill(datagram, datagram.payload(buffers).unwrap_or_default(), &mut header.msg_hdr);
+    }
+
+    /// Fills in a header for each train.
+    fn arm(&mut self, buffers: &Buffers) {
+        self.counts.clear();
+        self.pieces.clear();
+        let Self { queue, pieces, .. } = self;
+        for (i, train) in self.planner.trains().enumerate() {
+            let (part, header) = (&mut self.parts[i], &mut self.headers[i].msg_hdr);
+            let first = pieces.len();
+            for queued in train.members(queue) {
+                push_pieces(pieces, queued, &self.framing, buffers);
+            }
+            // There is room for all pieces, so this is where they stay.
+            header.msg_iov = pieces.as_mut_ptr().wrapping_add(first);
+            header.msg_iovlen = (pieces.len() - first) as _;
+            part.fill(&queue[train.first as usize].datagram, train, header);
+            self.counts.push(train.count);
         }
-        report
     }
 
-    /// The datagram at `place` of the sorted order.
-    fn at(&self, place: usize) -> Option<&Outgoing> {
-        self.order.get(place).map(|key| &self.queue[*key as u32 as usize])
+    /// Fills in a header for each datagram of train `i`, which is armed, and says how many they are.
+    fn arm_apart(&mut self, i: usize) -> usize {
+        let Some(train) = self.planner.train(i) else {
+            return 0;
+        };
+        let whole = self.headers[i].msg_hdr;
+        // The segment size is the last of a train's control messages.
+        let control = control_len(&whole).saturating_sub(SEGMENT_SPACE);
+        let mut piece = whole.msg_iov;
+        for (queued, single) in train.members(&self.queue).zip(&mut self.apart) {
+            single.msg_hdr = whole;
+            single.msg_hdr.msg_iov = piece;
+            single.msg_hdr.msg_iovlen = queued.pieces() as _;
+            single.msg_hdr.msg_controllen = control as _;
+            piece = piece.wrapping_add(queued.pieces());
+        }
+        train.count as usize
     }
 }
 
-impl Outgoing {
-    fn payload<'a>(&self, buffers: &'a Buffers) -> Option<&'a [u8]> {
-        buffers.range(self.slot as usize, self.start as usize, self.len as usize)
-    }
-
-    /// IPv4 has a socket option for it, IPv6 a control message.
-    fn wants_option(&self) -> bool {
-        self.dont_fragment && self.to.is_ipv4()
-    }
-}
-
-// SAFETY: the raw pointers lead only to `parts`, which the batch owns and never grows, and to a `Buffers`
-// that is borrowed for as long as they are used.
+// SAFETY: the raw pointers lead only to `parts`, `pieces` and `framing`, which the batch owns and never grows past
+// what it began with, and to a `Buffers` that is borrowed for as long as they are used.
 unsafe impl Send for SendBatch {}
 
-/// What one header points at.
-struct Part {
-    iovec: libc::iovec,
-    name: Name,
-    control: Control<CONTROL_SIZE>,
-}
-
 impl Part {
-    const EMPTY: Self = Self {
-        iovec: libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 },
-        name: Name::EMPTY,
-        control: Control::EMPTY,
-    };
+    const EMPTY: Self = Self { name: Name::EMPTY, control: Control::EMPTY };
 
     /// A header that points at this part, which must not move while the header is in use.
     fn header(&mut self) -> libc::mmsghdr {
-        let mut header = empty_header();
-        header.msg_name = ptr::from_mut(&mut self.name).cast();
-        header.msg_iov = &mut self.iovec;
-        header.msg_iovlen = 1;
-        header.msg_control = ptr::from_mut(&mut self.control).cast();
-        libc::mmsghdr { msg_hdr: header, msg_len: 0 }
+        let mut header = empty_message();
+        header.msg_hdr.msg_name = ptr::from_mut(&mut self.name).cast();
+        header.msg_hdr.msg_control = ptr::from_mut(&mut self.control).cast();
+        header
     }
 
-    fn fill(&mut self, datagram: &Outgoing, payload: &[u8], header: &mut libc::msghdr) {
-        self.iovec.iov_base = payload.as_ptr().cast_mut().cast();
-        self.iovec.iov_len = payload.len();
+    fn fill(&mut self, datagram: &Outgoing, train: &Train, header: &mut libc::msghdr) {
         header.msg_namelen = self.name.set(datagram.to) as libc::socklen_t;
-        header.msg_controllen = self.fill_control(datagram) as _;
-    }
-
-    fn fill_control(&mut self, datagram: &Outgoing) -> usize {
-        let mut len = 0;
-        match (datagram.from, datagram.to) {
-            (Some(IpAddr::V4(from)), SocketAddr::V4(_)) => {
-                // in_pktinfo: any interface, the source, and a destination that only receiving uses.
-                let mut info = [0; 12];
-                info[4..8].copy_from_slice(&from.octets());
-                len = self.control.add(len, libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
-            }
-            (Some(IpAddr::V6(from)), SocketAddr::V6(to)) => {
-                // in6_pktinfo: a link-local source needs its interface, which is that of the peer.
-                let mut info = [0; 20];
-                info[..16].copy_from_slice(&from.octets());
-                info[16..].copy_from_slice(&to.scope_id().to_ne_bytes());
-                len = self.control.add(len, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
-            }
-            _ => {}
+        let mut len = datagram.write_control(&mut self.control);
+        if train.count > 1 {
+            // A train is at most 65,000 bytes long, so its segments are.
+            let segment = (train.segment as u16).to_ne_bytes();
+            len = self.control.add(len, libc::SOL_UDP, libc::UDP_SEGMENT, &segment);
         }
-        if datagram.dont_fragment && datagram.to.is_ipv6() {
-            len = self.control.add(
-                len,
-                libc::IPPROTO_IPV6,
-                libc::IPV6_DONTFRAG,
-                &1_i32.to_ne_bytes(),
-            );
-        }
-        len
+        header.msg_controllen = len as _;
     }
 }
 
-// An `in6_pktinfo` and IPV6_DONTFRAG.
-const CONTROL_SIZE: usize =
-    space(mem::size_of::<libc::in6_pktinfo>()) + space(mem::size_of::<libc::c_int>());
+/// Adds what the kernel has to gather for one datagram.
+fn push_pieces(pieces: &mut Vec<libc::iovec>, queued: &Queued, framing: &[u8], buffers: &Buffers) {
+    let header = &framing[queued.header_at as usize..][..queued.header_len.into()];
+    // The planner has left out those without one.
+    let payload = queued.datagram.payload(buffers).unwrap_or_default();
+    if !header.is_empty() {
+        pieces.push(piece(header));
+    }
+    pieces.push(piece(payload));
+    if queued.padding > 0 {
+        pieces.push(piece(&ZEROS[..queued.padding.into()]));
+    }
+}
+
+fn piece(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+static ZEROS: [u8; PADDING_MAX] = [0; PADDING_MAX];
+const ONES: [u32; MAX_SEGMENTS as usize] = [1; MAX_SEGMENTS as usize];
+const SEGMENT_SPACE: usize = space(mem::size_of::<u16>());
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn outgoing(socket: RawFd, len: u32) -> Outgoing {
-        let to = SocketAddr::from(([127, 0, 0, 1], 9));
-        Outgoing { socket, to, from: None, slot: 0, start: 0, len, dont_fragment: false }
-    }
-
     #[test]
-    fn each_socket_gets_one_call_with_its_datagrams_in_order() {
+    fn no_array_grows() {
         let mut batch = SendBatch::with_capacity(8);
-        for (i, socket) in [9, 3, 9, 5, 9, 3].into_iter().enumerate() {
-            batch.push(outgoing(socket, i as u32));
-        }
-        let mut calls = Vec::new();
-        let report = batch.flush_with(&Buffers::new(1), |socket, messages| {
-            // SAFETY: `arm` pointed each header at the iovec of its part, which the batch still owns.
-            let lengths = messages.iter().map(|m| unsafe { (*m.msg_hdr.msg_iov).iov_len });
-            calls.push((socket, lengths.collect::<Vec<_>>()));
-            Ok(messages.len())
-        });
-        assert_eq!(calls, [(3, vec![1, 5]), (5, vec![3]), (9, vec![0, 2, 4])]);
-        assert_eq!(report.sent, 6);
-    }
-
-    #[test]
-    fn a_full_batch_and_a_range_out_of_its_slot_are_counted() {
-        let mut batch = SendBatch::with_capacity(2);
-        assert!(!batch.is_full() && batch.is_empty());
-        batch.push(outgoing(3, 1));
-        batch.push(Outgoing { slot: 1, ..outgoing(3, 1) });
-        assert!(batch.is_full());
-        batch.push(outgoing(3, 1));
-        assert_eq!(batch.len(), 2);
         let buffers = Buffers::new(1);
-        assert_eq!(
-            batch.flush_with(&buffers, |_, m| Ok(m.len())),
-            SendReport { sent: 1, full: 1, other: 1, ..SendReport::default() }
-        );
-        assert_eq!(batch.flush_with(&buffers, |_, m| Ok(m.len())), SendReport::default());
+        let mut capacities = Vec::new();
+        for on in [false, true, false, true] {
+            batch.set_segmentation(on);
+            for i in 0..8 {
+                let datagram = Outgoing {
+                    socket: i % 2,
+                    to: ([127, 0, 0, 1], 9).into(),
+                    from: None,
+                    slot: 0,
+                    start: 0,
+                    len: 100,
+                    dont_fragment: false,
+                };
+                batch.push_framed(datagram, &[1; HEADER_MAX], PADDING_MAX);
+            }
+            let report = batch.flush_with(&buffers, |_, _| Err(io::ErrorKind::Other.into()));
+            assert_eq!(report.other, 8);
+            let SendBatch { queue, framing, pieces, counts, .. } = &batch;
+            let now = [queue.capacity(), framing.capacity(), pieces.capacity(), counts.capacity()];
+            capacities.push(now);
+        }
+        assert!(capacities.iter().all(|now| *now == capacities[0]), "{capacities:?}");
+        assert_eq!(capacities[0], [8, 8 * HEADER_MAX, 8 * PIECES, 8]);
     }
 }

@@ -1,11 +1,15 @@
 //! Datagrams over loopback through the whole room: poller, receive batch, send batch, error queue.
 
+mod histories;
+mod mtu;
+mod plan;
 mod receive;
 mod send;
+mod trains;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -41,6 +45,18 @@ impl Inbox {
         all
     }
 
+    /// Receives until `count` datagrams have come, and cuts trains into them.
+    fn datagrams(&mut self, socket: &UdpSocket, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            for (datagram, payload) in self.receive(socket) {
+                let segments = datagram.segments();
+                all.extend(segments.map(|range| (datagram.from, payload[range].to_vec())));
+            }
+        }
+        all
+    }
+
     fn get(&self, i: usize) -> (Datagram, Vec<u8>) {
         let datagram = self.batch.datagram(i).unwrap();
         let payload = &self.buffers.slot(datagram.slot)[HEADROOM..HEADROOM + datagram.len];
@@ -61,12 +77,16 @@ impl Outbox {
     }
 
     fn datagram(&mut self, socket: &UdpSocket, to: SocketAddr, payload: &[u8]) -> Outgoing {
+        self.datagram_of(socket.as_raw_fd(), to, payload)
+    }
+
+    fn datagram_of(&mut self, socket: RawFd, to: SocketAddr, payload: &[u8]) -> Outgoing {
         let slot = self.next;
         self.next += 1;
         let start = HEADROOM + 3;
         self.buffers.slot_mut(slot as usize)[start..start + payload.len()].copy_from_slice(payload);
         Outgoing {
-            socket: socket.as_raw_fd(),
+            socket,
             to,
             from: None,
             slot,
@@ -74,6 +94,12 @@ impl Outbox {
             len: payload.len() as u32,
             dont_fragment: false,
         }
+    }
+
+    /// With trains, if the kernel has them.
+    fn segmentation(mut self, on: bool) -> Self {
+        self.batch.set_segmentation(on && Offload::probe().send);
+        self
     }
 
     fn push(&mut self, socket: &UdpSocket, to: SocketAddr, payload: &[u8]) {
@@ -101,6 +127,15 @@ fn wait(socket: &UdpSocket, interest: Interest) -> Event {
             _ => assert!(Instant::now() < deadline, "nothing happened in 20 seconds"),
         }
     }
+}
+
+/// Without trains, and with them if the kernel has them.
+fn switches() -> Vec<bool> {
+    if Offload::probe() == (Offload { receive: true, send: true }) {
+        return vec![false, true];
+    }
+    println!("note: no UDP_SEGMENT or UDP_GRO here, trains are skipped");
+    vec![false]
 }
 
 fn relay(ip: IpAddr) -> UdpSocket {

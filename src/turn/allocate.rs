@@ -58,7 +58,7 @@ impl Server {
                 Ok(self.allocate_response(context, slot, out))
             }
             Err(cause) => {
-                self.ledger.dismiss(&owner, client);
+                self.ledger.dismiss(&owner, client, context.now.mono);
                 Err(cause)
             }
         }
@@ -116,12 +116,12 @@ impl Server {
         let now = context.now;
         // The slot that `insert` will use: the worker knows the socket by it.
         let slot = self.allocations.vacant_key() as u32;
-        let (opened, address_error) = self.open_all(slot, plan, context, sockets)?;
+        let (opened, address_error) = self.open_all(slot, plan, owner, context, sockets)?;
         let pair = opened.iter().flatten().find(|opened| opened.reserved_next);
         let reservation = pair.map(|first| {
             let token = self.random.next_u64().to_be_bytes();
             let next = first.relay.port() + 1;
-            self.ledger.reserve(token, &owner.name, first.relay.ip(), next, now.mono);
+            self.ledger.reserve(token, owner, first.relay.ip(), next, now.mono);
             token
         });
         let lifetime = self.granted(context.request.lifetime);
@@ -168,12 +168,16 @@ impl Server {
         &mut self,
         slot: u32,
         plan: &Plan,
+        owner: &Owner,
         context: &Context<'_>,
         sockets: &mut dyn RelaySockets,
     ) -> Result<([Option<Opened>; 2], Option<(Family, u16)>), Cause> {
         let now = context.now;
         let first = match plan.reservation {
             Some(token) => self.open_reserved(slot, token, context, sockets),
+            None if plan.wanted == Wanted::EvenAndNext && !self.ledger.may_reserve(owner) => {
+                Err(Cause::NoPort)
+            }
             None => self.open(slot, plan.family, plan.wanted, now, sockets),
         };
         if !plan.both {

@@ -165,11 +165,12 @@ impl Server {
         };
         let limits = &self.settings.limits;
         let cost = length as u64;
-        if !allocation.to_client.take(now, cost, limits.bytes_per_second)
+        if !allocation.to_client.has(now, cost, limits.bytes_per_second)
             || !allocation.owner.to_client.take(now, cost, limits.user_bytes_per_second)
         {
             return Err(Dropped::Bandwidth);
         }
+        allocation.to_client.take(now, cost, limits.bytes_per_second);
         allocation.traffic.to_client_packets += 1;
         allocation.traffic.to_client_bytes += cost;
         stats.to_client_packets.add(1);
@@ -233,11 +234,12 @@ fn to_peer(
         return Err(Dropped::TooLong);
     }
     let (limits, cost) = (&settings.limits, length as u64);
-    if !allocation.to_peer.take(now, cost, limits.bytes_per_second)
+    if !allocation.to_peer.has(now, cost, limits.bytes_per_second)
         || !allocation.owner.to_peer.take(now, cost, limits.user_bytes_per_second)
     {
         return Err(Dropped::Bandwidth);
     }
+    allocation.to_peer.take(now, cost, limits.bytes_per_second);
     allocation.traffic.to_peer_packets += 1;
     allocation.traffic.to_peer_bytes += cost;
     stats.to_peer_packets.add(1);

@@ -23,19 +23,21 @@ pub(super) struct Guard {
     hasher: RandomState,
 }
 
-impl Default for Guard {
-    fn default() -> Self {
+impl Guard {
+    /// A table, or none when nothing is bounded.
+    pub(super) fn new(bounds: bool) -> Self {
+        let count = if bounds { CELLS } else { 0 };
         Self {
-            cells: (0..CELLS).map(|_| AtomicU64::new(0)).collect(),
+            cells: (0..count).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::default(),
         }
     }
-}
 
-impl Guard {
     /// Whether the address may be answered once more; twice `per_second` may come at once.
     pub(super) fn admit(&self, client: IpAddr, now: Mono, per_second: u32) -> bool {
-        let (cell, tag) = self.cell(client);
+        let Some((cell, tag)) = self.cell(client) else {
+            return true;
+        };
         let seen = cell.load(Ordering::Relaxed);
         let now = now.as_micros() & TIME;
         // A cell of another address, or never used, is full.
@@ -50,7 +52,9 @@ impl Guard {
 
     /// Gives back what [`Self::admit`] took, for a request that authenticated itself.
     pub(super) fn refund(&self, client: IpAddr, per_second: u32) {
-        let (cell, tag) = self.cell(client);
+        let Some((cell, tag)) = self.cell(client) else {
+            return;
+        };
         let seen = cell.load(Ordering::Relaxed);
         if seen >> TIME_BITS == tag {
             let back = (seen & TIME).saturating_sub(1_000_000 / u64::from(per_second.max(1)));
@@ -58,10 +62,10 @@ impl Guard {
         }
     }
 
-    fn cell(&self, client: IpAddr) -> (&AtomicU64, u64) {
+    fn cell(&self, client: IpAddr) -> Option<(&AtomicU64, u64)> {
         let hash = self.hasher.hash_one(prefix(client));
         // The tag is never 0, so that an unused cell is nobody's.
-        (&self.cells[hash as usize % CELLS], (hash >> TIME_BITS) | 1)
+        Some((self.cells.get(hash as usize % CELLS)?, (hash >> TIME_BITS) | 1))
     }
 }
 
@@ -80,7 +84,7 @@ mod tests {
 
     #[test]
     fn one_address_gets_its_rate_and_another_is_not_concerned() {
-        let guard = Guard::default();
+        let guard = Guard::new(true);
         let start = Mono::from_secs(100);
         let (flood, quiet) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let passed = (0..1000).filter(|_| guard.admit(flood, start, 50)).count();

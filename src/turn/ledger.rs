@@ -15,6 +15,12 @@ const RESERVATION: Duration = Duration::from_secs(30);
 /// How long a port that somebody else on the host has is left alone.
 const QUARANTINE: Duration = Duration::from_secs(60);
 
+/// Reservations of one user at a time: the pairs that RTP and RTCP want, and not all ports.
+const RESERVATIONS_PER_USER: u32 = 16;
+/// How long a user without allocations is remembered: until its buckets are full again, so that
+/// coming back does not renew them.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// A reservation token (RFC 8656 §18.10).
 pub(super) type Token = [u8; 8];
 
@@ -39,6 +45,8 @@ struct Inner {
     /// Reservations in the order in which they end.
     reserved: VecDeque<(Mono, Token)>,
     quarantined: VecDeque<(Mono, IpAddr, u16)>,
+    /// Users without allocations, in the order in which they are forgotten.
+    leaving: VecDeque<(Mono, Arc<str>)>,
 }
 
 /// One user with what its allocations share.
@@ -47,11 +55,26 @@ pub(super) struct Owner {
     pub(super) name: Arc<str>,
     pub(super) to_peer: SharedBucket,
     pub(super) to_client: SharedBucket,
-    allocations: Mutex<u32>,
+    held: Mutex<Held>,
+}
+
+/// What a user holds. Locked inside of the ledger's lock only.
+#[derive(Debug, Default)]
+struct Held {
+    allocations: u32,
+    reservations: u32,
+    /// Whether it stands among those that leave.
+    leaving: bool,
+}
+
+impl Owner {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Reservation {
-    owner: Arc<str>,
+    owner: Arc<Owner>,
     local: IpAddr,
     port: u16,
 }
@@ -72,7 +95,10 @@ impl Ledger {
         locals.dedup();
         let pool = |local| (local, PortPool::new(settings.ports));
         let inner = Inner { pools: locals.into_iter().map(pool).collect(), ..Inner::default() };
-        Self { inner: Mutex::new(inner), guard: Guard::default() }
+        Self {
+            inner: Mutex::new(inner),
+            guard: Guard::new(settings.limits.unauthenticated_per_second != 0),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -114,15 +140,15 @@ impl Ledger {
                 name: owner.into(),
                 to_peer: SharedBucket::default(),
                 to_client: SharedBucket::default(),
-                allocations: Mutex::new(0),
+                held: Mutex::default(),
             }),
         };
-        let mut count = owner.allocations.lock().unwrap_or_else(PoisonError::into_inner);
-        if over(*count, limits.allocations_per_user) {
+        let mut held = owner.held();
+        if over(held.allocations, limits.allocations_per_user) {
             return Err(Cause::UserQuota);
         }
-        *count += 1;
-        drop(count);
+        held.allocations += 1;
+        drop(held);
         inner.allocations += 1;
         inner.addresses.insert(prefix(client), from_address + 1);
         inner.users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
@@ -130,7 +156,7 @@ impl Ledger {
     }
 
     /// The inverse of [`Self::admit`].
-    pub(super) fn dismiss(&self, owner: &Owner, client: IpAddr) {
+    pub(super) fn dismiss(&self, owner: &Owner, client: IpAddr, now: Mono) {
         let mut inner = self.lock();
         inner.allocations = inner.allocations.saturating_sub(1);
         if let Some(count) = inner.addresses.get_mut(&prefix(client)) {
@@ -139,10 +165,11 @@ impl Ledger {
                 inner.addresses.remove(&prefix(client));
             }
         }
-        let mut count = owner.allocations.lock().unwrap_or_else(PoisonError::into_inner);
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            inner.users.remove(&owner.name);
+        let mut held = owner.held();
+        held.allocations = held.allocations.saturating_sub(1);
+        if held.allocations == 0 && !held.leaving {
+            held.leaving = true;
+            inner.leaving.push_back((now + LINGER, Arc::clone(&owner.name)));
         }
     }
 
@@ -157,12 +184,12 @@ impl Ledger {
         let mut inner = self.lock();
         inner.settle(now);
         inner.turn = inner.turn.wrapping_add(1);
-        let (turn, count) = (inner.turn, inner.pools.len());
+        let turn = inner.turn;
+        let count = inner.pools.iter().filter(|(ip, _)| Family::of(ip) == family).count();
         (0..count).find_map(|step| {
-            let (ip, pool) = &mut inner.pools[turn.wrapping_add(step) % count];
-            if Family::of(ip) != family {
-                return None;
-            }
+            let nth = turn.wrapping_add(step) % count;
+            let mut pools = inner.pools.iter_mut().filter(|(ip, _)| Family::of(ip) == family);
+            let (ip, pool) = pools.nth(nth)?;
             let port = match wanted {
                 Wanted::Any => pool.take(random),
                 Wanted::Even => pool.take_even(random),
@@ -182,19 +209,26 @@ impl Ledger {
         self.lock().quarantined.push_back((now + QUARANTINE, local, port));
     }
 
+    /// Whether the user may hold one more reservation.
+    pub(super) fn may_reserve(&self, owner: &Owner) -> bool {
+        let _inner = self.lock();
+        owner.held().reservations < RESERVATIONS_PER_USER
+    }
+
     /// Files a port that is already taken under a token.
     pub(super) fn reserve(
         &self,
         token: Token,
-        owner: &Arc<str>,
+        owner: &Arc<Owner>,
         local: IpAddr,
         port: u16,
         now: Mono,
     ) {
         let mut inner = self.lock();
+        owner.held().reservations += 1;
         let reservation = Reservation { owner: Arc::clone(owner), local, port };
         if let Some(older) = inner.reservations.insert(token, reservation) {
-            inner.release(older.local, older.port);
+            inner.cancel(&older);
         }
         inner.reserved.push_back((now + RESERVATION, token));
     }
@@ -204,10 +238,13 @@ impl Ledger {
         let mut inner = self.lock();
         inner.settle(now);
         // Bound to its user: a token that is guessed or overheard is worth nothing.
-        if &*inner.reservations.get(&token)?.owner != owner {
+        if &*inner.reservations.get(&token)?.owner.name != owner {
             return None;
         }
-        inner.reservations.remove(&token).map(|found| (found.local, found.port))
+        let found = inner.reservations.remove(&token)?;
+        let mut held = found.owner.held();
+        held.reservations = held.reservations.saturating_sub(1);
+        Some((found.local, found.port))
     }
 
     /// Ends what is over: reservations and quarantines.
@@ -229,7 +266,7 @@ impl Inner {
         {
             self.reserved.pop_front();
             if let Some(reservation) = self.reservations.remove(&token) {
-                self.release(reservation.local, reservation.port);
+                self.cancel(&reservation);
             }
         }
         while let Some((until, local, port)) = self.quarantined.front().copied()
@@ -237,6 +274,36 @@ impl Inner {
         {
             self.quarantined.pop_front();
             self.release(local, port);
+        }
+        while let Some((until, _)) = self.leaving.front()
+            && *until <= now
+        {
+            if let Some((_, name)) = self.leaving.pop_front() {
+                self.forget(&name, now);
+            }
+        }
+    }
+
+    fn cancel(&mut self, reservation: &Reservation) {
+        let mut held = reservation.owner.held();
+        held.reservations = held.reservations.saturating_sub(1);
+        drop(held);
+        self.release(reservation.local, reservation.port);
+    }
+
+    /// Forgets a user that holds nothing.
+    fn forget(&mut self, name: &Arc<str>, now: Mono) {
+        let Some(owner) = self.users.get(name) else {
+            return;
+        };
+        let mut held = owner.held();
+        let rested = owner.to_peer.is_full(now) && owner.to_client.is_full(now);
+        held.leaving = held.allocations == 0 && (held.reservations > 0 || !rested);
+        if held.leaving {
+            self.leaving.push_back((now + LINGER, Arc::clone(name)));
+        } else if held.allocations == 0 {
+            drop(held);
+            self.users.remove(name);
         }
     }
 }

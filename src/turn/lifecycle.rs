@@ -1,5 +1,5 @@
 use super::allocation::Relay;
-use super::{Effect, EndReason, FiveTuple, RelayId, RelaySockets, Server, Stats};
+use super::{Client, Effect, EndReason, FiveTuple, RelayId, RelaySockets, Server, Stats};
 use crate::stun::Family;
 use crate::time::{Mono, Now};
 
@@ -11,11 +11,13 @@ impl Server {
     pub fn disconnected(
         &mut self,
         now: Now,
-        tuple: &FiveTuple,
+        client: &Client,
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) {
-        if let Some(slot) = self.find(tuple) {
+        if let Some(slot) = self.find(&client.tuple)
+            && self.allocations[slot as usize].client.leg == client.leg
+        {
             self.end(slot, EndReason::Disconnected, now.mono, sockets, stats);
         }
     }
@@ -72,6 +74,23 @@ impl Server {
         }
     }
 
+    /// The slot of a 5-tuple's allocation. One whose time is over is ended here, in case its
+    /// deadline has not been worked off yet.
+    pub(super) fn find_live(
+        &mut self,
+        now: Now,
+        tuple: &FiveTuple,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Option<u32> {
+        let slot = self.find(tuple)?;
+        if self.allocations.get(slot as usize)?.next_end()? <= now.mono {
+            self.expire_slot(slot, now.mono, sockets, stats);
+            return self.find(tuple);
+        }
+        Some(slot)
+    }
+
     /// Ends an allocation: its sockets, ports, quota and deadlines.
     pub(super) fn end(
         &mut self,
@@ -90,7 +109,7 @@ impl Server {
                 self.close_relay(RelayId { slot, family }, *relay, sockets);
             }
         }
-        self.ledger.dismiss(&allocation.owner, allocation.client.tuple.client.ip());
+        self.ledger.dismiss(&allocation.owner, allocation.client.tuple.client.ip(), now);
         stats.ended[reason as usize].add(1);
         let session = Box::new(allocation.session(reason, now));
         self.effects.push_back(Effect::Ended { leg: allocation.client.leg, session });

@@ -5,6 +5,9 @@ use super::server::Context;
 use super::{Cause, Decision, DeniedBy, Server};
 use crate::stun::{ChannelNumber, Family};
 
+/// Peers that one CreatePermission may always name: the candidates of a few hosts.
+const PEERS: usize = 64;
+
 impl Server {
     /// RFC 8656 §10.2: all of the peers or none.
     pub(super) fn create_permission(
@@ -16,6 +19,11 @@ impl Server {
         let (request, now) = (context.request, context.now.mono);
         if request.peer.is_none() {
             return Err(Cause::Missing);
+        }
+        // Each peer is asked about by each rule: no more of them than there can be permissions.
+        let limit = usize::from(self.settings.limits.permissions);
+        if request.peers().count() > limit.max(PEERS) {
+            return Err(Cause::PermissionLimit);
         }
         let allocation = &mut self.allocations[slot as usize];
         allocation.prune(now);

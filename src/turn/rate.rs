@@ -11,6 +11,11 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    /// Whether [`Self::take`] would succeed.
+    pub(super) fn has(&self, now: Mono, cost: u64, per_second: u64) -> bool {
+        next(self.full_at, now, cost, per_second).is_some()
+    }
+
     /// Takes `cost` tokens of a bucket that gains `per_second`; 0 per second means no bound.
     pub(super) fn take(&mut self, now: Mono, cost: u64, per_second: u64) -> bool {
         match next(self.full_at, now, cost, per_second) {
@@ -34,6 +39,11 @@ impl SharedBucket {
         }
         let step = |full_at| next(full_at, now, cost, per_second);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
+    }
+
+    /// Whether nothing that was taken is still missing.
+    pub(super) fn is_full(&self, now: Mono) -> bool {
+        self.0.load(Ordering::Relaxed) <= now.as_micros().saturating_mul(1000)
     }
 }
 

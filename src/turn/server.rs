@@ -197,11 +197,11 @@ impl Server {
                 if message.is_classic() && method != Method::BINDING {
                     return Err(Dropped::Unserved);
                 }
-                let slot = self.find(&client.tuple);
+                let slot = self.find_live(now, &client.tuple, sockets, stats);
                 let guarded =
                     slot.is_none() && !self.settings.limits.exempts(client.tuple.client.ip());
                 let rate = self.settings.limits.unauthenticated_per_second;
-                let bounded = guarded && rate != 0 && !client.tuple.transport.is_stream();
+                let bounded = guarded && rate != 0;
                 if bounded && !self.ledger.guard.admit(client.tuple.client.ip(), now.mono, rate) {
                     return Err(Dropped::RateLimited);
                 }
@@ -211,7 +211,8 @@ impl Server {
                 } else {
                     self.authenticated(now, client, &request, slot, out, sockets, stats)
                 };
-                if bounded && reply.refusal.is_none() && method != Method::BINDING {
+                let believed = !matches!(reply.refusal, Some(Cause::Auth(_)));
+                if bounded && believed && method != Method::BINDING {
                     self.ledger.guard.refund(client.tuple.client.ip(), rate);
                 }
                 Ok(Verdict::Reply(reply))

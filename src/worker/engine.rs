@@ -159,6 +159,12 @@ impl Engine {
                     Token::Stream(leg) => self.on_stream(leg, event),
                 }
             }
+            if ready.len() == EVENTS {
+                // More is ready than was told, and the listeners carry everybody.
+                for index in 0..self.listeners.len() {
+                    self.on_listener(index);
+                }
+            }
             self.finish_turn();
         }
         self.shut_down();
@@ -221,6 +227,8 @@ impl Engine {
             Verdict::ToPeer(decision) => {
                 self.send_to_peer(&decision, datagram.slot, HEADROOM, stats);
             }
+            // A response that did not fit is no response.
+            Verdict::Reply(Reply { length: 0, .. }) => {}
             Verdict::Reply(reply) => {
                 let way = self.way_to(&client);
                 let bytes = &self.response[..reply.length];

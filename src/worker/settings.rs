@@ -16,6 +16,16 @@ pub struct Settings {
     pub streams: StreamLimits,
 }
 
+impl Settings {
+    /// How many workers that is on this machine.
+    pub fn threads(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            count => count,
+        }
+    }
+}
+
 /// Bounds on TCP connections.
 #[derive(Clone, Debug)]
 pub struct StreamLimits {

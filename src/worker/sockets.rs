@@ -55,10 +55,7 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be listened on.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let count = match settings.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            count => count,
-        };
+        let count = settings.threads();
         // SO_REUSEPORT would let a second server share the port in silence: look first.
         for address in settings.listeners.iter().filter(|address| address.port() != 0) {
             let fail = |transport| move |source| BindError { address: *address, transport, source };

@@ -18,7 +18,8 @@ pub struct Stats {
     pub queue_full: Counter,
     /// TCP connections accepted.
     pub streams_accepted: Counter,
-    /// TCP connections closed at once: their address has too many, or no descriptor is left.
+    /// TCP connections closed at once: their address has too many or asks too much without
+    /// credentials, or no descriptor is left.
     pub streams_refused: Counter,
     /// TCP connections closed because they had no allocation for too long, or too many had none.
     pub streams_idle: Counter,

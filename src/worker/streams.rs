@@ -43,6 +43,13 @@ pub(super) struct Stream {
     dirty: bool,
 }
 
+impl Stream {
+    /// Whether it is without an allocation.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
 impl Streams {
     pub(super) fn insert(&mut self, socket: TcpStream, tuple: FiveTuple, now: Mono) -> u32 {
         let leg = self.open.insert(Stream {

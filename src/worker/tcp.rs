@@ -11,7 +11,7 @@ use super::{Event, Stats};
 use crate::net::{self, Interest, SLOT_SIZE};
 use crate::stun::{Frame, Framer, Hopeless, Method};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, FiveTuple, Transport, Verdict};
+use crate::turn::{Client, Dropped, FiveTuple, Transport, Verdict};
 
 /// Connections accepted from one listener in one wake-up.
 const ACCEPTS: usize = 64;
@@ -19,6 +19,16 @@ const ACCEPTS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The longest message of a client without an allocation, in bytes.
 const STRANGER_LIMIT: usize = 4096;
+/// Bytes kept for answers when the queue of a slow client is full of data.
+const ANSWERS: usize = 16 << 10;
+
+/// Why a connection is closed in the middle of what it says.
+enum Closing {
+    /// It makes no sense.
+    Hopeless(Hopeless),
+    /// A stranger asks more than is answered; on a stream nobody would ask again.
+    Flood,
+}
 
 impl Engine {
     pub(super) fn on_acceptor(&mut self, index: usize) {
@@ -82,7 +92,9 @@ impl Engine {
         let buffer = self.outbox.buffers.slot_mut(slot);
         let before = stream.input.len();
         buffer[..before].copy_from_slice(&stream.input);
-        let read = match stream.socket.read(&mut buffer[before..]) {
+        // A stranger's turn is short: others wait behind it.
+        let end = if stream.is_waiting() { before + STRANGER_LIMIT } else { SLOT_SIZE };
+        let read = match stream.socket.read(&mut buffer[before..end.min(SLOT_SIZE)]) {
             Ok(0) => return self.close_stream(leg),
             Ok(read) => read,
             Err(error)
@@ -100,13 +112,24 @@ impl Engine {
                 let begun = &self.outbox.buffers.slot(slot)[rest..filled];
                 self.streams.keep_input(leg, begun);
             }
-            Err(what) => {
-                stats.streams_hopeless.add(1);
-                if self.shared.verbose.load(Ordering::Relaxed) {
-                    self.events.tell(Event::Hopeless { client: client.tuple.client, what });
+            Err(closing) => {
+                match closing {
+                    Closing::Flood => stats.streams_refused.add(1),
+                    Closing::Hopeless(what) => {
+                        stats.streams_hopeless.add(1);
+                        self.tell_hopeless(&client, what);
+                    }
                 }
+                // What was asked before is answered before the end.
+                self.streams.write(leg, &self.poller);
                 self.close_stream(leg);
             }
+        }
+    }
+
+    fn tell_hopeless(&self, client: &Client, what: Hopeless) {
+        if self.shared.verbose.load(Ordering::Relaxed) {
+            self.events.tell(Event::Hopeless { client: client.tuple.client, what });
         }
     }
 
@@ -117,17 +140,18 @@ impl Engine {
         slot: usize,
         filled: usize,
         stats: &Stats,
-    ) -> Result<usize, Hopeless> {
+    ) -> Result<usize, Closing> {
         let now = self.clock.now();
         let mut known = self.server.has_allocation(&client.tuple);
         let mut at = 0;
         loop {
             let framer = Framer { limit: if known { SLOT_SIZE } else { STRANGER_LIMIT } };
             let stream = &self.outbox.buffers.slot(slot)[at..filled];
-            let Frame::Message { length, consumed } = framer.next(stream)? else {
+            let frame = framer.next(stream).map_err(Closing::Hopeless)?;
+            let Frame::Message { length, consumed } = frame else {
                 return Ok(at);
             };
-            if self.on_message(now, client, slot, at, length, stats) {
+            if self.on_message(now, client, slot, at, length, stats)? {
                 known = self.server.has_allocation(&client.tuple);
                 self.streams.set_waiting(client.leg, (!known).then_some(now.mono));
             }
@@ -135,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Handles one message; true when it may have made or ended an allocation.
+    /// Handles one message; true when it has made or refreshed or ended an allocation.
     fn on_message(
         &mut self,
         now: Now,
@@ -144,7 +168,7 @@ impl Engine {
         at: usize,
         length: usize,
         stats: &Stats,
-    ) -> bool {
+    ) -> Result<bool, Closing> {
         let mut door = Door {
             relays: &mut self.relays,
             poller: &self.poller,
@@ -157,16 +181,19 @@ impl Engine {
         match self.server.receive(now, client, packet, out, &mut door, &stats.turn) {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
             Verdict::Reply(reply) => {
-                let limit = self.limits.queue;
+                // RFC 8489 §6.2.2: nobody repeats a request on a stream, so there is room kept for
+                // its answer behind the data.
+                let limit = self.limits.queue + ANSWERS;
                 self.streams.queue(client.leg, &self.response[..reply.length], 0, limit, stats);
                 self.effects(now);
                 self.tell_refusal(client, reply);
                 let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);
-                return changes && reply.refusal.is_none();
+                return Ok(changes && reply.refusal.is_none());
             }
+            Verdict::Drop(Dropped::RateLimited) => return Err(Closing::Flood),
             Verdict::Drop(_) | Verdict::Ignore => {}
         }
-        false
+        Ok(false)
     }
 
     pub(super) fn close_stream(&mut self, leg: u32) {
@@ -177,7 +204,8 @@ impl Engine {
         self.stats.streams_closed.add(1);
         let (now, stats) = (self.clock.now(), Arc::clone(&self.stats));
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
-        self.server.disconnected(now, &stream.tuple, &mut door, &stats.turn);
+        let client = Client { tuple: stream.tuple, leg };
+        self.server.disconnected(now, &client, &mut door, &stats.turn);
         self.effects(now);
         self.resume_accepting();
     }

@@ -1,6 +1,6 @@
 //! Relay sockets that only remember which are open.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -43,6 +43,8 @@ pub(crate) struct FakeSockets {
     pub(crate) host: Host,
     /// By [`RelayId::index`].
     pub(crate) open: BTreeMap<usize, SocketAddr>,
+    /// The same the other way round.
+    at: HashMap<SocketAddr, usize>,
     /// The system has no descriptors left.
     pub(crate) exhausted: bool,
     /// How often an open was refused because the port was somebody else's.
@@ -56,8 +58,7 @@ impl FakeSockets {
 
     /// The relay whose socket is open at the local address.
     pub(crate) fn relay_at(&self, address: SocketAddr) -> Option<RelayId> {
-        let found = self.open.iter().find(|(_, open)| **open == address);
-        found.map(|(index, _)| RelayId::from_index(*index))
+        self.at.get(&address).map(|index| RelayId::from_index(*index))
     }
 }
 
@@ -74,12 +75,14 @@ impl RelaySockets for FakeSockets {
         assert!(ports.open.insert(address), "{address} is opened twice");
         let before = self.open.insert(relay.index(), address);
         assert_eq!(before, None, "{relay:?} has a socket already");
+        self.at.insert(address, relay.index());
         Ok(())
     }
 
     fn close(&mut self, relay: RelayId) {
         let address = self.open.remove(&relay.index());
         let address = address.unwrap_or_else(|| panic!("{relay:?} has no socket to close"));
+        self.at.remove(&address);
         assert!(self.host.0.lock().unwrap().open.remove(&address));
     }
 }

@@ -97,6 +97,8 @@ fn a_send_buffer_that_is_full_drops_and_goes_on() {
 #[test]
 fn dont_fragment_is_for_one_datagram_only() {
     for ip in loopbacks() {
+        // For 127.0.0.1 itself, somebody else's ICMP messages may have taught the host a smaller path MTU.
+        let ip = if ip == V4 { [127, 0, 0, 66].into() } else { ip };
         let (socket, good) = (relay(ip), relay(ip));
         let to = good.local_addr().unwrap();
         let mut outbox = Outbox::new(3);

@@ -98,7 +98,8 @@ pub(crate) struct Grant {
     /// The family that could not be had, and why.
     pub(crate) missing: Option<(Family, u16)>,
     pub(crate) lifetime: u32,
-    pub(crate) even: bool,
+    /// The family whose port has to be even: of two, EVEN-PORT is about the IPv4 one.
+    pub(crate) even: Option<Family>,
     pub(crate) reserve: bool,
     /// The address that a token stands for.
     pub(crate) reserved: Option<(Family, u16)>,
@@ -152,21 +153,27 @@ impl Model {
         self.now += by;
         let now = self.now;
         let whole = |until: Time| until.as_secs() + u64::from(until.subsec_nanos() > 0);
-        for (client, mut allocation) in std::mem::take(&mut self.allocations) {
+        let due = |allocation: &Allocation| {
             let mut ends = allocation.relays.values().map(|(_, until)| *until);
-            if ends.any(|until| whole(until) <= now.as_secs()) {
-                let relays = allocation.relays.clone();
-                let over = relays.iter().filter(|(_, (_, until))| *until <= now);
-                over.for_each(|(family, _)| allocation.forget(*family));
-            }
-            if allocation.relays.is_empty() {
-                let traffic = allocation.traffic;
-                self.ended.push((client, EndReason::Expired, traffic));
-            } else {
-                self.allocations.insert(client, allocation);
+            ends.any(|until| whole(until) <= now.as_secs())
+        };
+        let clients = self.allocations.iter().filter(|(_, allocation)| due(allocation));
+        let clients: Vec<_> = clients.map(|(client, _)| *client).collect();
+        clients.into_iter().for_each(|client| self.look_at(client));
+        self.reservations.retain(|_, held| now < held.until);
+    }
+
+    /// Deletes what is over; each request of the client's does so before anything else.
+    pub(crate) fn look_at(&mut self, client: usize) {
+        let Some(allocation) = self.allocations.get_mut(&client) else { return };
+        for (family, (_, until)) in allocation.relays.clone() {
+            if until <= self.now {
+                allocation.forget(family);
             }
         }
-        self.reservations.retain(|_, held| now < held.until);
+        if allocation.relays.is_empty() {
+            self.end(client, EndReason::Expired);
+        }
     }
 
     /// The ports that are taken or held.
@@ -179,12 +186,17 @@ impl Model {
     }
 
     /// The ports from which the server may choose for EVEN-PORT with or without R, or for none.
-    pub(crate) fn choice(&self, family: Family, even: bool, reserve: bool) -> BTreeSet<u16> {
+    pub(crate) fn choice(
+        &self,
+        family: Family,
+        even: Option<Family>,
+        reserve: bool,
+    ) -> BTreeSet<u16> {
         let taken = self.taken(family);
         let free = |port: u16| (FIRST_PORT..=LAST_PORT).contains(&port) && !taken.contains(&port);
         (FIRST_PORT..=LAST_PORT)
             .filter(|port| free(*port))
-            .filter(|port| !even || port % 2 == 0)
+            .filter(|port| even != Some(family) || port % 2 == 0)
             .filter(|port| !reserve || free(port + 1))
             .collect()
     }
@@ -272,7 +284,7 @@ impl Model {
             families: vec![family],
             missing: None,
             lifetime: granted_lifetime(ask.lifetime),
-            even: ask.even_port.is_some(),
+            even: ask.even_port.map(|_| family),
             reserve,
             reserved: None,
         };
@@ -288,9 +300,7 @@ impl Model {
         if ask.additional.is_some() {
             grant.families.push(Family::V6);
         }
-        // Of two, EVEN-PORT is about the IPv4 one.
-        let even = |family| grant.even && (ask.additional.is_none() || family == Family::V4);
-        let full = |family| self.choice(family, even(family), reserve).is_empty();
+        let full = |family| self.choice(family, grant.even, reserve).is_empty();
         let missing: Vec<_> = grant.families.iter().copied().filter(|f| full(*f)).collect();
         if missing.len() == grant.families.len() {
             return Err(508);

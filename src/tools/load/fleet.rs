@@ -1,0 +1,364 @@
+//! All clients: their sockets, and what they ask of the server.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+
+use super::errand::{Errand, Outcome, Plan, Trouble};
+use super::io::Io;
+use super::link::Link;
+use super::peer::{Peer, route_to};
+use crate::client::{Credentials, Event, Expiry, REQUEST_MAX, Request, Session, Timing, Transport};
+use crate::net::{self, Datagram};
+
+/// How often overdue requests are looked for, in nanoseconds.
+const TICK: u64 = 20_000_000;
+
+/// Where the server is and how it is talked to.
+pub(super) struct Target {
+    pub(super) server: SocketAddr,
+    pub(super) transport: Transport,
+    pub(super) credentials: Option<Arc<Credentials>>,
+    pub(super) sha256: bool,
+    pub(super) timing: Timing,
+}
+
+/// One client.
+pub(super) struct Client {
+    /// `None` when it is lost.
+    pub(super) link: Option<Link>,
+    pub(super) session: Session,
+    errand: Option<(Errand, u64)>,
+}
+
+impl Client {
+    /// Whether it has something to ask at the moment.
+    pub(super) const fn is_on_errand(&self) -> bool {
+        self.errand.is_some()
+    }
+}
+
+/// All clients of a run, with what they share.
+pub(super) struct Fleet {
+    pub(super) io: Io,
+    pub(super) clients: Vec<Client>,
+    pub(super) peer: Peer,
+    pub(super) plan: Plan,
+    target: Target,
+    source: IpAddr,
+    /// Streams that have something to write.
+    dirty: Vec<u32>,
+    busy: usize,
+    next_tick: u64,
+    retransmitted: u64,
+    outcomes: Vec<Outcome>,
+    causes: BTreeMap<Trouble, u64>,
+    /// Kept, so that it is not made anew for each socket that has something.
+    events: Vec<Event>,
+}
+
+impl Fleet {
+    /// A fleet without clients.
+    ///
+    /// # Errors
+    /// The system lacks descriptors, or a way to the server.
+    pub(super) fn new(target: Target, plan: Plan, peer: Peer) -> io::Result<Self> {
+        Ok(Self {
+            io: Io::new()?,
+            clients: Vec::new(),
+            peer,
+            plan,
+            source: route_to(target.server)?,
+            target,
+            dirty: Vec::new(),
+            busy: 0,
+            next_tick: 0,
+            retransmitted: 0,
+            outcomes: Vec::new(),
+            causes: BTreeMap::new(),
+            events: Vec::new(),
+        })
+    }
+
+    /// A new client, by its number.
+    ///
+    /// # Errors
+    /// There is no socket for it.
+    pub(super) fn open(&mut self) -> io::Result<u32> {
+        let number = self.clients.len() as u32;
+        let link = self.link(number)?;
+        let client = Client { link: Some(link), session: self.session(), errand: None };
+        self.clients.push(client);
+        Ok(number)
+    }
+
+    /// Gives a client a new socket, on which it is a stranger to the server.
+    ///
+    /// # Errors
+    /// There is no socket for it.
+    pub(super) fn reopen(&mut self, number: u32) -> io::Result<()> {
+        // The old one may hold what is still to be sent.
+        self.flush();
+        self.clients[number as usize].link = None;
+        let (link, session) = (self.link(number)?, self.session());
+        let client = &mut self.clients[number as usize];
+        (client.link, client.session) = (Some(link), session);
+        Ok(())
+    }
+
+    fn link(&self, number: u32) -> io::Result<Link> {
+        let Target { transport, server, .. } = self.target;
+        Link::open(&self.io, transport, self.source, server, number.into())
+    }
+
+    fn session(&self) -> Session {
+        let Target { transport, timing, sha256, .. } = self.target;
+        Session::new(transport, self.target.credentials.clone(), timing).prefer_sha256(sha256)
+    }
+
+    /// Whether the clients' links are streams.
+    pub(super) fn is_stream(&self) -> bool {
+        self.target.transport == Transport::Tcp
+    }
+
+    /// How many clients are on an errand.
+    pub(super) const fn busy(&self) -> usize {
+        self.busy
+    }
+
+    /// Requests that were sent again because no answer came.
+    pub(super) const fn retransmitted(&self) -> u64 {
+        self.retransmitted
+    }
+
+    /// What has failed, and how often.
+    pub(super) const fn causes(&self) -> &BTreeMap<Trouble, u64> {
+        &self.causes
+    }
+
+    /// Sends a client on an errand; its time counts from `started`.
+    pub(super) fn begin(&mut self, number: u32, errand: Errand, started: u64) {
+        let client = &mut self.clients[number as usize];
+        if client.link.is_none() || client.errand.is_some() {
+            return;
+        }
+        client.errand = Some((errand, started));
+        self.busy += 1;
+        self.go_on(number, None);
+    }
+
+    /// The errands that have ended since the last call.
+    pub(super) fn take_outcomes(&mut self, into: &mut Vec<Outcome>) {
+        into.clear();
+        std::mem::swap(into, &mut self.outcomes);
+    }
+
+    /// Sends the first `len` bytes of a slot over a client's link; whether there was room for it.
+    pub(super) fn send(&mut self, number: u32, slot: usize, len: usize) -> bool {
+        let Some(link) = &mut self.clients[number as usize].link else {
+            return false;
+        };
+        if link.is_stream() {
+            self.dirty.push(number);
+        }
+        link.send(&mut self.io, slot, len)
+    }
+
+    /// Sends the first `len` bytes of a slot from the built-in peer; whether there is one.
+    pub(super) fn send_from_peer(&mut self, to: SocketAddr, slot: usize, len: usize) -> bool {
+        let Some(socket) = self.peer.socket() else {
+            return false;
+        };
+        self.io.send(socket, to, slot, len);
+        true
+    }
+
+    /// Hands over what has come to the built-in peer, and sends back what `sink` says yes to.
+    ///
+    /// # Errors
+    /// None that a sound system makes.
+    pub(super) fn at_peer(
+        &mut self,
+        sink: &mut dyn FnMut(SocketAddr, &[u8]) -> bool,
+    ) -> io::Result<()> {
+        let Some(socket) = self.peer.socket() else {
+            return Ok(());
+        };
+        self.io.icmp(socket.as_fd());
+        for place in self.io.receive(socket.as_fd())? {
+            if let Some(Datagram { from, slot, len, .. }) = self.io.datagram(place)
+                && sink(from, self.io.bytes(slot, len))
+            {
+                self.io.send(socket, from, slot, len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all that waits.
+    pub(super) fn flush(&mut self) {
+        self.io.flush();
+        for place in 0..self.dirty.len() {
+            self.flush_stream(self.dirty[place]);
+        }
+        self.dirty.clear();
+    }
+
+    fn flush_stream(&mut self, number: u32) {
+        if let Some(link) = &mut self.clients[number as usize].link
+            && let Err(error) = link.flush(&self.io, number.into())
+        {
+            self.lose(number, &error);
+        }
+    }
+
+    /// Does what an event of the poller says. `each` gets every message from the server, with the client's session,
+    /// and tells what it means to that.
+    pub(super) fn handle(
+        &mut self,
+        number: u32,
+        event: net::Event,
+        each: &mut dyn FnMut(&mut Session, &[u8]) -> Option<Event>,
+    ) {
+        let Some(client) = self.clients.get_mut(number as usize) else {
+            return;
+        };
+        let Some(link) = &mut client.link else {
+            return;
+        };
+        if event.error()
+            && let Some(error) = link.failure(&self.io)
+        {
+            return self.lose(number, &error);
+        }
+        if event.writable() && link.is_stream() {
+            self.dirty.push(number);
+        }
+        if !event.readable() {
+            return;
+        }
+        let mut events = std::mem::take(&mut self.events);
+        let session = &mut client.session;
+        let received =
+            link.receive(&mut self.io, &mut |packet| events.extend(each(session, packet)));
+        events.drain(..).for_each(|event| self.on_event(number, event));
+        self.events = events;
+        if let Err(error) = received {
+            self.lose(number, &error);
+        }
+    }
+
+    fn on_event(&mut self, number: u32, event: Event) {
+        match event {
+            Event::Ignored | Event::Data(_) => {}
+            Event::Challenged => self.transmit(number, None),
+            Event::Failed(failure) => self.finish(number, Err(Trouble::Request(failure))),
+            Event::Done(request) => self.go_on(number, Some(request)),
+        }
+    }
+
+    /// Begins the next request of the errand, or ends it.
+    fn go_on(&mut self, number: u32, done: Option<Request>) {
+        let client = &self.clients[number as usize];
+        let Some((errand, _)) = client.errand else {
+            return;
+        };
+        if self.plan.peer.is_none()
+            && let Some(relayed) = client.session.relayed()
+        {
+            match self.peer.address(&self.io, relayed) {
+                Ok(address) => self.plan.peer = Some(address),
+                Err(error) => {
+                    let trouble = Trouble::Link(format!("no peer for {relayed}: {error}"));
+                    return self.finish(number, Err(trouble));
+                }
+            }
+        }
+        match errand.next(done, &self.plan) {
+            Some(request) => self.transmit(number, Some(request)),
+            None => self.finish(number, Ok(())),
+        }
+    }
+
+    /// Sends a request, or a challenged one again.
+    fn transmit(&mut self, number: u32, request: Option<Request>) {
+        let (now, id, slot) = (self.io.mono(), self.io.id(), self.io.slot());
+        let session = &mut self.clients[number as usize].session;
+        let out = &mut self.io.out(slot)[..REQUEST_MAX];
+        let written = match request {
+            Some(request) => session.begin(now, id, request, out),
+            None => session.repeat(now, id, out),
+        };
+        match written {
+            Ok(length) => {
+                // Where there is no room, the timer sends it again.
+                self.send(number, slot, length);
+            }
+            Err(error) => self.finish(number, Err(Trouble::Link(error.to_string()))),
+        }
+    }
+
+    /// Retransmits and gives up what is overdue.
+    pub(super) fn expire(&mut self) {
+        let nanos = self.io.nanos();
+        if self.busy == 0 || nanos < self.next_tick {
+            return;
+        }
+        self.next_tick = nanos + TICK;
+        let now = self.io.mono();
+        for number in 0..self.clients.len() as u32 {
+            let session = &mut self.clients[number as usize].session;
+            if !session.deadline().is_some_and(|deadline| deadline <= now) {
+                continue;
+            }
+            let slot = self.io.slot();
+            match session.expire(now, &mut self.io.out(slot)[..REQUEST_MAX]) {
+                Expiry::Nothing => {}
+                Expiry::Send(length) => {
+                    self.retransmitted += 1;
+                    self.send(number, slot, length);
+                }
+                Expiry::Failed(failure) => self.finish(number, Err(Trouble::Request(failure))),
+            }
+        }
+    }
+
+    /// A client's socket is of no use any more.
+    fn lose(&mut self, number: u32, error: &io::Error) {
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        let words = match (refused, self.is_stream()) {
+            (true, _) => format!(
+                "nothing listens on {} ({})",
+                self.target.server,
+                self.target.transport.label()
+            ),
+            (false, true) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the server has closed the connection".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        // It may hold what is still to be sent by its number.
+        self.io.flush();
+        self.clients[number as usize].link = None;
+        self.finish(number, Err(Trouble::Link(words)));
+    }
+
+    fn finish(&mut self, number: u32, result: Result<(), Trouble>) {
+        let errand = self.clients[number as usize].errand.take();
+        if errand.is_some() {
+            self.busy -= 1;
+        }
+        if let Err(trouble) = &result {
+            *self.causes.entry(trouble.clone()).or_default() += 1;
+        }
+        // Prolonging goes on beside the load, and nobody waits for it.
+        if let Some((errand, started)) = errand
+            && errand != Errand::KeepUp
+        {
+            let ended = self.io.nanos();
+            self.outcomes.push(Outcome { client: number, errand, started, ended, result });
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `turnwire load`: load and look, for any TURN server.
+//!
+//! One thread and one poll loop make all allocations, play the peer, send, echo and receive. While it measures, the
+//! loop never sleeps: it takes a core, so that its own waking up is in nobody's figures.
+//!
+//! ```text
+//! options  what to do                    setup    all allocations, pipelined        report  figures, JSON
+//! fleet    clients and what they ask     run      the loop of a packet load         text    the table
+//!   link   one socket                      traffic   packets through allocations    progress  the moving line
+//!   errand requests in a row               binding   Binding requests
+//! io       slots and system calls        churn    the loop of allocation cycles
+//! pace     when to send                  payload, flow, tally   what came, and in which state
+//! ```
+//!
+//! What it tells can be relied on:
+//! - Every payload carries its client, its number and a checksum over all of it: loss, duplicates, overtaking,
+//!   corruption and delivery to the wrong place are told apart, in each direction.
+//! - At a fixed rate a packet's time counts from when it was meant to be sent: a server that stalls cannot hide it.
+//! - What the load tester itself did not send, or has lost in its own sockets, is told apart from the server's loss.
+
+mod binding;
+mod churn;
+mod errand;
+mod fleet;
+mod flow;
+mod io;
+mod link;
+mod options;
+mod pace;
+mod payload;
+mod peer;
+mod process;
+mod progress;
+mod report;
+mod run;
+mod setup;
+mod tally;
+mod text;
+mod traffic;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use options::{Direction, Mode, Options, Rate};
+
+use binding::Requests;
+use errand::Plan;
+use fleet::{Fleet, Target};
+use peer::Peer;
+use process::Process;
+use progress::Progress;
+use report::Report;
+use text::Text;
+use traffic::Traffic;
+
+use crate::client::{Credentials, Timing};
+use crate::net::raise_descriptor_limit;
+use crate::stun::Family;
+
+/// A minted credential's life: a load that lasts a day is over by then.
+const CREDENTIAL_LIFE: Duration = Duration::from_secs(25 * 3600);
+/// Descriptors besides those of the clients.
+const SPARE: u64 = 32;
+
+/// When a request is given up: after 5.5 s. The RFC's 39.5 s are for paths, not for a server of one's own.
+const TIMING: Timing = Timing { rto: Duration::from_millis(500), requests: 4, last: 4 };
+
+/// Runs the load and prints what it has found. 0 when all was set up and nothing was corrupted or misrouted, 1 when
+/// not, 2 when the options cannot be followed.
+pub fn run(options: &Options) -> ExitCode {
+    if let Err(problem) = options.check() {
+        tell(&problem);
+        return ExitCode::from(2);
+    }
+    let report = match measure(options) {
+        Ok(report) => report,
+        Err(problem) => {
+            tell(&problem);
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = match options.json {
+        true => format!("{:#}", report.to_json()),
+        false => Text(&report).to_string(),
+    };
+    // Nobody may be reading; the exit code says the most important of it as well.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(problem: &str) {
+    // As above.
+    let _ = writeln!(std::io::stderr(), "turnwire load: {problem}");
+}
+
+fn measure(options: &Options) -> Result<Report<'_>, String> {
+    make_room(options.clients)?;
+    let target = target(options)?;
+    let process =
+        options.pid.map(|pid| Process::new(pid).map_err(|error| format!("--pid {pid}: {error}")));
+    let process = process.transpose()?;
+    let server = target.server;
+    let family = match options.peer.unwrap_or(server) {
+        SocketAddr::V4(_) => None,
+        SocketAddr::V6(_) => Some(Family::V6),
+    };
+    let plan = Plan { mode: options.mode, family, peer: options.peer };
+    let fleet = Fleet::new(target, plan, Peer::new(options.peer));
+    let mut fleet = fleet.map_err(|error| format!("no way to {server}: {error}"))?;
+    let mut report = Report {
+        options,
+        server,
+        set_up: None,
+        figures: None,
+        cycles: None,
+        causes: Default::default(),
+        resident: None,
+    };
+    let mut progress = Progress::new(options.quiet);
+    let ended = load(&mut report, &mut fleet, process.as_ref(), &mut progress);
+    progress.clear();
+    report.causes = fleet.causes().clone();
+    match ended {
+        Ok(()) => Ok(report),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Goes through what the mode needs, and gives everything back.
+fn load(
+    report: &mut Report<'_>,
+    fleet: &mut Fleet,
+    process: Option<&Process>,
+    progress: &mut Progress,
+) -> std::io::Result<()> {
+    let options = report.options;
+    match options.mode {
+        Mode::Binding => {
+            for _ in 0..options.clients {
+                fleet.open()?;
+            }
+            let mut mask = [0; 12];
+            getrandom::fill(&mut mask).map_err(|_| std::io::Error::other("no random numbers"))?;
+            let requests = Requests::new(options, fleet, mask);
+            report.figures = Some(run::run(options, fleet, requests, process, progress)?);
+        }
+        Mode::Churn => report.cycles = Some(churn::run(options, fleet, process, progress)?),
+        Mode::Channel | Mode::Send => {
+            let before = process.map(|process| process.usage().resident);
+            let set_up = setup::set_up(fleet, options.clients, progress)?;
+            report.resident = before.zip(process.map(|process| process.usage().resident));
+            let some = set_up.succeeded > 0;
+            report.set_up = Some(set_up);
+            let number =
+                getrandom::u32().map_err(|_| std::io::Error::other("no random numbers"))?;
+            if let Some(traffic) = Traffic::new(options, fleet, number).filter(|_| some) {
+                report.figures = Some(run::run(options, fleet, traffic, process, progress)?);
+            }
+        }
+    }
+    setup::tear_down(fleet)
+}
+
+/// The server's address and the credentials for it.
+fn target(options: &Options) -> Result<Target, String> {
+    let (host, port) = (options.uri.host.as_str(), options.uri.port);
+    let mut addresses =
+        (host, port).to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+    let server = addresses.next().ok_or_else(|| format!("{host} has no address"))?;
+    let user = options.user.as_deref().unwrap_or("");
+    let credentials = match (&options.secret, &options.password) {
+        (Some(secret), _) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(Credentials::ephemeral(secret, user, (now + CREDENTIAL_LIFE).as_secs()))
+        }
+        (None, Some(password)) => Some(Credentials::new(user, password)),
+        (None, None) => None,
+    };
+    let credentials = credentials.transpose().map_err(|error| error.to_string())?;
+    Ok(Target {
+        server,
+        transport: options.transport(),
+        credentials: credentials.map(Arc::new),
+        sha256: options.sha256,
+        timing: TIMING,
+    })
+}
+
+fn make_room(clients: u32) -> Result<(), String> {
+    // Where the limit cannot be read, opening sockets will tell.
+    let Ok((soft, _)) = raise_descriptor_limit() else {
+        return Ok(());
+    };
+    if u64::from(clients) + SPARE > soft {
+        return Err(format!(
+            "{clients} clients need as many descriptors, and this process may have {soft}: raise the limit (ulimit -n)"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::payload;
+use crate::auth::Secret;
+use crate::client::{Transport, Uri};
+
+/// Packets in flight that one client's bookkeeping can hold with room to spare.
+const WINDOW_MAX: u32 = 2048;
+/// The most bytes of a payload: what one UDP datagram holds, less the longest header before it.
+const SIZE_MAX: u16 = 65_400;
+
+/// The flags of `turnwire load`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The server: turn:HOST[:PORT][?transport=udp|tcp], or stun:HOST[:PORT] for --mode binding
+    #[arg(value_name = "URI")]
+    pub uri: Uri,
+
+    /// User name
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// The user's password (`ps` shows it)
+    #[arg(long, value_name = "PASSWORD", value_parser = secret, requires = "user")]
+    pub password: Option<Secret>,
+
+    /// Shared secret to mint an ephemeral credential with, instead of a password (`ps` shows it)
+    #[arg(long, value_name = "SECRET", value_parser = secret, conflicts_with = "password")]
+    pub secret: Option<Secret>,
+
+    /// Authenticate with SHA-256 where the server offers it (RFC 8489)
+    #[arg(long)]
+    pub sha256: bool,
+
+    /// Allocations; with --mode binding sockets, with --mode churn cycles at a time
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=65_000))]
+    pub clients: u32,
+
+    /// Packets (requests, cycles) per second over all clients, or `max`: as many as come back
+    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
+    pub rate: Rate,
+
+    /// Bytes of each payload
+    #[arg(long, value_name = "BYTES", default_value = "1200",
+        value_parser = clap::value_parser!(u16).range(payload::MIN as i64..=SIZE_MAX as i64))]
+    pub size: u16,
+
+    /// Packets that a client sends back to back
+    #[arg(long, value_name = "K", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub train: u32,
+
+    /// What to load the server with
+    #[arg(long, value_enum, value_name = "MODE", default_value = "channel")]
+    pub mode: Mode,
+
+    /// Where the packets go: to the peer and back, to the peer, or from the peer
+    #[arg(long, value_enum, value_name = "DIRECTION", default_value = "echo")]
+    pub direction: Direction,
+
+    /// Transport to the server [default: the URI's]
+    #[arg(long, value_name = "udp|tcp", value_parser = transport)]
+    pub transport: Option<Transport>,
+
+    /// How long to send, such as 10s, 500ms or 5m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Duration,
+
+    /// Another host's UDP echo service as the peer [default: a peer in this process]
+    #[arg(long, value_name = "IP:PORT")]
+    pub peer: Option<SocketAddr>,
+
+    /// With --rate max: packets on their way at any time, over all clients
+    #[arg(long, value_name = "N", default_value = "64",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
+    pub window: u32,
+
+    /// With --mode churn: a new socket for each cycle, so that each one is challenged
+    #[arg(long)]
+    pub fresh_sockets: bool,
+
+    /// The server's process, when it runs on this machine: report its CPU time and memory
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// No progress line
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// How fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many per second.
+    Fixed(u32),
+    /// As fast as they come back.
+    Max,
+}
+
+/// What the server is loaded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// ChannelData messages
+    Channel,
+    /// Send and Data indications
+    Send,
+    /// Binding requests
+    Binding,
+    /// Allocations that are made and ended again
+    Churn,
+}
+
+/// Which way the packets go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Direction {
+    /// To the peer and back
+    Echo,
+    /// From clients to the peer
+    Up,
+    /// From the peer to clients
+    Down,
+}
+
+impl Options {
+    /// The transport to use.
+    pub fn transport(&self) -> Transport {
+        self.transport.unwrap_or(self.uri.transport)
+    }
+
+    /// What cannot be asked for together.
+    ///
+    /// # Errors
+    /// A sentence that says what to change.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let authenticated = self.password.is_some() || self.secret.is_some();
+        if self.mode == Mode::Binding {
+            return Ok(());
+        }
+        if self.uri.scheme == crate::client::Scheme::Stun {
+            return Err(format!(
+                "{} is a STUN server: only --mode binding can be asked of it; a TURN server's URI begins with turn:",
+                self.uri
+            ));
+        }
+        if !authenticated {
+            return Err("who are you? give --user with --password, or --secret".to_owned());
+        }
+        if self.peer.is_some() && self.direction != Direction::Echo && self.mode != Mode::Churn {
+            return Err(
+                "what goes one way ends or begins at the built-in peer: leave --peer out, \
+                 or take --direction echo"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Mode {
+    /// As on the command line and in reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Send => "send",
+            Self::Binding => "binding",
+            Self::Churn => "churn",
+        }
+    }
+}
+
+impl Direction {
+    /// As on the command line and in reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What is wrong with a secret is told without showing it: there is nothing that could be wrong.
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate::Max);
+    }
+    match text.parse() {
+        Ok(rate @ 1..=10_000_000) => Ok(Rate::Fixed(rate)),
+        _ => Err("1 to 10000000 per second, or max".to_owned()),
+    }
+}
+
+fn transport(text: &str) -> Result<Transport, String> {
+    match text {
+        "udp" => Ok(Transport::Udp),
+        "tcp" => Ok(Transport::Tcp),
+        _ => Err("udp or tcp".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number with its unit: ms, s, m or h; at most 24h".to_owned();
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number: u64 = text[..text.len() - unit.len()].parse().map_err(|_| wrong())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(milliseconds)
+        .filter(|all| (1..=24 * 3_600_000).contains(all))
+        .map(Duration::from_millis)
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let words = std::iter::once("load").chain(line.split_whitespace());
+        let options = Line::try_parse_from(words).map_err(|e| e.to_string())?.options;
+        options.check().map(|()| options)
+    }
+
+    #[test]
+    fn a_line_with_everything_is_understood() {
+        let options = parse(
+            "turn:127.0.0.1 --user a --password b --clients 50 --rate max --size 160 --train 10 --mode send \
+             --direction up --transport tcp --duration 500ms --window 8 --pid 1 --json --quiet",
+        )
+        .unwrap();
+        assert_eq!((options.rate, options.mode), (Rate::Max, Mode::Send));
+        assert_eq!((options.direction, options.transport()), (Direction::Up, Transport::Tcp));
+        assert_eq!(options.duration, Duration::from_millis(500));
+        assert_eq!(
+            (options.clients, options.size, options.train, options.window),
+            (50, 160, 10, 8)
+        );
+    }
+
+    #[test]
+    fn the_uri_says_the_transport_unless_a_flag_does() {
+        let both = "turn:a?transport=tcp --secret s";
+        assert_eq!(parse(both).unwrap().transport(), Transport::Tcp);
+        let udp = parse(&format!("{both} --transport udp")).unwrap();
+        assert_eq!(udp.transport(), Transport::Udp);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_in_words() {
+        for (line, word) in [
+            ("turn:a", "who are you"),
+            ("stun:a --secret s", "STUN server"),
+            ("turn:a --secret s --password p", "cannot be used with"),
+            ("turn:a --password p", "--user"),
+            ("turn:a --secret s --size 31", "31"),
+            ("turn:a --secret s --rate 0", "max"),
+            ("turn:a --secret s --duration 5", "unit"),
+            ("turn:a --secret s --duration 25h", "24h"),
+            ("turn:a --secret s --duration 99999999999999999999h", "24h"),
+            ("turn:a --secret s --train 65", "65"),
+            ("turn:a --secret s --peer 1.2.3.4:5 --direction up", "--peer"),
+            ("turns:a --secret s", "not there yet"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(word), "{line}: {error}");
+        }
+        assert!(parse("stun:a --mode binding").is_ok());
+    }
+}

@@ -1,0 +1,205 @@
+//! The loop of every load that is made of packets: send, echo, receive, and count.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::errand::Errand;
+use super::fleet::Fleet;
+use super::io::Io;
+use super::options::Options;
+use super::process::{Process, Usage, dropped};
+use super::progress::Progress;
+use super::report::{Figures, Measured};
+use super::tally::Tally;
+use crate::client::{Event, Session};
+use crate::net::Events;
+
+/// The most that is left out at the beginning, in nanoseconds: caches and the server's own start.
+pub(super) const WARM_UP: u64 = 500_000_000;
+/// When nothing has come for so long, nothing will.
+const QUIET: u64 = 300_000_000;
+/// The longest wait for what is still on its way.
+const DRAIN: u64 = 2_000_000_000;
+/// Each allocation, permission and channel is prolonged once in this time: a permission lives 300 s.
+const KEEP_UP: u64 = 120_000_000_000;
+
+/// What is sent, and what becomes of it. Times are in nanoseconds since the start.
+pub(super) trait Load {
+    /// Sends what is due, a burst of it at most.
+    fn send_due(&mut self, fleet: &mut Fleet);
+
+    /// Takes a message from the server; what it means to the client's session, if it is for that.
+    fn at_client(
+        &mut self,
+        client: u32,
+        session: &mut Session,
+        packet: &[u8],
+        now: u64,
+    ) -> Option<Event>;
+
+    /// Takes a datagram to the built-in peer; whether it is sent back.
+    fn at_peer(&mut self, from: SocketAddr, payload: &[u8], now: u64) -> bool;
+
+    /// Latency counts for packets that are meant to be sent from now on.
+    fn measure_from(&mut self, nanos: u64);
+
+    /// All that was counted so far.
+    fn tally(&self) -> Tally;
+
+    /// Packets whose time came and for which there was no room, or no time any more.
+    fn skipped(&self) -> u64;
+
+    /// From when a packet was meant to be sent to when it was at its end.
+    fn latency(&self) -> &Histogram<u64>;
+}
+
+/// One run over clients that are there.
+struct Run<'a, L> {
+    fleet: &'a mut Fleet,
+    load: L,
+    /// When the next client prolongs what it has, and which.
+    keep_up: (u64, u32),
+    last_arrival: u64,
+}
+
+/// What was so at an instant.
+#[derive(Clone, Copy)]
+struct Snapshot {
+    nanos: u64,
+    tally: Tally,
+    usage: Usage,
+}
+
+/// Loads the server for as long as the options say.
+///
+/// # Errors
+/// None that a sound system makes.
+pub(super) fn run(
+    options: &Options,
+    fleet: &mut Fleet,
+    load: impl Load,
+    process: Option<&Process>,
+    progress: &mut Progress,
+) -> io::Result<Figures> {
+    let start = fleet.io.nanos();
+    let mut run = Run { fleet, load, keep_up: (start + KEEP_UP, 0), last_arrival: start };
+    let mut events = Io::events();
+    let duration = options.duration.as_nanos() as u64;
+    run.until(start + WARM_UP.min(duration / 10), &mut events, progress)?;
+    let from = run.snapshot(process);
+    run.load.measure_from(from.nanos);
+    run.until(start + duration, &mut events, progress)?;
+    let to = run.snapshot(process);
+    run.drain(&mut events)?;
+    progress.clear();
+    Ok(run.figures(options, &from, &to))
+}
+
+impl<L: Load> Run<'_, L> {
+    /// Sends and receives until the time has come. It never sleeps, so that nothing waits for its waking up.
+    fn until(&mut self, end: u64, events: &mut Events, progress: &mut Progress) -> io::Result<()> {
+        let mut before = (self.fleet.io.nanos(), self.load.tally().finished);
+        loop {
+            let now = self.fleet.io.nanos();
+            if now >= end {
+                return Ok(());
+            }
+            self.load.send_due(self.fleet);
+            self.keep_up(now);
+            self.fleet.flush();
+            self.receive(events, Duration::ZERO)?;
+            progress.tick(now, || {
+                let tally = self.load.tally();
+                let (then, count) = std::mem::replace(&mut before, (now, tally.finished));
+                let per_second = (tally.finished - count) as f64 * 1e9 / (now - then).max(1) as f64;
+                let bad = tally.to_peer.bad() + tally.to_client.bad();
+                let left = Duration::from_nanos(end - now).as_secs();
+                format!("{per_second:.0}/s, {} sent, {bad} bad, {left} s to go", tally.sent)
+            });
+        }
+    }
+
+    /// Takes in what is still on its way.
+    fn drain(&mut self, events: &mut Events) -> io::Result<()> {
+        let start = self.fleet.io.nanos();
+        self.last_arrival = start;
+        loop {
+            self.fleet.flush();
+            let now = self.fleet.io.nanos();
+            let quiet = now - self.last_arrival > QUIET;
+            if self.load.tally().outstanding() == 0 || quiet || now - start > DRAIN {
+                return Ok(());
+            }
+            self.receive(events, Duration::from_millis(10))?;
+        }
+    }
+
+    fn receive(&mut self, events: &mut Events, limit: Duration) -> io::Result<()> {
+        self.fleet.io.wait(events, limit)?;
+        for event in events.iter() {
+            let now = self.fleet.io.nanos();
+            self.last_arrival = now;
+            let load = &mut self.load;
+            if let Ok(number) = u32::try_from(event.token()) {
+                self.fleet.handle(number, event, &mut |session, packet| {
+                    load.at_client(number, session, packet, now)
+                });
+            } else {
+                self.fleet.at_peer(&mut |from, payload| load.at_peer(from, payload, now))?;
+            }
+        }
+        self.fleet.expire();
+        Ok(())
+    }
+
+    fn keep_up(&mut self, now: u64) {
+        let (due, number) = self.keep_up;
+        if now < due {
+            return;
+        }
+        let clients = self.fleet.clients.len() as u32;
+        if self.fleet.clients[number as usize].session.relayed().is_some() {
+            self.fleet.begin(number, Errand::KeepUp, now);
+        }
+        self.keep_up = (due + KEEP_UP / u64::from(clients), (number + 1) % clients);
+    }
+
+    fn snapshot(&self, process: Option<&Process>) -> Snapshot {
+        Snapshot {
+            nanos: self.fleet.io.nanos(),
+            tally: self.load.tally(),
+            usage: process.map(Process::usage).unwrap_or_default(),
+        }
+    }
+
+    fn figures(&self, options: &Options, from: &Snapshot, to: &Snapshot) -> Figures {
+        let (tally, unsent) = (self.load.tally(), self.fleet.io.unsent());
+        let mut passed = to.tally.passed() - from.tally.passed();
+        if options.peer.is_some() {
+            // What has come back has passed the server twice, the first time unseen.
+            passed *= 2;
+        }
+        let links = self.fleet.clients.iter().filter_map(|client| client.link.as_ref());
+        let sockets = links.map(|link| link as &dyn AsFd);
+        let peer = self.fleet.peer.socket().map(|socket| socket as &dyn AsFd);
+        Figures {
+            measured: Measured {
+                elapsed: Duration::from_nanos(to.nanos - from.nanos),
+                sent: to.tally.sent - from.tally.sent,
+                finished: to.tally.finished - from.tally.finished,
+                passed,
+                cpu: to.usage.cpu.saturating_sub(from.usage.cpu),
+            },
+            tally,
+            lost: tally.outstanding().saturating_sub(unsent),
+            skipped: self.load.skipped(),
+            unsent,
+            receive_drops: dropped(sockets.chain(peer)),
+            latency: self.load.latency().clone(),
+        }
+    }
+}

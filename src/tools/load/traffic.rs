@@ -1,0 +1,247 @@
+//! The packets of a run: made, followed, and checked at both ends.
+
+use std::net::SocketAddr;
+
+use hdrhistogram::Histogram;
+
+use super::errand::CHANNEL;
+use super::fleet::Fleet;
+use super::flow::Flow;
+use super::options::{Direction, Mode, Options};
+use super::pace::Pace;
+use super::payload::{Payloads, Stamp, Wrong};
+use super::run::Load;
+use super::tally::{Tally, histogram};
+use crate::client::{Data, DataHeader, Event, Session, Source};
+use crate::stun::{ChannelNumber, TransactionId};
+
+/// Packets that are sent before what has come is looked at again.
+const BURST: u32 = 64;
+
+/// All flows with their counters.
+pub(super) struct Traffic {
+    direction: Direction,
+    size: usize,
+    train: u32,
+    payloads: Payloads,
+    header: DataHeader,
+    /// How clients are told who has sent.
+    source: Source,
+    lanes: Vec<Lane>,
+    pace: Pace,
+    /// The client whose turn it is.
+    turn: usize,
+    tally: Tally,
+    /// Packets for which there was no room.
+    skipped: u64,
+    /// Of packets meant to be sent since `measured_from`, in nanoseconds.
+    latency: Histogram<u64>,
+    measured_from: u64,
+}
+
+/// One client's flows.
+struct Lane {
+    relayed: SocketAddr,
+    /// From where its packets come to the peer: the relayed address, unless a NAT has translated it.
+    seen_from: Option<SocketAddr>,
+    sent: u64,
+    to_peer: Flow,
+    to_client: Flow,
+}
+
+impl Traffic {
+    /// The traffic between all clients of the fleet and its peer; `None` when no header can stand before such payloads.
+    pub(super) fn new(options: &Options, fleet: &Fleet, run: u32) -> Option<Self> {
+        let peer = fleet.plan.peer?;
+        let number = ChannelNumber::new(CHANNEL)?;
+        let (header, source) = match options.mode {
+            Mode::Send => {
+                let id = TransactionId::new([0; 12]);
+                (DataHeader::indication(&id, peer, options.size)?, Source::Peer(peer))
+            }
+            _ => (DataHeader::channel(number, options.size), Source::Channel(number)),
+        };
+        let nobody = SocketAddr::from(([0; 4], 0));
+        let lane = |relayed: Option<SocketAddr>| Lane {
+            relayed: relayed.unwrap_or(nobody),
+            seen_from: None,
+            sent: 0,
+            to_peer: Flow::new(),
+            to_client: Flow::new(),
+        };
+        Some(Self {
+            direction: options.direction,
+            size: options.size.into(),
+            train: options.train,
+            payloads: Payloads::new(run, options.size),
+            header,
+            source,
+            lanes: fleet.clients.iter().map(|client| lane(client.session.relayed())).collect(),
+            pace: Pace::new(options.rate, options.window, options.train, fleet.io.nanos()),
+            turn: 0,
+            tally: Tally::default(),
+            skipped: 0,
+            latency: histogram(),
+            measured_from: 0,
+        })
+    }
+
+    /// The next client in turn that still has its allocation.
+    fn next_client(&mut self, fleet: &Fleet) -> Option<usize> {
+        for _ in 0..self.lanes.len() {
+            let client = self.turn;
+            self.turn = (self.turn + 1) % self.lanes.len();
+            let one = &fleet.clients[client];
+            if one.link.is_some() && one.session.relayed().is_some() {
+                return Some(client);
+            }
+        }
+        None
+    }
+
+    fn send_one(&mut self, fleet: &mut Fleet, client: usize, due: u64) {
+        let nanos = self.pace.stamp(due);
+        let lane = &mut self.lanes[client];
+        let stamp = Stamp { client: client as u32, number: lane.sent + 1, nanos };
+        let slot = fleet.io.slot();
+        let taken = if self.direction == Direction::Down {
+            self.payloads.write(&stamp, &mut fleet.io.out(slot)[..self.size]);
+            fleet.send_from_peer(lane.relayed, slot, self.size)
+        } else {
+            let (start, length) =
+                (self.header.bytes().len(), self.header.message_len(fleet.is_stream()));
+            let out = &mut fleet.io.out(slot)[..length];
+            out[..start].copy_from_slice(self.header.bytes());
+            out[start + self.size..].fill(0);
+            self.payloads.write(&stamp, &mut out[start..start + self.size]);
+            fleet.send(stamp.client, slot, length)
+        };
+        if !taken {
+            self.skipped += 1;
+            return;
+        }
+        lane.sent += 1;
+        self.tally.sent += 1;
+        self.pace.sent(stamp.client, stamp.number, nanos);
+    }
+
+    /// Checks a payload and counts what is wrong with it.
+    fn read(&mut self, payload: &[u8], to_client: bool) -> Option<Stamp> {
+        match self.payloads.read(payload) {
+            Ok(stamp) => return Some(stamp),
+            Err(Wrong::Stray) => self.tally.stray += 1,
+            Err(Wrong::Corrupted) if to_client => self.tally.to_client.corrupted += 1,
+            Err(Wrong::Corrupted) => self.tally.to_peer.corrupted += 1,
+        }
+        None
+    }
+
+    /// A packet is at the end of its way.
+    fn arrived(&mut self, nanos: u64, now: u64) {
+        self.tally.finished += 1;
+        if nanos >= self.measured_from {
+            self.latency.saturating_record(now.saturating_sub(nanos));
+        }
+        self.pace.came(nanos);
+    }
+}
+
+impl Load for Traffic {
+    fn send_due(&mut self, fleet: &mut Fleet) {
+        let now = fleet.io.nanos();
+        let (lanes, direction) = (&self.lanes, self.direction);
+        self.pace.settle(now, |client, number| lanes[client as usize].has_come(direction, number));
+        let mut sent = 0;
+        while sent < BURST {
+            let (Some(due), Some(client)) = (self.pace.take(now), self.next_client(fleet)) else {
+                return;
+            };
+            for _ in 0..self.train {
+                self.send_one(fleet, client, due);
+            }
+            sent += self.train;
+        }
+    }
+
+    fn at_client(
+        &mut self,
+        client: u32,
+        session: &mut Session,
+        packet: &[u8],
+        now: u64,
+    ) -> Option<Event> {
+        let leg = &mut self.tally.to_client;
+        let data = match Data::parse(packet) {
+            Ok(Some(data)) => data,
+            Ok(None) => return Some(session.receive(packet)),
+            Err(_) => {
+                leg.corrupted += 1;
+                return None;
+            }
+        };
+        let stamp = self.read(&packet[data.payload], true)?;
+        let leg = &mut self.tally.to_client;
+        let lane = self.lanes.get_mut(client as usize)?;
+        if stamp.client != client || data.source != self.source {
+            leg.misrouted += 1;
+        } else if leg.count(lane.to_client.arrive(stamp.number)) {
+            self.arrived(stamp.nanos, now);
+        }
+        None
+    }
+
+    fn at_peer(&mut self, from: SocketAddr, payload: &[u8], now: u64) -> bool {
+        let Some(stamp) = self.read(payload, false) else {
+            return false;
+        };
+        let leg = &mut self.tally.to_peer;
+        let Some(lane) = self.lanes.get_mut(stamp.client as usize) else {
+            leg.misrouted += 1;
+            return false;
+        };
+        if !lane.is_from(from) {
+            leg.misrouted += 1;
+            return false;
+        }
+        let new = leg.count(lane.to_peer.arrive(stamp.number));
+        if new && self.direction == Direction::Up {
+            self.arrived(stamp.nanos, now);
+        }
+        new && self.direction == Direction::Echo
+    }
+
+    fn measure_from(&mut self, nanos: u64) {
+        self.latency.reset();
+        self.measured_from = nanos;
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn skipped(&self) -> u64 {
+        self.skipped + self.pace.skipped()
+    }
+
+    fn latency(&self) -> &Histogram<u64> {
+        &self.latency
+    }
+}
+
+impl Lane {
+    fn has_come(&self, direction: Direction, number: u64) -> bool {
+        match direction {
+            Direction::Up => self.to_peer.has(number),
+            Direction::Echo | Direction::Down => self.to_client.has(number),
+        }
+    }
+
+    /// Whether a packet from this address has come through this client's relay. A 1:1 NAT on the way keeps
+    /// the port; what the first packet shows is expected from then on.
+    fn is_from(&mut self, from: SocketAddr) -> bool {
+        if from.port() != self.relayed.port() {
+            return false;
+        }
+        *self.seen_from.get_or_insert(from) == from
+    }
+}

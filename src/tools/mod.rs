@@ -1,0 +1,3 @@
+//! What the client-side subcommands do. They stand on [`crate::client`] and know nothing of the server's rooms.
+
+pub mod load;

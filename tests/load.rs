@@ -1,0 +1,335 @@
+//! `turnwire load` as people run it: against a server, and through a path that spoils packets in known numbers.
+
+mod common;
+#[path = "load/path.rs"]
+mod path;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+
+use common::{Server, Setup};
+use path::{Fault, Path};
+use serde_json::Value;
+
+/// What a run has said.
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn new(words: &str) -> Self {
+        let output = Command::new(env!("CARGO_BIN_EXE_turnwire"))
+            .arg("load")
+            .args(words.split_whitespace())
+            .output()
+            .expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Alice's, for a short time, as JSON.
+    fn alice(server: SocketAddr, words: &str) -> Self {
+        Self::new(&format!(
+            "turn:{server} --user alice --password wonderland --json --duration 300ms --clients 3 {words}"
+        ))
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|_| panic!("{} {}", self.stdout, self.stderr))
+    }
+
+    /// The report of one that went well.
+    #[track_caller]
+    fn good(&self) -> Value {
+        let report = self.json();
+        assert_eq!(self.code, Some(0), "{report:#}");
+        assert_eq!(report["ok"], true, "{report:#}");
+        assert_eq!(report["failures"], serde_json::json!([]));
+        report
+    }
+}
+
+fn server() -> Server {
+    Setup::with_local_peers().start()
+}
+
+#[track_caller]
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+/// Everything that was sent has come, once, in order and whole.
+#[track_caller]
+fn assert_perfect(report: &Value, at_least: u64) {
+    let load = &report["load"];
+    assert!(count(&load["sent"]) >= at_least, "{report:#}");
+    assert_eq!(load["sent"], load["delivered"], "{report:#}");
+    for fault in ["lost", "duplicated", "reordered", "corrupted", "misrouted", "stray", "unsent"] {
+        assert_eq!(load[fault], 0, "{fault}: {report:#}");
+    }
+    let latency = &load["latency_us"];
+    let [p50, max] = [&latency["p50"], &latency["max"]].map(|value| value.as_f64().expect("a time"));
+    assert!(p50 > 0.0 && p50 <= max, "{latency}");
+}
+
+#[test]
+fn an_echo_over_both_transports_in_both_framings() {
+    let server = server();
+    for words in [
+        "--transport udp --mode channel --rate 1000",
+        "--transport tcp --mode channel --rate 1000 --train 5",
+        "--transport udp --mode send --rate 1000 --train 10",
+        "--transport tcp --mode send --rate 1000 --size 33",
+    ] {
+        let report = Run::alice(server.address(), words).good();
+        assert_perfect(&report, 250);
+        let load = &report["load"];
+        assert_eq!(load["to_peer"]["received"], load["sent"]);
+        assert_eq!(load["to_client"]["received"], load["sent"]);
+        assert_eq!(report["set_up"]["succeeded"], 3);
+    }
+    assert_eq!(server.live(), 0, "everything was given back");
+}
+
+#[test]
+fn as_fast_as_packets_come_back() {
+    let server = server();
+    for transport in ["udp", "tcp"] {
+        let words = format!("--rate max --window 16 --transport {transport}");
+        let report = Run::alice(server.address(), &words).good();
+        // A window that leaks or waits for timeouts would stay far below.
+        assert!(count(&report["load"]["sent"]) > 1000, "{report:#}");
+        assert_eq!(report["rate"], "max");
+        assert_eq!(report["load"]["corrupted"], 0);
+    }
+}
+
+#[test]
+fn one_way_up_and_down() {
+    let server = server();
+    for (direction, used, unused) in [("up", "to_peer", "to_client"), ("down", "to_client", "to_peer")] {
+        let words = format!("--direction {direction} --size 100");
+        let report = Run::alice(server.address(), &words).good();
+        assert_perfect(&report, 250);
+        assert_eq!(report["load"][used]["received"], report["load"]["sent"]);
+        assert_eq!(report["load"][unused]["received"], 0);
+    }
+}
+
+#[test]
+fn an_ipv6_server_relays_on_ipv6() {
+    if UdpSocket::bind("[::1]:0").is_err() {
+        return;
+    }
+    let server = Setup::with_local_peers().listen("[::1]:0").start();
+    assert_perfect(&Run::alice(server.address(), "").good(), 250);
+}
+
+#[test]
+fn an_echo_service_elsewhere_is_a_peer_too() {
+    let server = server();
+    let echo = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = echo.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        while let Ok((length, from)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..length], from);
+        }
+    });
+    let words = format!("--peer {address} --mode send --pid {}", std::process::id());
+    let report = Run::alice(server.address(), &words).good();
+    assert_perfect(&report, 250);
+    // It has passed the server twice, although only one end of it was seen.
+    let load = &report["load"];
+    let [relayed, delivered] = ["relayed_per_second", "delivered_per_second"]
+        .map(|key| load[key].as_f64().expect("a rate"));
+    assert!((relayed / delivered - 2.0).abs() < 1e-9, "{load:#}");
+}
+
+#[test]
+fn a_known_process_has_its_cost_told() {
+    let server = server();
+    let words = format!("--pid {}", std::process::id());
+    let report = Run::alice(server.address(), &words).good();
+    for key in ["server_cpu_seconds", "server_cores", "server_cpu_seconds_per_million"] {
+        assert!(report["load"][key].is_f64(), "{key}: {report:#}");
+    }
+    assert!(count(&report["server_memory"]["before_bytes"]) > 100_000);
+    assert!(report["server_memory"]["bytes_per_allocation"].is_u64());
+    let nobody = Run::alice(server.address(), "--pid 4294967294");
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.stderr.contains("--pid"), "{}", nobody.stderr);
+}
+
+#[test]
+fn bindings_at_a_rate_and_at_most() {
+    let server = server();
+    for (words, least) in [("--rate 1000", 250), ("--rate max", 1000), ("--rate max --train 4", 1000)] {
+        let words = format!("stun:{} --mode binding --json --duration 300ms {words}", server.address());
+        assert_perfect(&Run::new(&words).good(), least);
+    }
+}
+
+#[test]
+fn cycles_of_allocations_leave_nothing_behind() {
+    let server = server();
+    for words in ["--rate max", "--rate 100", "--rate max --fresh-sockets", "--transport tcp --fresh-sockets"] {
+        let report = Run::alice(server.address(), &format!("--mode churn {words}")).good();
+        assert!(count(&report["churn"]["cycles"]) >= 10, "{words}: {report:#}");
+        assert_eq!(report["churn"]["failed"], 0);
+        assert_eq!(server.live(), 0, "{words}");
+    }
+}
+
+/// A minted credential, and RFC 8489's algorithms.
+#[test]
+fn a_shared_secret_and_sha256_let_in() {
+    let server = Setup::with_local_peers().flag("--secret", "north").start();
+    let words = format!("turn:{} --secret north --sha256 --json --duration 300ms", server.address());
+    assert_perfect(&Run::new(&words).good(), 250);
+}
+
+#[test]
+fn people_get_a_table() {
+    let server = server();
+    let words = format!("turn:{} --user alice --password wonderland --duration 200ms", server.address());
+    let run = Run::new(&words);
+    assert_eq!(run.code, Some(0), "{}", run.stdout);
+    for word in ["10 clients", "set-up", "0 lost", "round trip", "p99.9"] {
+        assert!(run.stdout.contains(word), "no {word:?} in {}", run.stdout);
+    }
+    assert!(run.stdout.ends_with("ok\n"), "{}", run.stdout);
+    assert_eq!(run.stderr, "", "no progress but on a terminal");
+}
+
+#[test]
+fn a_wrong_password_is_told_and_is_no_success() {
+    let server = server();
+    for mode in ["channel", "churn"] {
+        let words = format!("turn:{} --user alice --password x --json --duration 100ms --mode {mode} --rate 50", server.address());
+        let run = Run::new(&words);
+        assert_eq!(run.code, Some(1));
+        let report = run.json();
+        assert_eq!(report["ok"], false);
+        let failure = &report["failures"][0];
+        assert_eq!((&failure["method"], &failure["code"]), (&"Allocate".into(), &401.into()));
+        assert!(failure["cause"].as_str().is_some_and(|cause| cause.contains("wrong password")), "{failure}");
+    }
+}
+
+/// By default a server does not relay to the host's own addresses: the report says which request failed and why.
+#[test]
+fn a_peer_that_is_denied_is_told() {
+    let server = Setup::new().start();
+    let run = Run::alice(server.address(), "");
+    assert_eq!(run.code, Some(1));
+    let report = run.json();
+    let failure = &report["failures"][0];
+    assert_eq!((&failure["method"], &failure["code"]), (&"ChannelBind".into(), &403.into()));
+    assert_eq!(failure["count"], 3);
+    assert!(report["load"].is_null(), "nothing was sent");
+    assert_eq!(server.live(), 0, "the allocations were given back");
+}
+
+#[test]
+fn part_of_the_allocations_is_not_all() {
+    let server = Setup::with_local_peers().config("[limits]\nallocations_per_user = 2").start();
+    let run = Run::alice(server.address(), "");
+    assert_eq!(run.code, Some(1));
+    let report = run.json();
+    assert_eq!(report["set_up"]["succeeded"], 2);
+    assert_eq!(report["failures"][0]["code"], 486);
+    assert_eq!(report["load"]["lost"], 0);
+    assert!(count(&report["load"]["delivered"]) > 250, "{report:#}");
+}
+
+#[test]
+fn a_closed_port_is_told_at_once() {
+    let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let address = address.expect("a free port");
+    for transport in ["udp", "tcp"] {
+        let run = Run::alice(address, &format!("--transport {transport}"));
+        assert_eq!(run.code, Some(1));
+        let cause = run.json()["failures"][0]["cause"].to_string();
+        assert!(cause.contains("nothing listens on"), "{cause}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_exit_code_2() {
+    for (words, sentence) in [
+        ("turn:127.0.0.1", "who are you"),
+        ("turns:127.0.0.1 --secret s", "not there yet"),
+        ("stun:127.0.0.1 --secret s", "STUN server"),
+        ("turn:127.0.0.1 --secret s --size 31", "31"),
+    ] {
+        let run = Run::new(words);
+        assert_eq!(run.code, Some(2), "{words}: {}", run.stderr);
+        assert!(run.stderr.contains(sentence), "{words}: {}", run.stderr);
+    }
+}
+
+/// A tenth of the packets meets a fault on its way; what the report says is what was done.
+#[track_caller]
+fn spoilt(fault: Fault, direction: &str) -> (Value, u64, Option<i32>) {
+    let server = server();
+    let path = Path::to(server.address(), fault);
+    let run = Run::alice(path.address(), &format!("--direction {direction} --rate 1000"));
+    let done = path.done();
+    assert!(done >= 20, "{done} packets were spoilt");
+    (run.json()["load"].clone(), done, run.code)
+}
+
+#[test]
+fn packets_that_are_dropped_are_lost() {
+    for direction in ["up", "down", "echo"] {
+        let (load, done, code) = spoilt(Fault::Drop, direction);
+        assert_eq!(count(&load["lost"]), done, "{load:#}");
+        assert_eq!(count(&load["sent"]) - count(&load["delivered"]), done);
+        assert_eq!(code, Some(0), "a path may lose packets");
+    }
+}
+
+#[test]
+fn packets_that_come_twice_are_duplicates() {
+    for (direction, leg) in [("up", "to_peer"), ("down", "to_client")] {
+        let (load, done, code) = spoilt(Fault::Duplicate, direction);
+        assert_eq!(count(&load[leg]["duplicated"]), done, "{load:#}");
+        assert_eq!((&load["lost"], load["sent"] == load["delivered"]), (&0.into(), true));
+        assert_eq!(code, Some(0));
+    }
+}
+
+#[test]
+fn packets_that_are_overtaken_are_reordered() {
+    for (direction, leg) in [("up", "to_peer"), ("down", "to_client")] {
+        let (load, done, code) = spoilt(Fault::Delay, direction);
+        eprintln!("{load:#}"); assert_eq!(count(&load[leg]["reordered"]), done, "{load:#}");
+        assert_eq!((&load["lost"], &load["duplicated"]), (&0.into(), &0.into()));
+        assert_eq!(code, Some(0));
+    }
+}
+
+#[test]
+fn packets_that_are_damaged_are_corrupted_and_no_success() {
+    for (direction, leg) in [("up", "to_peer"), ("down", "to_client")] {
+        let (load, done, code) = spoilt(Fault::Damage, direction);
+        assert_eq!(count(&load[leg]["corrupted"]), done, "{load:#}");
+        assert_eq!(count(&load["lost"]), done);
+        assert_eq!(code, Some(1));
+    }
+}
+
+#[test]
+fn packets_for_somebody_else_are_misrouted_and_no_success() {
+    for (direction, leg) in [("up", "to_peer"), ("down", "to_client")] {
+        let (load, done, code) = spoilt(Fault::Cross, direction);
+        assert_eq!(count(&load[leg]["misrouted"]), done, "{load:#}");
+        assert_eq!(count(&load["lost"]), done);
+        assert_eq!(code, Some(1));
+    }
+}
