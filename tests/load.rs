@@ -26,7 +26,11 @@ impl Run {
             .output()
             .expect("it runs");
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 
     /// Alice's, for a short time, as JSON.
@@ -72,7 +76,8 @@ fn assert_perfect(report: &Value, at_least: u64) {
         assert_eq!(load[fault], 0, "{fault}: {report:#}");
     }
     let latency = &load["latency_us"];
-    let [p50, max] = [&latency["p50"], &latency["max"]].map(|value| value.as_f64().expect("a time"));
+    let [p50, max] =
+        [&latency["p50"], &latency["max"]].map(|value| value.as_f64().expect("a time"));
     assert!(p50 > 0.0 && p50 <= max, "{latency}");
 }
 
@@ -83,10 +88,11 @@ fn an_echo_over_both_transports_in_both_framings() {
         "--transport udp --mode channel --rate 1000",
         "--transport tcp --mode channel --rate 1000 --train 5",
         "--transport udp --mode send --rate 1000 --train 10",
+        "--transport udp --mode channel --rate 1000 --train 10 --offload",
         "--transport tcp --mode send --rate 1000 --size 33",
     ] {
         let report = Run::alice(server.address(), words).good();
-        assert_perfect(&report, 250);
+        assert_perfect(&report, 100);
         let load = &report["load"];
         assert_eq!(load["to_peer"]["received"], load["sent"]);
         assert_eq!(load["to_client"]["received"], load["sent"]);
@@ -111,10 +117,12 @@ fn as_fast_as_packets_come_back() {
 #[test]
 fn one_way_up_and_down() {
     let server = server();
-    for (direction, used, unused) in [("up", "to_peer", "to_client"), ("down", "to_client", "to_peer")] {
+    for (direction, used, unused) in
+        [("up", "to_peer", "to_client"), ("down", "to_client", "to_peer")]
+    {
         let words = format!("--direction {direction} --size 100");
         let report = Run::alice(server.address(), &words).good();
-        assert_perfect(&report, 250);
+        assert_perfect(&report, 100);
         assert_eq!(report["load"][used]["received"], report["load"]["sent"]);
         assert_eq!(report["load"][unused]["received"], 0);
     }
@@ -126,7 +134,7 @@ fn an_ipv6_server_relays_on_ipv6() {
         return;
     }
     let server = Setup::with_local_peers().listen("[::1]:0").start();
-    assert_perfect(&Run::alice(server.address(), "").good(), 250);
+    assert_perfect(&Run::alice(server.address(), "").good(), 100);
 }
 
 #[test]
@@ -142,7 +150,7 @@ fn an_echo_service_elsewhere_is_a_peer_too() {
     });
     let words = format!("--peer {address} --mode send --pid {}", std::process::id());
     let report = Run::alice(server.address(), &words).good();
-    assert_perfect(&report, 250);
+    assert_perfect(&report, 100);
     // It has passed the server twice, although only one end of it was seen.
     let load = &report["load"];
     let [relayed, delivered] = ["relayed_per_second", "delivered_per_second"]
@@ -168,8 +176,11 @@ fn a_known_process_has_its_cost_told() {
 #[test]
 fn bindings_at_a_rate_and_at_most() {
     let server = server();
-    for (words, least) in [("--rate 1000", 250), ("--rate max", 1000), ("--rate max --train 4", 1000)] {
-        let words = format!("stun:{} --mode binding --json --duration 300ms {words}", server.address());
+    for (words, least) in
+        [("--rate 1000", 100), ("--rate max", 1000), ("--rate max --train 4", 1000)]
+    {
+        let words =
+            format!("stun:{} --mode binding --json --duration 300ms {words}", server.address());
         assert_perfect(&Run::new(&words).good(), least);
     }
 }
@@ -177,7 +188,12 @@ fn bindings_at_a_rate_and_at_most() {
 #[test]
 fn cycles_of_allocations_leave_nothing_behind() {
     let server = server();
-    for words in ["--rate max", "--rate 100", "--rate max --fresh-sockets", "--transport tcp --fresh-sockets"] {
+    for words in [
+        "--rate max",
+        "--rate 100",
+        "--rate max --fresh-sockets",
+        "--transport tcp --fresh-sockets",
+    ] {
         let report = Run::alice(server.address(), &format!("--mode churn {words}")).good();
         assert!(count(&report["churn"]["cycles"]) >= 10, "{words}: {report:#}");
         assert_eq!(report["churn"]["failed"], 0);
@@ -189,14 +205,16 @@ fn cycles_of_allocations_leave_nothing_behind() {
 #[test]
 fn a_shared_secret_and_sha256_let_in() {
     let server = Setup::with_local_peers().flag("--secret", "north").start();
-    let words = format!("turn:{} --secret north --sha256 --json --duration 300ms", server.address());
-    assert_perfect(&Run::new(&words).good(), 250);
+    let words =
+        format!("turn:{} --secret north --sha256 --json --duration 300ms", server.address());
+    assert_perfect(&Run::new(&words).good(), 100);
 }
 
 #[test]
 fn people_get_a_table() {
     let server = server();
-    let words = format!("turn:{} --user alice --password wonderland --duration 200ms", server.address());
+    let words =
+        format!("turn:{} --user alice --password wonderland --duration 200ms", server.address());
     let run = Run::new(&words);
     assert_eq!(run.code, Some(0), "{}", run.stdout);
     for word in ["10 clients", "set-up", "0 lost", "round trip", "p99.9"] {
@@ -210,21 +228,27 @@ fn people_get_a_table() {
 fn a_wrong_password_is_told_and_is_no_success() {
     let server = server();
     for mode in ["channel", "churn"] {
-        let words = format!("turn:{} --user alice --password x --json --duration 100ms --mode {mode} --rate 50", server.address());
+        let words = format!(
+            "turn:{} --user alice --password x --json --duration 100ms --mode {mode} --rate 50",
+            server.address()
+        );
         let run = Run::new(&words);
         assert_eq!(run.code, Some(1));
         let report = run.json();
         assert_eq!(report["ok"], false);
         let failure = &report["failures"][0];
         assert_eq!((&failure["method"], &failure["code"]), (&"Allocate".into(), &401.into()));
-        assert!(failure["cause"].as_str().is_some_and(|cause| cause.contains("wrong password")), "{failure}");
+        assert!(
+            failure["cause"].as_str().is_some_and(|cause| cause.contains("wrong password")),
+            "{failure}"
+        );
     }
 }
 
-/// By default a server does not relay to the host's own addresses: the report says which request failed and why.
+/// The report says which request failed and why.
 #[test]
 fn a_peer_that_is_denied_is_told() {
-    let server = Setup::new().start();
+    let server = Setup::new().flag("--deny-peer", "127.0.0.0/8").start();
     let run = Run::alice(server.address(), "");
     assert_eq!(run.code, Some(1));
     let report = run.json();
@@ -244,7 +268,7 @@ fn part_of_the_allocations_is_not_all() {
     assert_eq!(report["set_up"]["succeeded"], 2);
     assert_eq!(report["failures"][0]["code"], 486);
     assert_eq!(report["load"]["lost"], 0);
-    assert!(count(&report["load"]["delivered"]) > 250, "{report:#}");
+    assert!(count(&report["load"]["delivered"]) > 100, "{report:#}");
 }
 
 #[test]
@@ -308,7 +332,7 @@ fn packets_that_come_twice_are_duplicates() {
 fn packets_that_are_overtaken_are_reordered() {
     for (direction, leg) in [("up", "to_peer"), ("down", "to_client")] {
         let (load, done, code) = spoilt(Fault::Delay, direction);
-        eprintln!("{load:#}"); assert_eq!(count(&load[leg]["reordered"]), done, "{load:#}");
+        assert_eq!(count(&load[leg]["reordered"]), done, "{load:#}");
         assert_eq!((&load["lost"], &load["duplicated"]), (&0.into(), &0.into()));
         assert_eq!(code, Some(0));
     }

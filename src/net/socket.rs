@@ -134,8 +134,10 @@ fn udp_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
         Socket::new_raw(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;
     only_its_family(&socket, address)?;
     // RFC 8656 §14, §15: the DF bit is 0 unless a client asks for it. No path MTU is remembered or enforced.
+    // With DONT the kernel would keep IPv4's "fragmentation needed" to itself, which clients are to be told
+    // (RFC 8656 §11.5); with OMIT it would keep IPv6's "packet too big".
     let (level, name, value) = match address {
-        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
         SocketAddr::V6(_) => {
             (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
         }
@@ -240,7 +242,7 @@ mod tests {
         {
             assert_eq!(kind(socket.recv(&mut [0; 8])), Some(ErrorKind::WouldBlock));
             let get = |level, name| option(socket.as_raw_fd(), level, name).unwrap();
-            assert_eq!(get(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), libc::IP_PMTUDISC_DONT);
+            assert_eq!(get(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER), libc::IP_PMTUDISC_OMIT);
             assert!(get(libc::SOL_SOCKET, libc::SO_RCVBUF) >= 100_000);
             assert!(get(libc::SOL_SOCKET, libc::SO_SNDBUF) >= 50_000);
         }

@@ -30,6 +30,13 @@ struct Opened {
     reserved_next: bool,
 }
 
+/// What could be opened of a plan.
+struct Addresses {
+    opened: [Option<Opened>; 2],
+    /// Which of two could not be had, and why.
+    missing: Option<(Family, Cause)>,
+}
+
 impl Server {
     pub(super) fn allocate(
         &mut self,
@@ -116,7 +123,7 @@ impl Server {
         let now = context.now;
         // The slot that `insert` will use: the worker knows the socket by it.
         let slot = self.allocations.vacant_key() as u32;
-        let (opened, address_error) = self.open_all(slot, plan, owner, context, sockets)?;
+        let Addresses { opened, missing } = self.open_all(slot, plan, owner, context, sockets)?;
         let pair = opened.iter().flatten().find(|opened| opened.reserved_next);
         let reservation = pair.map(|first| {
             let token = self.random.next_u64().to_be_bytes();
@@ -144,7 +151,7 @@ impl Server {
                 transaction: context.request.id,
                 lifetime,
                 reservation,
-                address_error,
+                address_error: missing.map(|(family, why)| (family, why.code())),
             },
             relays,
             permissions: Vec::new(),
@@ -171,7 +178,7 @@ impl Server {
         owner: &Owner,
         context: &Context<'_>,
         sockets: &mut dyn RelaySockets,
-    ) -> Result<([Option<Opened>; 2], Option<(Family, u16)>), Cause> {
+    ) -> Result<Addresses, Cause> {
         let now = context.now;
         let first = match plan.reservation {
             Some(token) => self.open_reserved(slot, token, context, sockets),
@@ -181,19 +188,20 @@ impl Server {
             None => self.open(slot, plan.family, plan.wanted, now, sockets),
         };
         if !plan.both {
-            return first.map(|opened| ([Some(opened), None], None));
+            return first.map(|first| Addresses { opened: [Some(first), None], missing: None });
         }
         let second = if self.settings.relays_of(Family::V6).next().is_none() {
             Err(Cause::FamilyNotSupported)
         } else {
             self.open(slot, Family::V6, Wanted::Any, now, sockets)
         };
-        match (first, second) {
-            (Ok(first), Ok(second)) => Ok(([Some(first), Some(second)], None)),
-            (Ok(first), Err(why)) => Ok(([Some(first), None], Some((Family::V6, why.code())))),
-            (Err(why), Ok(second)) => Ok(([None, Some(second)], Some((Family::V4, why.code())))),
-            (Err(why), Err(_)) => Err(why),
-        }
+        let missing = match (&first, &second) {
+            (Ok(_), Ok(_)) => None,
+            (Ok(_), Err(why)) => Some((Family::V6, *why)),
+            (Err(why), Ok(_)) => Some((Family::V4, *why)),
+            (Err(why), Err(_)) => return Err(*why),
+        };
+        Ok(Addresses { opened: [first.ok(), second.ok()], missing })
     }
 
     /// The lifetime granted for a LIFETIME, in seconds (RFC 8656 §7.2, §8.2).

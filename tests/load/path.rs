@@ -48,6 +48,15 @@ struct Memory {
     held: Option<Vec<u8>>,
 }
 
+impl Memory {
+    /// Lets go of what was held back for a message that does not come: it was not overtaken.
+    fn give_up(&mut self, lane: usize, send: impl Fn(&[u8], usize)) {
+        if let Some(held) = self.held.take() {
+            send(&held, lane);
+        }
+    }
+}
+
 impl Path {
     pub(crate) fn to(server: SocketAddr, fault: Fault) -> Self {
         let front = bound();
@@ -96,16 +105,18 @@ fn bound() -> UdpSocket {
 fn go_up(shared: &Arc<Shared>) {
     let mut buffer = [0; 4096];
     let mut memories: Vec<Memory> = Vec::new();
+    let send = |packet: &[u8], lane: usize| {
+        let socket = Arc::clone(&shared.lanes.lock().expect("no panic")[lane].1);
+        socket.send_to(packet, shared.server).expect("a way to the server");
+    };
     while !shared.over.load(Ordering::SeqCst) {
         let Ok((length, from)) = shared.front.recv_from(&mut buffer) else {
+            memories.iter_mut().enumerate().for_each(|(lane, memory)| memory.give_up(lane, send));
             continue;
         };
         let lane = lane_of(shared, from);
         memories.resize_with(memories.len().max(lane + 1), Memory::default);
-        shared.pass(&buffer[..length], lane, &mut memories[lane], |packet, lane| {
-            let socket = Arc::clone(&shared.lanes.lock().expect("no panic")[lane].1);
-            socket.send_to(packet, shared.server).expect("a way to the server");
-        });
+        shared.pass(&buffer[..length], lane, &mut memories[lane], send);
     }
 }
 
@@ -113,14 +124,16 @@ fn go_up(shared: &Arc<Shared>) {
 fn go_down(shared: &Shared, lane: usize) {
     let socket = Arc::clone(&shared.lanes.lock().expect("no panic")[lane].1);
     let (mut buffer, mut memory) = ([0; 4096], Memory::default());
+    let send = |packet: &[u8], lane: usize| {
+        let client = shared.lanes.lock().expect("no panic")[lane].0;
+        shared.front.send_to(packet, client).expect("a way to the client");
+    };
     while !shared.over.load(Ordering::SeqCst) {
         let Ok(length) = socket.recv(&mut buffer) else {
+            memory.give_up(lane, send);
             continue;
         };
-        shared.pass(&buffer[..length], lane, &mut memory, |packet, lane| {
-            let client = shared.lanes.lock().expect("no panic")[lane].0;
-            shared.front.send_to(packet, client).expect("a way to the client");
-        });
+        shared.pass(&buffer[..length], lane, &mut memory, send);
     }
 }
 

@@ -113,7 +113,10 @@ impl Load for Requests {
         self.pace.settle(now, |client, number| lanes[client as usize].came.has(number));
         let mut sent = 0;
         while sent < BURST {
-            let (Some(due), Some(client)) = (self.pace.take(now), self.next_client(fleet)) else {
+            let Some(due) = self.pace.take(now) else {
+                return;
+            };
+            let Some(client) = self.next_client(fleet) else {
                 return;
             };
             (0..self.train).for_each(|_| self.send_one(fleet, client, due));

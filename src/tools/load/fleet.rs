@@ -11,7 +11,7 @@ use super::io::Io;
 use super::link::Link;
 use super::peer::{Peer, route_to};
 use crate::client::{Credentials, Event, Expiry, REQUEST_MAX, Request, Session, Timing, Transport};
-use crate::net::{self, Datagram};
+use crate::net;
 
 /// How often overdue requests are looked for, in nanoseconds.
 const TICK: u64 = 20_000_000;
@@ -64,9 +64,9 @@ impl Fleet {
     ///
     /// # Errors
     /// The system lacks descriptors, or a way to the server.
-    pub(super) fn new(target: Target, plan: Plan, peer: Peer) -> io::Result<Self> {
+    pub(super) fn new(target: Target, plan: Plan, peer: Peer, io: Io) -> io::Result<Self> {
         Ok(Self {
-            io: Io::new()?,
+            io,
             clients: Vec::new(),
             peer,
             plan,
@@ -171,7 +171,7 @@ impl Fleet {
         let Some(socket) = self.peer.socket() else {
             return false;
         };
-        self.io.send(socket, to, slot, len);
+        self.io.send(socket, to, slot, 0..len);
         true
     }
 
@@ -188,10 +188,14 @@ impl Fleet {
         };
         self.io.icmp(socket.as_fd());
         for place in self.io.receive(socket.as_fd())? {
-            if let Some(Datagram { from, slot, len, .. }) = self.io.datagram(place)
-                && sink(from, self.io.bytes(slot, len))
-            {
-                self.io.send(socket, from, slot, len);
+            let Some(datagram) = self.io.datagram(place) else {
+                continue;
+            };
+            let (from, slot) = (datagram.from, datagram.slot);
+            for range in datagram.segments() {
+                if sink(from, self.io.bytes(slot, range.clone())) {
+                    self.io.send(socket, from, slot, range);
+                }
             }
         }
         Ok(())

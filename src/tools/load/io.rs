@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::net::{
-    Buffers, Datagram, Events, HEADROOM, Outgoing, Poller, RecvBatch, SendBatch, next_icmp,
+    Buffers, Datagram, Events, HEADROOM, Interest, Offload, Outgoing, Poller, RecvBatch, SendBatch,
+    enable_gro, next_icmp,
 };
 use crate::stun::TransactionId;
 use crate::time::Mono;
@@ -31,19 +32,32 @@ pub(super) struct Io {
     unsent: u64,
     start: Instant,
     ids: u64,
+    offload: bool,
 }
 
 impl Io {
-    pub(super) fn new() -> io::Result<Self> {
+    /// With `offload`, what goes the same way at the same time is sent in one piece, and received so.
+    ///
+    /// # Errors
+    /// The system lacks descriptors or random numbers, or the kernel what `offload` needs.
+    pub(super) fn new(offload: bool) -> io::Result<Self> {
+        if offload && Offload::probe() != (Offload { receive: true, send: true }) {
+            return Err(io::Error::other(
+                "this kernel has no UDP_SEGMENT and UDP_GRO for --offload",
+            ));
+        }
+        let mut sends = SendBatch::with_capacity(SLOTS);
+        sends.set_segmentation(offload);
         Ok(Self {
             poller: Poller::new()?,
             buffers: Buffers::new(SLOTS),
             batch: RecvBatch::new(BATCH),
-            sends: SendBatch::with_capacity(SLOTS),
+            sends,
             used: 0,
             unsent: 0,
             start: Instant::now(),
             ids: getrandom::u64().map_err(|_| io::Error::other("no random numbers"))?,
+            offload,
         })
     }
 
@@ -78,13 +92,25 @@ impl Io {
         self.unsent
     }
 
+    /// Watches a socket for what it receives.
+    pub(super) fn watch(&self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        if self.offload {
+            enable_gro(socket)?;
+        }
+        self.poller.add(socket, token, Interest::Read)
+    }
+
     /// Sends everything and makes all slots free.
     pub(super) fn flush(&mut self) {
+        self.transmit();
+        self.used = 0;
+    }
+
+    fn transmit(&mut self) {
         if !self.sends.is_empty() {
             let report = self.sends.flush(&self.buffers);
             self.unsent += report.full + report.unreachable + report.too_big + report.other;
         }
-        self.used = 0;
     }
 
     /// A free slot.
@@ -101,20 +127,29 @@ impl Io {
         &mut self.buffers.slot_mut(slot)[HEADROOM..]
     }
 
-    /// The first `len` bytes of a slot behind its headroom.
-    pub(super) fn bytes(&self, slot: usize, len: usize) -> &[u8] {
-        &self.buffers.slot(slot)[HEADROOM..HEADROOM + len]
+    /// Bytes of a slot, counted from behind its headroom.
+    pub(super) fn bytes(&self, slot: usize, range: Range<usize>) -> &[u8] {
+        &self.buffers.slot(slot)[HEADROOM..][range]
     }
 
-    /// Sends the first `len` bytes of a slot, at the next flush.
-    pub(super) fn send(&mut self, socket: &impl AsRawFd, to: SocketAddr, slot: usize, len: usize) {
+    /// Sends such bytes, at the next flush at the latest.
+    pub(super) fn send(
+        &mut self,
+        socket: &impl AsRawFd,
+        to: SocketAddr,
+        slot: usize,
+        range: Range<usize>,
+    ) {
+        if self.sends.is_full() {
+            self.transmit();
+        }
         self.sends.push(Outgoing {
             socket: socket.as_raw_fd(),
             to,
             from: None,
             slot: slot as u32,
-            start: HEADROOM as u32,
-            len: len as u32,
+            start: (HEADROOM + range.start) as u32,
+            len: range.len() as u32,
             dont_fragment: false,
         });
     }

@@ -51,7 +51,7 @@ impl Link {
             Transport::Udp => {
                 let options = UdpOptions { receive_buffer: RECEIVE_BUFFER, send_buffer: 0 };
                 let socket = relay_socket(source, &options)?;
-                io.poller.add(socket.as_fd(), token, Interest::Read)?;
+                io.watch(socket.as_fd(), token)?;
                 Ok(Self::Udp { socket, server })
             }
             Transport::Tcp => {
@@ -81,12 +81,12 @@ impl Link {
     /// room for it.
     pub(super) fn send(&mut self, io: &mut Io, slot: usize, len: usize) -> bool {
         match self {
-            Self::Udp { socket, server } => io.send(socket, *server, slot, len),
+            Self::Udp { socket, server } => io.send(socket, *server, slot, 0..len),
             Self::Tcp(stream) => {
                 if stream.out.len() - stream.written > BACKLOG {
                     return false;
                 }
-                stream.out.extend_from_slice(io.bytes(slot, len));
+                stream.out.extend_from_slice(io.bytes(slot, 0..len));
             }
         }
         true
@@ -114,7 +114,7 @@ impl Link {
                 let more = places.len() == BATCH;
                 for datagram in places.filter_map(|place| io.datagram(place)) {
                     if datagram.from == *server {
-                        each(io.bytes(datagram.slot, datagram.len));
+                        datagram.segments().for_each(|range| each(io.bytes(datagram.slot, range)));
                     }
                 }
                 Ok(more)
@@ -194,7 +194,7 @@ impl Stream {
             }
         };
         let more = count == room.len();
-        let read = io.bytes(slot, count);
+        let read = io.bytes(slot, 0..count);
         if self.partial.is_empty() {
             let taken = cut(read, each)?;
             self.partial.extend_from_slice(&read[taken..]);

@@ -49,6 +49,7 @@ pub use options::{Direction, Mode, Options, Rate};
 use binding::Requests;
 use errand::Plan;
 use fleet::{Fleet, Target};
+use io::Io;
 use peer::Peer;
 use process::Process;
 use progress::Progress;
@@ -108,7 +109,8 @@ fn measure(options: &Options) -> Result<Report<'_>, String> {
         SocketAddr::V6(_) => Some(Family::V6),
     };
     let plan = Plan { mode: options.mode, family, peer: options.peer };
-    let fleet = Fleet::new(target, plan, Peer::new(options.peer));
+    let io = Io::new(options.offload).map_err(|error| error.to_string())?;
+    let fleet = Fleet::new(target, plan, Peer::new(options.peer), io);
     let mut fleet = fleet.map_err(|error| format!("no way to {server}: {error}"))?;
     let mut report = Report {
         options,

@@ -75,6 +75,11 @@ pub struct Options {
         value_parser = clap::value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
     pub window: u32,
 
+    /// Send trains in one piece and take them so (UDP_SEGMENT, UDP_GRO), as with a network card that has these
+    /// offloads; without it every packet is a datagram of its own
+    #[arg(long)]
+    pub offload: bool,
+
     /// With --mode churn: a new socket for each cycle, so that each one is challenged
     #[arg(long)]
     pub fresh_sockets: bool,

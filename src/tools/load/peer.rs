@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use super::io::Io;
-use crate::net::{Interest, UdpOptions, relay_socket};
+use crate::net::{UdpOptions, relay_socket};
 
 /// The poller's token of the peer's socket.
 pub(super) const TOKEN: u64 = u64::MAX;
@@ -40,7 +40,7 @@ impl Peer {
         }
         let options = UdpOptions { receive_buffer: BUFFER, send_buffer: 0 };
         let socket = relay_socket((route_to(relayed)?, 0).into(), &options)?;
-        io.poller.add(socket.as_fd(), TOKEN, Interest::Read)?;
+        io.watch(socket.as_fd(), TOKEN)?;
         let address = socket.local_addr()?;
         self.address = Some(address);
         self.socket = Some(socket);

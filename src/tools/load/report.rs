@@ -119,6 +119,7 @@ impl Report<'_> {
         let object = object.expect("an object");
         if options.mode != Mode::Churn {
             object.insert("train".to_owned(), json!(options.train));
+            object.insert("offload".to_owned(), json!(options.offload));
             object.insert("window".to_owned(), json!(options.window));
         }
         if matches!(options.mode, Mode::Channel | Mode::Send) {

@@ -56,9 +56,10 @@ impl Display for Headline<'_> {
             Rate::Max if options.mode == Mode::Churn => "as fast as they end".to_owned(),
             Rate::Max => format!("{} in flight", options.window),
         };
-        let train = match options.train {
-            1 => String::new(),
-            train => format!(", trains of {train}"),
+        let train = match (options.train, options.offload) {
+            (1, false) => String::new(),
+            (train, false) => format!(", trains of {train}"),
+            (train, true) => format!(", trains of {train} in one piece"),
         };
         match options.mode {
             Mode::Binding => write!(f, "Binding, {} sockets, {rate}{train}", options.clients),

@@ -153,7 +153,10 @@ impl Load for Traffic {
         self.pace.settle(now, |client, number| lanes[client as usize].has_come(direction, number));
         let mut sent = 0;
         while sent < BURST {
-            let (Some(due), Some(client)) = (self.pace.take(now), self.next_client(fleet)) else {
+            let Some(due) = self.pace.take(now) else {
+                return;
+            };
+            let Some(client) = self.next_client(fleet) else {
                 return;
             };
             for _ in 0..self.train {
