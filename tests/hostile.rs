@@ -77,7 +77,7 @@ fn flood<'a>(
 /// Packets that nobody ought to send: each kind in turn.
 fn garbage(number: usize) -> std::borrow::Cow<'static, [u8]> {
     let mut packet = match number % 6 {
-        0 => vec![0xFF; 1 + number % 1200],
+        0 => vec![0xFF; 1 + number % 400],
         1 => plain(Kind::success(Method::BINDING), &new_id(), |_| ()),
         2 => {
             let mut wrong = plain(Kind::request(Method::BINDING), &new_id(), |w| w.fingerprint());

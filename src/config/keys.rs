@@ -98,6 +98,7 @@ static KEYS: &[Key] = &[
     key("listen.buffer", |to, it| {
         put(&mut to.config.worker.listener_buffer, it.quantity(|text| size(text, BUFFER)));
     }),
+    key("listen.trains", |to, it| put(&mut to.config.worker.trains, it.boolean())),
     key("relay.addresses", |to, it| put(&mut to.config.relay.addresses, it.list(ip_address))),
     key("relay.external", |to, it| put(&mut to.config.relay.external, it.list(external))),
     key("relay.stun_server", |to, it| {

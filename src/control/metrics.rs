@@ -106,7 +106,9 @@ impl Page<'_, '_> {
             ([("direction", "to_peer")], self.sum(|s| &s.turn.to_peer_bytes)),
             ([("direction", "to_client")], self.sum(|s| &s.turn.to_client_bytes)),
         ];
-        self.counts("relayed_bytes", "Application bytes relayed", bytes)
+        self.counts("relayed_bytes", "Application bytes relayed", bytes)?;
+        let trains = self.sum(|s| &s.trains);
+        self.count("trains_sent", "Trains sent: several datagrams at once", trains)
     }
 
     fn troubles(&mut self) -> fmt::Result {
@@ -119,6 +121,7 @@ impl Page<'_, '_> {
         let core = Dropped::ALL
             .map(|reason| (reason.label(), self.sum(|s| &s.turn.dropped[reason as usize])));
         let datapath = [
+            ("receive_full", self.sum(|s| &s.receive_full)),
             ("send_full", self.sum(|s| &s.send_full)),
             ("send_unreachable", self.sum(|s| &s.send_unreachable)),
             ("send_too_big", self.sum(|s| &s.send_too_big)),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
 
+use super::FiveTuple;
 use crate::time::Mono;
 
 /// Number of cells; 512 KiB, and never more, whatever strangers send.
@@ -34,7 +35,7 @@ impl Guard {
     }
 
     /// Whether the address may be answered once more; twice `per_second` may come at once.
-    pub(super) fn admit(&self, client: IpAddr, now: Mono, per_second: u32) -> bool {
+    pub(super) fn admit(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
         let Some((cell, tag)) = self.cell(client) else {
             return true;
         };
@@ -51,7 +52,7 @@ impl Guard {
     }
 
     /// Gives back what [`Self::admit`] took, for a request that authenticated itself.
-    pub(super) fn refund(&self, client: IpAddr, per_second: u32) {
+    pub(super) fn refund(&self, client: &FiveTuple, per_second: u32) {
         let Some((cell, tag)) = self.cell(client) else {
             return;
         };
@@ -62,8 +63,11 @@ impl Guard {
         }
     }
 
-    fn cell(&self, client: IpAddr) -> Option<(&AtomicU64, u64)> {
-        let hash = self.hasher.hash_one(prefix(client));
+    /// Streams are counted by themselves: their addresses are proved, and a flood with a forged
+    /// address must not end somebody's connections.
+    fn cell(&self, client: &FiveTuple) -> Option<(&AtomicU64, u64)> {
+        let key = (prefix(client.client.ip()), client.transport.is_stream());
+        let hash = self.hasher.hash_one(key);
         // The tag is never 0, so that an unused cell is nobody's.
         Some((self.cells.get(hash as usize % CELLS)?, (hash >> TIME_BITS) | 1))
     }
@@ -80,16 +84,25 @@ pub(super) const fn prefix(ip: IpAddr) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::Transport;
     use std::time::Duration;
 
     #[test]
     fn one_address_gets_its_rate_and_another_is_not_concerned() {
         let guard = Guard::new(true);
         let start = Mono::from_secs(100);
-        let (flood, quiet) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let from = |text: &str, transport| FiveTuple {
+            transport,
+            client: text.parse().unwrap(),
+            server: "192.0.2.9:3478".parse().unwrap(),
+        };
+        let flood = &from("192.0.2.1:1", Transport::Udp);
+        let quiet = &from("192.0.2.2:1", Transport::Udp);
+        let stream = &from("192.0.2.1:1", Transport::Tcp);
         let passed = (0..1000).filter(|_| guard.admit(flood, start, 50)).count();
         assert_eq!(passed, 100);
         assert!(guard.admit(quiet, start, 50));
+        assert!(guard.admit(stream, start, 50));
         let later = start + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| guard.admit(flood, later, 50)).count(), 50);
         guard.refund(flood, 50);

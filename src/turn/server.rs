@@ -202,7 +202,7 @@ impl Server {
                     slot.is_none() && !self.settings.limits.exempts(client.tuple.client.ip());
                 let rate = self.settings.limits.unauthenticated_per_second;
                 let bounded = guarded && rate != 0;
-                if bounded && !self.ledger.guard.admit(client.tuple.client.ip(), now.mono, rate) {
+                if bounded && !self.ledger.guard.admit(&client.tuple, now.mono, rate) {
                     return Err(Dropped::RateLimited);
                 }
                 let request = Request::read(message, packet);
@@ -213,7 +213,7 @@ impl Server {
                 };
                 let believed = !matches!(reply.refusal, Some(Cause::Auth(_)));
                 if bounded && believed && method != Method::BINDING {
-                    self.ledger.guard.refund(client.tuple.client.ip(), rate);
+                    self.ledger.guard.refund(&client.tuple, rate);
                 }
                 Ok(Verdict::Reply(reply))
             }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::engine::Engine;
+use super::engine::{Engine, Parts};
 use super::{Events, Settings, Sockets, Stats};
 use crate::auth::Authority;
-use crate::net::Waker;
+use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
 use crate::turn::{self, Ledger};
 
@@ -77,6 +77,7 @@ pub struct Workers {
     threads: Vec<(JoinHandle<()>, Arc<Waker>)>,
     stats: Vec<Arc<Stats>>,
     shared: Arc<Shared>,
+    offload: Offload,
 }
 
 impl Workers {
@@ -95,7 +96,8 @@ impl Workers {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let count = sockets.workers.len();
-        let mut workers = Self { threads: Vec::new(), stats: Vec::new(), shared };
+        let offload = if settings.trains { Offload::probe() } else { Offload::NONE };
+        let mut workers = Self { threads: Vec::new(), stats: Vec::new(), shared, offload };
         for (number, listeners) in sockets.workers.into_iter().enumerate() {
             let waker = Arc::new(Waker::new()?);
             let stats = Arc::new(Stats::default());
@@ -106,18 +108,19 @@ impl Workers {
                 Box::new(random),
                 clock.now().mono,
             );
-            let engine = Engine::new(
+            let engine = Engine::new(Parts {
                 server,
-                listeners,
+                sockets: listeners,
                 settings,
-                &turn.limits,
-                count,
-                Arc::clone(&workers.shared),
-                Arc::clone(&stats),
-                Arc::clone(&waker),
+                exempt: &turn.limits,
+                offload,
+                workers: count,
+                shared: Arc::clone(&workers.shared),
+                stats: Arc::clone(&stats),
+                waker: Arc::clone(&waker),
                 clock,
-                events.clone(),
-            )?;
+                events: events.clone(),
+            })?;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
                 .spawn(move || engine.run())?;
@@ -130,6 +133,11 @@ impl Workers {
     /// The counters of each worker.
     pub fn stats(&self) -> &[Arc<Stats>] {
         &self.stats
+    }
+
+    /// Whether the kernel moves trains of datagrams.
+    pub const fn offload(&self) -> Offload {
+        self.offload
     }
 
     /// Allocations alive now.

@@ -29,6 +29,7 @@ mod sockets;
 mod stats;
 mod streams;
 mod tcp;
+mod udp;
 
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};

@@ -5,23 +5,41 @@ use std::os::fd::AsFd;
 use super::Stats;
 use super::engine::Token;
 use super::outbox::Outbox;
-use crate::net::{Buffers, Interest, Poller, SendBatch, UdpOptions, relay_socket};
+use crate::net::{
+    Buffers, Interest, Poller, SendBatch, UdpOptions, enable_drop_count, enable_gro, relay_socket,
+};
 use crate::turn::{OpenError, RelayId, RelaySockets};
 
 /// The relay sockets of one worker, by [`RelayId::index`].
 pub(super) struct Relays {
-    open: Vec<Option<UdpSocket>>,
+    open: Vec<Option<Relay>>,
     options: UdpOptions,
+    /// Whether the kernel may hand over trains (UDP_GRO).
+    trains: bool,
+}
+
+/// One relay socket.
+pub(super) struct Relay {
+    pub(super) socket: UdpSocket,
+    /// How many datagrams, or trains of them, the next read asks for. Most sockets have one, and
+    /// asking for one is cheaper than being told that there is no second.
+    pub(super) appetite: u8,
+    /// Datagrams that the kernel has dropped on it so far.
+    pub(super) dropped: u32,
 }
 
 impl Relays {
-    pub(super) fn new(buffer: usize) -> Self {
+    pub(super) fn new(buffer: usize, trains: bool) -> Self {
         let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
-        Self { open: Vec::new(), options }
+        Self { open: Vec::new(), options, trains }
     }
 
-    pub(super) fn get(&self, relay: RelayId) -> Option<&UdpSocket> {
+    pub(super) fn get(&self, relay: RelayId) -> Option<&Relay> {
         self.open.get(relay.index())?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, relay: RelayId) -> Option<&mut Relay> {
+        self.open.get_mut(relay.index())?.as_mut()
     }
 }
 
@@ -52,6 +70,11 @@ impl RelaySockets for Door<'_> {
                 ErrorKind::AddrInUse => OpenError::PortInUse,
                 _ => OpenError::Unavailable,
             })?;
+        // Without these it works as well: one datagram at a time, and losses unseen.
+        if self.relays.trains {
+            let _ = enable_gro(socket.as_fd());
+        }
+        let _ = enable_drop_count(socket.as_fd());
         let token = Token::Relay(relay.index() as u32).pack();
         self.poller
             .add(socket.as_fd(), token, Interest::Read)
@@ -60,7 +83,7 @@ impl RelaySockets for Door<'_> {
         if open.len() <= relay.index() {
             open.resize_with(relay.index() + 1, || None);
         }
-        open[relay.index()] = Some(socket);
+        open[relay.index()] = Some(Relay { socket, appetite: 1, dropped: 0 });
         Ok(())
     }
 

@@ -12,6 +12,9 @@ pub struct Settings {
     pub listener_buffer: usize,
     /// The same for the socket of an allocation.
     pub relay_buffer: usize,
+    /// Whether trains of datagrams move with one system call, where the kernel can (UDP_GRO,
+    /// UDP_SEGMENT).
+    pub trains: bool,
     /// Bounds on TCP connections.
     pub streams: StreamLimits,
 }
@@ -47,6 +50,7 @@ impl Default for Settings {
             listeners: Vec::new(),
             listener_buffer: 4 << 20,
             relay_buffer: 0,
+            trains: true,
             streams: StreamLimits::default(),
         }
     }

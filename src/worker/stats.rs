@@ -6,6 +6,10 @@ use crate::turn::{self, Counter};
 pub struct Stats {
     /// The decisions.
     pub turn: turn::Stats,
+    /// Datagrams that the kernel dropped because a socket's receive buffer was full.
+    pub receive_full: Counter,
+    /// Trains sent: several datagrams with one system call and one walk through the kernel.
+    pub trains: Counter,
     /// Datagrams dropped because a socket's send buffer was full.
     pub send_full: Counter,
     /// Datagrams dropped because there is no way to their destination.
@@ -31,6 +35,7 @@ pub struct Stats {
 
 impl Stats {
     pub(super) fn sent(&self, report: SendReport) {
+        self.trains.add(report.trains);
         self.send_full.add(report.full);
         self.send_unreachable.add(report.unreachable);
         self.send_too_big.add(report.too_big);

@@ -114,7 +114,7 @@ impl Streams {
     pub(super) fn queue(
         &mut self,
         leg: u32,
-        message: &[u8],
+        [header, payload]: [&[u8]; 2],
         padding: usize,
         limit: usize,
         stats: &Stats,
@@ -122,8 +122,9 @@ impl Streams {
         let Some(stream) = self.open.get_mut(leg as usize) else {
             return;
         };
+        let length = header.len() + payload.len() + padding;
         let waits = stream.output.len() - stream.sent;
-        if waits + message.len() + padding > limit.max(message.len() + padding) {
+        if waits + length > limit.max(length) {
             stats.queue_full.add(1);
             return;
         }
@@ -134,7 +135,8 @@ impl Streams {
         {
             stream.output = spare;
         }
-        stream.output.extend_from_slice(message);
+        stream.output.extend_from_slice(header);
+        stream.output.extend_from_slice(payload);
         stream.output.extend_from_slice(&[0; 3][..padding]);
         if !stream.dirty {
             stream.dirty = true;

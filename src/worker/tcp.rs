@@ -184,7 +184,8 @@ impl Engine {
                 // RFC 8489 §6.2.2: nobody repeats a request on a stream, so there is room kept for
                 // its answer behind the data.
                 let limit = self.limits.queue + ANSWERS;
-                self.streams.queue(client.leg, &self.response[..reply.length], 0, limit, stats);
+                let message = &self.response[..reply.length];
+                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
                 self.effects(now);
                 self.tell_refusal(client, reply);
                 let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);

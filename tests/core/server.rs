@@ -130,17 +130,15 @@ impl TestServer {
 
     /// Ends everything that is over: in as many calls as it takes.
     pub(crate) fn expire(&mut self) {
-        loop {
-            let before = self.server.next_deadline();
+        for _ in 0..1000 {
             self.server.expire(self.now, &mut self.sockets, &self.stats);
             match self.server.next_deadline() {
-                Some(deadline) if deadline <= self.now.mono => {
-                    // A bounded number is done in one call, or it was moved to its real second.
-                    assert!(before.is_some_and(|before| before <= deadline));
-                }
-                _ => break,
+                // A bounded number is done in one call.
+                Some(deadline) if deadline <= self.now.mono => {}
+                _ => return,
             }
         }
+        panic!("the wheel does not come to rest");
     }
 
     /// Hands a packet to the server, and checks what holds for every verdict.

@@ -314,7 +314,7 @@ impl Fleet {
         let now = self.io.mono();
         for number in 0..self.clients.len() as u32 {
             let session = &mut self.clients[number as usize].session;
-            if !session.deadline().is_some_and(|deadline| deadline <= now) {
+            if session.deadline().is_none_or(|deadline| deadline > now) {
                 continue;
             }
             let slot = self.io.slot();
