@@ -1,8 +1,9 @@
 use std::net::SocketAddr;
 
 use super::allocation::Allocation;
+use super::rate::{Bucket, SharedBucket};
 use super::request::Request;
-use super::{Client, Dropped, RelayId, Server, Settings, Stats, ToPeer, Verdict};
+use super::{Client, Dropped, Limits, RelayId, Server, Settings, Stats, ToPeer, Verdict};
 use crate::stun::{
     CHANNEL_HEADER, ChannelData, ChannelNumber, DATA_INDICATION_MAX, Family, Kind, Message, Method,
     Writer, attribute, write_channel_header, write_data_indication_header,
@@ -165,12 +166,7 @@ impl Server {
         };
         let limits = &self.settings.limits;
         let cost = length as u64;
-        if !allocation.to_client.has(now, cost, limits.bytes_per_second)
-            || !allocation.owner.to_client.take(now, cost, limits.user_bytes_per_second)
-        {
-            return Err(Dropped::Bandwidth);
-        }
-        allocation.to_client.take(now, cost, limits.bytes_per_second);
+        take(&mut allocation.to_client, &allocation.owner.to_client, now, cost, limits)?;
         allocation.traffic.to_client_packets += 1;
         allocation.traffic.to_client_bytes += cost;
         stats.to_client_packets.add(1);
@@ -234,16 +230,28 @@ fn to_peer(
         return Err(Dropped::TooLong);
     }
     let (limits, cost) = (&settings.limits, length as u64);
-    if !allocation.to_peer.has(now, cost, limits.bytes_per_second)
-        || !allocation.owner.to_peer.take(now, cost, limits.user_bytes_per_second)
-    {
-        return Err(Dropped::Bandwidth);
-    }
-    allocation.to_peer.take(now, cost, limits.bytes_per_second);
+    take(&mut allocation.to_peer, &allocation.owner.to_peer, now, cost, limits)?;
     allocation.traffic.to_peer_packets += 1;
     allocation.traffic.to_peer_bytes += cost;
     stats.to_peer_packets.add(1);
     stats.to_peer_bytes.add(cost);
+    Ok(())
+}
+
+/// Takes the bytes from the allocation's bucket and its user's, or from neither.
+fn take(
+    own: &mut Bucket,
+    owner: &SharedBucket,
+    now: Mono,
+    cost: u64,
+    limits: &Limits,
+) -> Result<(), Dropped> {
+    let free = own.has(now, cost, limits.bytes_per_second)
+        && owner.take(now, cost, limits.user_bytes_per_second);
+    if !free {
+        return Err(Dropped::Bandwidth);
+    }
+    own.take(now, cost, limits.bytes_per_second);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use super::udp::Listener;
 use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, Effect, Limits, RESPONSE_MAX, RelayId, Reply, Server};
+use crate::turn::{Client, Effect, Limits, RESPONSE_MAX, RelayId, Reply, Server, Verdict};
 
 /// Sockets served in one wake-up; the others are told again, behind these.
 const EVENTS: usize = 128;
@@ -90,7 +91,6 @@ pub(super) struct Engine {
     pub(super) exempt: Limits,
     /// When to accept again, after the system was out of descriptors.
     pub(super) accept_again: Option<Mono>,
-    pub(super) broken: Vec<u32>,
 }
 
 impl Engine {
@@ -126,7 +126,6 @@ impl Engine {
             limits,
             exempt: parts.exempt.clone(),
             accept_again: None,
-            broken: Vec::new(),
         })
     }
 
@@ -177,6 +176,26 @@ impl Engine {
         }
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
+    }
+
+    /// Shows the server a client's packet, which lies in a slot of the arena.
+    pub(super) fn decide(
+        &mut self,
+        now: Now,
+        client: &Client,
+        slot: usize,
+        place: Range<usize>,
+        stats: &Stats,
+    ) -> Verdict {
+        let mut door = Door {
+            relays: &mut self.relays,
+            poller: &self.poller,
+            sends: &mut self.outbox.sends,
+            buffers: &self.outbox.buffers,
+            stats,
+        };
+        let packet = &self.outbox.buffers.slot(slot)[place];
+        self.server.receive(now, client, packet, &mut self.response[..], &mut door, &stats.turn)
     }
 
     /// Does what the server wants besides.

@@ -13,8 +13,11 @@ use crate::turn::FiveTuple;
 
 /// Buffers kept for the next connection that needs one.
 const SPARES: usize = 32;
-/// Buffers that grew beyond this are given back to the system.
-const SPARE_SIZE: usize = 64 << 10;
+/// Size of such a buffer: room for the longest message. One that grew is given back to the system.
+const SPARE_SIZE: usize = 66 << 10;
+/// Bytes that are written before the end of the wake-up, so that buffers stay within a spare's
+/// size.
+const WRITE_AT: usize = 32 << 10;
 
 /// The TCP connections of one worker, by their leg.
 #[derive(Default)]
@@ -25,6 +28,8 @@ pub(super) struct Streams {
     /// Connections that got something to send in this wake-up.
     dirty: Vec<u32>,
     spares: Vec<Vec<u8>>,
+    /// Connections that cannot be written to any more.
+    broken: Vec<u32>,
 }
 
 /// One connection.
@@ -41,6 +46,8 @@ pub(super) struct Stream {
     /// Whether the poller tells when it can be written to.
     blocked: bool,
     dirty: bool,
+    /// It stands among those that are to be closed.
+    broken: bool,
 }
 
 impl Stream {
@@ -61,6 +68,7 @@ impl Streams {
             waiting: Some(now),
             blocked: false,
             dirty: false,
+            broken: false,
         }) as u32;
         self.waiting.insert((now, leg));
         leg
@@ -117,7 +125,7 @@ impl Streams {
         [header, payload]: [&[u8]; 2],
         padding: usize,
         limit: usize,
-        stats: &Stats,
+        (poller, stats): (&Poller, &Stats),
     ) {
         let Some(stream) = self.open.get_mut(leg as usize) else {
             return;
@@ -128,12 +136,9 @@ impl Streams {
             stats.queue_full.add(1);
             return;
         }
-        // A spare may be large: strangers, who may be many, get what they need and no more.
-        if stream.waiting.is_none()
-            && stream.output.capacity() == 0
-            && let Some(spare) = self.spares.pop()
-        {
-            stream.output = spare;
+        // A spare is large: strangers, who may be many, get what they need and no more.
+        if stream.waiting.is_none() && stream.output.capacity() == 0 {
+            stream.output = spare(&mut self.spares);
         }
         stream.output.extend_from_slice(header);
         stream.output.extend_from_slice(payload);
@@ -141,6 +146,9 @@ impl Streams {
         if !stream.dirty {
             stream.dirty = true;
             self.dirty.push(leg);
+        }
+        if waits + length >= WRITE_AT && !stream.blocked {
+            self.write_or_break(leg, poller);
         }
     }
 
@@ -154,26 +162,43 @@ impl Streams {
             recycle(&mut self.spares, std::mem::take(&mut stream.input));
             return;
         }
-        if stream.waiting.is_none()
-            && stream.input.capacity() == 0
-            && let Some(spare) = self.spares.pop()
-        {
-            stream.input = spare;
+        if stream.waiting.is_none() && stream.input.capacity() == 0 {
+            stream.input = spare(&mut self.spares);
         }
         stream.input.extend_from_slice(begun);
     }
 
-    /// Writes what this wake-up has queued. Connections that fail are named in `broken`.
-    pub(super) fn flush(&mut self, poller: &Poller, broken: &mut Vec<u32>) {
+    /// Writes what this wake-up has queued.
+    pub(super) fn flush(&mut self, poller: &Poller) {
         while let Some(leg) = self.dirty.pop() {
             if let Some(stream) = self.open.get_mut(leg as usize) {
                 stream.dirty = false;
                 // A blocked connection is written to when the poller says so.
-                if !stream.blocked && !self.write(leg, poller) {
-                    broken.push(leg);
+                if !stream.blocked {
+                    self.write_or_break(leg, poller);
                 }
             }
         }
+    }
+
+    fn write_or_break(&mut self, leg: u32, poller: &Poller) {
+        if !self.write(leg, poller)
+            && let Some(stream) = self.open.get_mut(leg as usize)
+        {
+            stream.broken = true;
+            self.broken.push(leg);
+        }
+    }
+
+    /// Takes out one connection that is to be closed, if it has not been closed already.
+    pub(super) fn pop_broken(&mut self) -> Option<u32> {
+        while let Some(leg) = self.broken.pop() {
+            // Another connection may have got the leg meanwhile.
+            if self.open.get(leg as usize).is_some_and(|stream| stream.broken) {
+                return Some(leg);
+            }
+        }
+        None
     }
 
     /// Writes as much as the kernel takes. False when the connection is to be closed.
@@ -212,9 +237,13 @@ impl Streams {
     }
 }
 
+fn spare(spares: &mut Vec<Vec<u8>>) -> Vec<u8> {
+    spares.pop().unwrap_or_else(|| Vec::with_capacity(SPARE_SIZE))
+}
+
 /// Keeps an empty buffer for the next connection.
 fn recycle(spares: &mut Vec<Vec<u8>>, empty: Vec<u8>) {
-    if spares.len() < SPARES && (1..=SPARE_SIZE).contains(&empty.capacity()) {
+    if spares.len() < SPARES && empty.capacity() == SPARE_SIZE {
         spares.push(empty);
     }
 }

@@ -169,23 +169,14 @@ impl Engine {
         length: usize,
         stats: &Stats,
     ) -> Result<bool, Closing> {
-        let mut door = Door {
-            relays: &mut self.relays,
-            poller: &self.poller,
-            sends: &mut self.outbox.sends,
-            buffers: &self.outbox.buffers,
-            stats,
-        };
-        let packet = &self.outbox.buffers.slot(slot)[at..at + length];
-        let out = &mut self.response[..];
-        match self.server.receive(now, client, packet, out, &mut door, &stats.turn) {
+        match self.decide(now, client, slot, at..at + length, stats) {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
             Verdict::Reply(reply) => {
                 // RFC 8489 §6.2.2: nobody repeats a request on a stream, so there is room kept for
                 // its answer behind the data.
                 let limit = self.limits.queue + ANSWERS;
                 let message = &self.response[..reply.length];
-                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
+                self.streams.queue(client.leg, [message, &[]], 0, limit, (&self.poller, stats));
                 self.effects(now);
                 self.tell_refusal(client, reply);
                 let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);
@@ -224,12 +215,10 @@ impl Engine {
 
     /// Writes what is queued and closes what is broken or has waited too long.
     pub(super) fn finish_streams(&mut self, now: Now) {
-        let mut broken = std::mem::take(&mut self.broken);
-        self.streams.flush(&self.poller, &mut broken);
-        for leg in broken.drain(..) {
+        self.streams.flush(&self.poller);
+        while let Some(leg) = self.streams.pop_broken() {
             self.close_stream(leg);
         }
-        self.broken = broken;
         while let Some((since, leg)) = self.streams.longest_waiting()
             && since + self.limits.idle <= now.mono
         {

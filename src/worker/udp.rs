@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::Stats;
 use super::engine::Engine;
 use super::outbox::{BATCH, Way};
-use super::relays::Door;
 use crate::net::{self, Datagram, HEADROOM, enable_drop_count, enable_gro};
 use crate::stun::DATA_INDICATION_MAX;
 use crate::time::Now;
@@ -80,16 +79,7 @@ impl Engine {
         length: usize,
         stats: &Stats,
     ) {
-        let mut door = Door {
-            relays: &mut self.relays,
-            poller: &self.poller,
-            sends: &mut self.outbox.sends,
-            buffers: &self.outbox.buffers,
-            stats,
-        };
-        let packet = &self.outbox.buffers.slot(slot)[start..start + length];
-        let out = &mut self.response[..];
-        match self.server.receive(now, client, packet, out, &mut door, &stats.turn) {
+        match self.decide(now, client, slot, start..start + length, stats) {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, start, stats),
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
@@ -150,13 +140,13 @@ impl Engine {
         let now = self.clock.now();
         for number in 0..received {
             if let Some(datagram) = self.receive.datagram(number) {
-                self.from_peer(now, id, datagram, &stats);
+                self.on_peer_train(now, id, datagram, &stats);
             }
         }
     }
 
     /// Relays the datagrams of one peer that the kernel has handed over in one piece.
-    fn from_peer(&mut self, now: Now, id: RelayId, datagram: Datagram, stats: &Stats) {
+    fn on_peer_train(&mut self, now: Now, id: RelayId, datagram: Datagram, stats: &Stats) {
         let segments = datagram.segments();
         let alone = segments.len() == 1;
         for segment in segments {
@@ -190,7 +180,7 @@ impl Engine {
         if stream {
             let payload = &self.outbox.buffers.slot(slot)[start..start + length];
             let (leg, limit) = (delivery.client.leg, self.limits.queue);
-            self.streams.queue(leg, [header, payload], padding, limit, stats);
+            self.streams.queue(leg, [header, payload], padding, limit, (&self.poller, stats));
             return;
         }
         let way = self.way_to(&delivery.client);
@@ -229,7 +219,7 @@ impl Engine {
             let message = &self.response[..length];
             if client.tuple.transport.is_stream() {
                 let limit = self.limits.queue;
-                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
+                self.streams.queue(client.leg, [message, &[]], 0, limit, (&self.poller, stats));
             } else {
                 let way = self.way_to(&client);
                 self.outbox.push_response(way, message, stats);
