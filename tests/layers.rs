@@ -1,1 +1,163 @@
+//! The plan of the house, kept by a test: rooms import only from those below them, the core sees
+//! no clock, socket or random source, `unsafe` stays in `net`, and no file becomes a drawer.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms from the ground up, each with the rooms it may import from.
+const ROOMS: [(&str, &[&str]); 10] = [
+    ("time", &[]),
+    ("stun", &[]),
+    ("net", &[]),
+    ("auth", &["stun", "time"]),
+    ("turn", &["auth", "stun", "time"]),
+    ("worker", &["turn", "auth", "net", "stun", "time"]),
+    ("client", &["auth", "stun", "time"]),
+    ("config", &["worker", "turn", "auth"]),
+    ("control", &["config", "worker", "turn", "auth", "net", "stun", "time"]),
+    ("tools", &["client", "net", "auth", "stun", "time"]),
+];
+
+/// What the core is told and never asks for itself.
+const OUTSIDE: [&str; 12] = [
+    "Instant::now",
+    "SystemTime",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "std::thread",
+    "std::fs",
+    "std::env",
+    "tokio",
+    "getrandom",
+    "libc",
+    "tracing",
+];
+
+const LONGEST: usize = 500;
+
+struct Source {
+    path: PathBuf,
+    /// The room, or the file's own name at the top of the house.
+    room: String,
+    /// The code without comments and without its unit tests.
+    code: String,
+    lines: usize,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let inside = path.strip_prefix(&root).unwrap();
+                let first = inside.components().next().unwrap().as_os_str();
+                let room = first.to_str().unwrap().trim_end_matches(".rs").to_owned();
+                let text = fs::read_to_string(&path).unwrap();
+                let lines = text.lines().count();
+                let tests = inside.components().any(|part| part.as_os_str() == "tests")
+                    || inside.ends_with("tests.rs");
+                let code = if tests { String::new() } else { code_of(&text) };
+                found.push(Source { path, room, code, lines });
+            }
+        }
+    }
+    assert!(found.len() > 50, "the sources are not where they were");
+    found
+}
+
+fn code_of(text: &str) -> String {
+    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+    let code = lines.filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+/// The rooms that a file names as `crate::ROOM` or in `use crate::{...}`.
+fn imports(code: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let name = |text: &str| {
+            text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
+        };
+        match rest.strip_prefix('{') {
+            // The top level of the braces only.
+            Some(group) => {
+                let (mut depth, mut start) = (0, true);
+                for (place, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => start = true,
+                        c if start && c.is_ascii_alphabetic() => {
+                            rooms.push(name(&group[place..]));
+                            start = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            None => rooms.push(name(rest)),
+        }
+    }
+    rooms
+}
+
+#[test]
+fn arrows_only_point_down() {
+    for source in sources() {
+        let Some((_, below)) = ROOMS.iter().find(|(room, _)| *room == source.room) else {
+            assert!(["lib", "main", "cli"].contains(&&*source.room), "a new room: {}", source.room);
+            continue;
+        };
+        for import in imports(&source.code) {
+            let known = ROOMS.iter().any(|(room, _)| *room == import);
+            let fine = !known || import == source.room || below.contains(&&*import);
+            assert!(fine, "{} imports {import}", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn the_core_is_told_everything() {
+    for source in sources() {
+        if ["time", "stun", "auth", "turn"].contains(&&*source.room) {
+            for outside in OUTSIDE {
+                let named = source.code.contains(outside);
+                assert!(!named, "{} names {outside}", source.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stays_in_net() {
+    for source in sources() {
+        let found = source.code.contains("unsafe ");
+        assert!(!found || source.room == "net", "{}", source.path.display());
+    }
+}
+
+#[test]
+fn no_file_is_a_drawer_and_nothing_is_left_open() {
+    for source in sources() {
+        let path = source.path.display();
+        assert!(source.lines <= LONGEST, "{path} has {} lines", source.lines);
+        for left in ["todo!", "unimplemented!", "dbg!", "FIXME"] {
+            assert!(!source.code.contains(left), "{path} has {left}");
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_imports_sees_them_all() {
+    let code =
+        "use crate::net::{self, X};\nuse crate::{auth, turn::{a, b}, worker};\ncrate::time::Mono";
+    assert_eq!(imports(code), ["net", "auth", "turn", "worker", "time"]);
+}

@@ -188,12 +188,7 @@ fn bindings_at_a_rate_and_at_most() {
 #[test]
 fn cycles_of_allocations_leave_nothing_behind() {
     let server = server();
-    for words in [
-        "--rate max",
-        "--rate 100",
-        "--rate max --fresh-sockets",
-        "--transport tcp --fresh-sockets",
-    ] {
+    for words in ["--rate max", "--rate 100", "--rate max --reuse-sockets", "--transport tcp"] {
         let report = Run::alice(server.address(), &format!("--mode churn {words}")).good();
         assert!(count(&report["churn"]["cycles"]) >= 10, "{words}: {report:#}");
         assert_eq!(report["churn"]["failed"], 0);

@@ -126,7 +126,7 @@ impl Check {
             Step::ChannelData(client, number, length, padding) => {
                 self.channel_data(client, number, length, padding);
             }
-            Step::FromPeer(client, peer, length) => self.from_peer(client, peer, length),
+            Step::FromPeer(client, peer, length) => self.peer_sends(client, peer, length),
             Step::Icmp(client, peer, kind, code) => self.icmp(client, peer, kind, code),
             Step::Disconnect(client) => {
                 let server = &mut self.server;
@@ -267,17 +267,17 @@ impl Check {
         }
         let size = writer.finish().expect("it fits");
         let expected = whole.then(|| self.model.send(client, peer, length)).flatten();
-        self.to_peer(client, &buffer[..size], 24, length, expected);
+        self.client_sends(client, &buffer[..size], 24, length, expected);
     }
 
     fn channel_data(&mut self, client: usize, number: u16, length: usize, padding: usize) {
         let mut packet = channel_data(number, &vec![7; length]);
         packet.resize(packet.len() + padding, 0);
         let expected = self.model.channel_data(client, number, length);
-        self.to_peer(client, &packet, 4, length, expected);
+        self.client_sends(client, &packet, 4, length, expected);
     }
 
-    fn to_peer(
+    fn client_sends(
         &mut self,
         client: usize,
         packet: &[u8],
@@ -307,11 +307,11 @@ impl Check {
         Some((self.server.sockets.relay_at(address)?, peer))
     }
 
-    fn from_peer(&mut self, client: usize, place: usize, length: usize) {
+    fn peer_sends(&mut self, client: usize, place: usize, length: usize) {
         let Some((relay, peer)) = self.relay(client, place) else {
             return;
         };
-        let expected = self.model.from_peer(client, place, length);
+        let expected = self.model.peer_sends(client, place, length);
         let server = &mut self.server;
         let delivery =
             server.server.from_peer(server.now, relay, peer.route, length, &server.stats);

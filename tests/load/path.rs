@@ -157,7 +157,7 @@ impl Shared {
             return send(packet, lane);
         }
         memory.seen += 1;
-        if memory.seen % EVERY != 0 {
+        if !memory.seen.is_multiple_of(EVERY) {
             send(packet, lane);
             if let Some(held) = memory.held.take() {
                 self.done.fetch_add(1, Ordering::SeqCst);

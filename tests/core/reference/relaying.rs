@@ -34,7 +34,7 @@ impl Model {
     }
 
     /// §11.3, §12.7: whether a peer's datagram is delivered, and on which channel.
-    pub(crate) fn from_peer(
+    pub(crate) fn peer_sends(
         &mut self,
         client: usize,
         peer: usize,

@@ -77,17 +77,17 @@ impl SimClient {
     /// From a new port, with a new credential, knowing nothing.
     fn start_anew(&mut self, now: Now, random: &mut Random) {
         self.generation += 1;
-        let transport = if self.number % 5 == 0 { Transport::Tcp } else { Transport::Udp };
+        let transport = if self.number.is_multiple_of(5) { Transport::Tcp } else { Transport::Udp };
         // Eight clients share an address.
         let host = self.number / 8;
         let port = 1024 + (self.number % 8) * 4096 + self.generation % 4096;
-        let address = if self.number % 7 == 0 {
+        let address = if self.number.is_multiple_of(7) {
             format!("[2600:1:2:{host:x}::1]:{port}")
         } else {
             format!("66.1.{}.{}:{port}", host / 256, host % 256)
         };
         let (name, password);
-        if self.number % 3 == 0 {
+        if self.number.is_multiple_of(3) {
             let until = now.unix + random.between(300, 7200);
             name = format!("{until}:guest{}", self.number % 50);
             password = mint_password(RestDigest::Sha1, &Secret::new(SECRET), &name);

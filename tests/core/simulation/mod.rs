@@ -267,7 +267,7 @@ impl World {
                 let traffic = &mut shadow.expect("it permits").traffic;
                 traffic.to_peer_packets += 1;
                 traffic.to_peer_bytes += length as u64;
-                self.to_peer(number, &to_peer, peer, length);
+                self.relay_to_peer(number, &to_peer, peer, length);
             }
             (Verdict::Reply(reply), None) => {
                 let response = self.servers[number].reply(reply.length);
@@ -291,7 +291,7 @@ impl World {
         }
     }
 
-    fn to_peer(&mut self, number: usize, to_peer: &ToPeer, peer: SocketAddr, length: usize) {
+    fn relay_to_peer(&mut self, number: usize, to_peer: &ToPeer, peer: SocketAddr, length: usize) {
         self.tally.to_peer += 1;
         let from = self.servers[number].sockets.open[&to_peer.relay.index()];
         let delay = Duration::from_millis(self.random.between(1, 100));
