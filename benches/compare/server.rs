@@ -1,10 +1,11 @@
-use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::session::answers_binding;
+use turnwire::stun::{Kind as MessageKind, Method, TransactionId, Writer};
+
+use crate::load::come_first;
 
 /// The servers that are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,8 @@ impl Running {
     pub(crate) fn start(kind: Kind) -> Option<Self> {
         let address = free_address();
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        let mut command = Command::new("taskset");
-        command.args(["-c", "0"]);
+        let mut command = Command::new("setsid");
+        command.args(["taskset", "-c", "0"]);
         match kind {
             Kind::Coturn => {
                 command.args(["turnserver", "-n", "--lt-cred-mech", "--no-cli"]).args([
@@ -67,6 +68,7 @@ impl Running {
             ]),
         };
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        come_first(child.id());
         let mut running = Self { child, address };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !answers_binding(address) {
@@ -81,22 +83,8 @@ impl Running {
         self.address
     }
 
-    /// CPU time of all of its threads so far.
-    pub(crate) fn cpu(&self) -> Duration {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
-        let spent = tasks.into_iter().flatten().flatten().filter_map(|task| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(spent.sum())
-    }
-
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -109,7 +97,7 @@ impl Drop for Running {
 }
 
 /// The release binary beside this program.
-fn turnwire() -> PathBuf {
+pub(crate) fn turnwire() -> PathBuf {
     env!("CARGO_BIN_EXE_turnwire").into()
 }
 
@@ -118,10 +106,13 @@ fn free_address() -> SocketAddr {
     probe.local_addr().expect("bound")
 }
 
-pub(crate) fn pin_to_core(core: usize) {
-    let pid = std::process::id().to_string();
-    let pinned = Command::new("taskset").args(["-pc", &core.to_string(), &pid]).output();
-    if !pinned.is_ok_and(|output| output.status.success()) {
-        eprintln!("could not pin to core {core}: figures will be noisy");
-    }
+fn answers_binding(server: SocketAddr) -> bool {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+    let mut buffer = [0; 64];
+    let id = TransactionId::new([1; 12]);
+    let writer = Writer::new(&mut buffer, MessageKind::request(Method::BINDING), &id);
+    let length = writer.finish().expect("room");
+    let sent = socket.send_to(&buffer[..length], server);
+    sent.is_ok() && socket.recv(&mut buffer).is_ok()
 }

@@ -17,7 +17,7 @@ use crate::stun::{
 };
 
 /// Requests that are sent before what has come is looked at again.
-const BURST: u32 = 64;
+const BURST: u32 = 32;
 /// The length of a request without attributes, in bytes.
 const REQUEST: usize = 20;
 

@@ -36,7 +36,7 @@ pub(super) struct Cycles {
 struct Churn<'a> {
     fleet: &'a mut Fleet,
     pace: Pace,
-    fresh_sockets: bool,
+    reuse_sockets: bool,
     idle: Vec<u32>,
     outcomes: Vec<Outcome>,
     done: u64,
@@ -61,7 +61,7 @@ pub(super) fn run(
     let start = fleet.io.nanos();
     let mut churn = Churn {
         pace: Pace::new(options.rate, options.clients, 1, start),
-        fresh_sockets: options.fresh_sockets,
+        reuse_sockets: options.reuse_sockets,
         idle: (0..options.clients).rev().collect(),
         fleet,
         outcomes: Vec::new(),
@@ -125,7 +125,7 @@ impl Churn<'_> {
                 return Ok(());
             };
             let lost = self.fleet.clients[number as usize].link.is_none();
-            if lost || self.fresh_sockets {
+            if lost || !self.reuse_sockets {
                 self.fleet.reopen(number)?;
             }
             self.fleet.begin(number, Errand::Cycle, due);
@@ -143,7 +143,7 @@ impl Churn<'_> {
                 };
                 self.fleet.handle(number, event, each);
             } else {
-                self.fleet.at_peer(&mut |_, _| false)?;
+                self.fleet.at_peer(event, &mut |_, _| false)?;
             }
         }
         self.fleet.expire();

@@ -10,11 +10,16 @@ use super::errand::{Errand, Outcome, Plan, Trouble};
 use super::io::Io;
 use super::link::Link;
 use super::peer::{Peer, route_to};
+use super::ports::Ports;
 use crate::client::{Credentials, Event, Expiry, REQUEST_MAX, Request, Session, Timing, Transport};
 use crate::net;
 
 /// How often overdue requests are looked for, in nanoseconds.
 const TICK: u64 = 20_000_000;
+/// How many ports in a row may be somebody else's.
+const TRIES: usize = 1000;
+/// Causes that are told apart: a server may have a new phrase for each.
+const CAUSES: usize = 100;
 
 /// Where the server is and how it is talked to.
 pub(super) struct Target {
@@ -48,6 +53,7 @@ pub(super) struct Fleet {
     pub(super) plan: Plan,
     target: Target,
     source: IpAddr,
+    ports: Ports,
     /// Streams that have something to write.
     dirty: Vec<u32>,
     busy: usize,
@@ -71,6 +77,7 @@ impl Fleet {
             peer,
             plan,
             source: route_to(target.server)?,
+            ports: Ports::new(getrandom::u32().map_err(|_| io::Error::other("no random numbers"))?),
             target,
             dirty: Vec::new(),
             busy: 0,
@@ -108,9 +115,18 @@ impl Fleet {
         Ok(())
     }
 
-    fn link(&self, number: u32) -> io::Result<Link> {
+    fn link(&mut self, number: u32) -> io::Result<Link> {
         let Target { transport, server, .. } = self.target;
-        Link::open(&self.io, transport, self.source, server, number.into())
+        let mut tries = 0;
+        loop {
+            let source = SocketAddr::new(self.source, self.ports.take());
+            match Link::open(&self.io, transport, source, server, number.into()) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {
+                    tries += 1
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn session(&self) -> Session {
@@ -181,12 +197,16 @@ impl Fleet {
     /// None that a sound system makes.
     pub(super) fn at_peer(
         &mut self,
+        event: net::Event,
         sink: &mut dyn FnMut(SocketAddr, &[u8]) -> bool,
     ) -> io::Result<()> {
         let Some(socket) = self.peer.socket() else {
             return Ok(());
         };
-        self.io.icmp(socket.as_fd());
+        if event.error() {
+            // Whatever it was about is lost, and will be missed.
+            self.io.icmp(socket.as_fd());
+        }
         for place in self.io.receive(socket.as_fd())? {
             let Some(datagram) = self.io.datagram(place) else {
                 continue;
@@ -306,8 +326,11 @@ impl Fleet {
 
     /// Retransmits and gives up what is overdue.
     pub(super) fn expire(&mut self) {
+        if self.busy == 0 {
+            return;
+        }
         let nanos = self.io.nanos();
-        if self.busy == 0 || nanos < self.next_tick {
+        if nanos < self.next_tick {
             return;
         }
         self.next_tick = nanos + TICK;
@@ -355,7 +378,9 @@ impl Fleet {
             self.busy -= 1;
         }
         if let Err(trouble) = &result {
-            *self.causes.entry(trouble.clone()).or_default() += 1;
+            let known = self.causes.contains_key(trouble) || self.causes.len() < CAUSES;
+            let cause = if known { trouble.clone() } else { Trouble::Link("others".to_owned()) };
+            *self.causes.entry(cause).or_default() += 1;
         }
         // Prolonging goes on beside the load, and nobody waits for it.
         if let Some((errand, started)) = errand

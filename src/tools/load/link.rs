@@ -1,7 +1,7 @@
 //! One client's way to the server.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Socket, Type};
@@ -39,14 +39,16 @@ pub(super) struct Stream {
 
 impl Link {
     /// Opens a socket and watches it under `token`. A connection may still be on its way.
+    ///
+    /// # Errors
+    /// `AddrInUse`: another port of `source` may do. Else the system lacks something.
     pub(super) fn open(
         io: &Io,
         transport: Transport,
-        source: IpAddr,
+        source: SocketAddr,
         server: SocketAddr,
         token: u64,
     ) -> io::Result<Self> {
-        let source = SocketAddr::new(source, 0);
         match transport {
             Transport::Udp => {
                 let options = UdpOptions { receive_buffer: RECEIVE_BUFFER, send_buffer: 0 };
@@ -57,6 +59,8 @@ impl Link {
             Transport::Tcp => {
                 let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
                 socket.set_nonblocking(true)?;
+                // The port's last connection lingers, and hinders nobody.
+                socket.set_reuse_address(true)?;
                 socket.set_tcp_nodelay(true)?;
                 socket.bind(&source.into())?;
                 match socket.connect(&server.into()) {

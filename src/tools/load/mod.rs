@@ -29,6 +29,7 @@ mod options;
 mod pace;
 mod payload;
 mod peer;
+mod ports;
 mod process;
 mod progress;
 mod report;

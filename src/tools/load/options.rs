@@ -13,7 +13,7 @@ const SIZE_MAX: u16 = 65_400;
 /// The flags of `turnwire load`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The server: turn:HOST[:PORT][?transport=udp|tcp], or stun:HOST[:PORT] for --mode binding
+    /// The server: turn:HOST, turn:HOST:PORT, turn:HOST:PORT?transport=tcp; stun:HOST for --mode binding
     #[arg(value_name = "URI")]
     pub uri: Uri,
 
@@ -80,9 +80,10 @@ pub struct Options {
     #[arg(long)]
     pub offload: bool,
 
-    /// With --mode churn: a new socket for each cycle, so that each one is challenged
+    /// With --mode churn: the same sockets again, with the nonce that they know [default: a new one for each cycle].
+    /// coturn refuses that for about two seconds
     #[arg(long)]
-    pub fresh_sockets: bool,
+    pub reuse_sockets: bool,
 
     /// The server's process, when it runs on this machine: report its CPU time and memory
     #[arg(long, value_name = "PID")]

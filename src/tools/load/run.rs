@@ -149,7 +149,7 @@ impl<L: Load> Run<'_, L> {
                     load.at_client(number, session, packet, now)
                 });
             } else {
-                self.fleet.at_peer(&mut |from, payload| load.at_peer(from, payload, now))?;
+                self.fleet.at_peer(event, &mut |from, payload| load.at_peer(from, payload, now))?;
             }
         }
         self.fleet.expire();

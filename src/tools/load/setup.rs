@@ -91,7 +91,7 @@ fn turn(fleet: &mut Fleet, events: &mut crate::net::Events) -> io::Result<()> {
         if let Ok(number) = u32::try_from(event.token()) {
             fleet.handle(number, event, &mut |session, packet| Some(session.receive(packet)));
         } else {
-            fleet.at_peer(&mut |_, _| false)?;
+            fleet.at_peer(event, &mut |_, _| false)?;
         }
     }
     fleet.expire();

@@ -16,7 +16,7 @@ use crate::client::{Data, DataHeader, Event, Session, Source};
 use crate::stun::{ChannelNumber, TransactionId};
 
 /// Packets that are sent before what has come is looked at again.
-const BURST: u32 = 64;
+const BURST: u32 = 32;
 
 /// All flows with their counters.
 pub(super) struct Traffic {
@@ -246,5 +246,27 @@ impl Lane {
             return false;
         }
         *self.seen_from.get_or_insert(from) == from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_known_by_its_port_and_then_by_all_of_its_address() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let mut lane = Lane {
+            relayed: address("203.0.113.1:50000"),
+            seen_from: None,
+            sent: 0,
+            to_peer: Flow::new(),
+            to_client: Flow::new(),
+        };
+        // Somebody else's comes first, and must not be taken for the address behind the NAT.
+        assert!(!lane.is_from(address("10.0.0.5:50001")));
+        assert!(lane.is_from(address("10.0.0.5:50000")));
+        assert!(lane.is_from(address("10.0.0.5:50000")));
+        assert!(!lane.is_from(address("10.0.0.6:50000")));
     }
 }
