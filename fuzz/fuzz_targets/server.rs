@@ -1,326 +1,405 @@
 //! The server as a state machine: packets of several clients and peers, and steps of time. Packets
 //! are raw, or requests that are signed with the right key and the nonce of the last challenge, so
-//! that deep states are reached.
+//! that deep states are reached. What must hold of every verdict is checked by the tests' own
+//! harness; here stands what must hold between them.
 #![no_main]
 
-use std::collections::HashSet;
+#[path = "../../tests/core/mod.rs"]
+mod harness;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
+use harness::{RELAYS, Setup, Style, TestClient, TestServer, turn_settings};
 use libfuzzer_sys::fuzz_target;
-use turnwire::auth::{self, Algorithm, Authority, Key, Secret, User};
-use turnwire::stun::{Digest, Kind, Message, Method, TransactionId, Writer, attribute};
-use turnwire::time::{Mono, Now};
-use turnwire::turn::{
-    Client, Effect, FiveTuple, Icmp, Ledger, Limits, OpenError, PeerPolicy, PeerRule, PortRange,
-    RESPONSE_MAX, RelayAddress, RelayId, RelaySockets, Server, Settings, Stats, Transport, Verdict,
-};
+use turnwire::stun::{DATA_INDICATION_MAX, Message, Method, Writer, attribute};
+use turnwire::turn::{Icmp, MAX_RELAYED, PortRange, RESPONSE_MAX, RelayId, Transport, Verdict};
 
-const CLIENTS: u8 = 4;
 const PORTS: PortRange = PortRange { first: 50_001, last: 50_008 };
+const CLIENTS: [(&str, Transport); 4] = [
+    ("198.51.100.7:1000", Transport::Udp),
+    ("198.51.100.7:1000", Transport::Tcp),
+    ("[2600::7]:1000", Transport::Udp),
+    ("198.51.100.8:1000", Transport::Udp),
+];
+/// Peers that are allowed, the server's own addresses, and denied ones.
+const PEERS: [&str; 10] = [
+    "1.1.1.1:9",
+    "1.1.1.1:10",
+    "[2600::1]:9",
+    "203.0.113.1:50002",
+    "203.0.113.1:3478",
+    "[2001:db8::1]:50003",
+    "1.1.1.2:9",
+    "10.0.0.1:9",
+    "[::1]:9",
+    "[::ffff:10.0.0.1]:9",
+];
+const DENIED: usize = 7;
 
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
-    Raw { client: u8, packet: &'a [u8] },
-    Request { client: u8, user: bool, method: u8, id: u8, attributes: Vec<Attribute<'a>> },
-    Send { client: u8, peer: u8, port: bool, data: &'a [u8], dont_fragment: bool },
-    ChannelData { client: u8, number: u8, data: &'a [u8] },
-    FromPeer { relay: u8, peer: u8, length: u16 },
-    Icmp { relay: u8, peer: u8, kind: u8, code: u8 },
-    Disconnect { client: u8 },
-    Wait { seconds: u16 },
-    RefusePort(bool),
+    Raw {
+        client: u8,
+        packet: Piece<'a>,
+    },
+    Request {
+        client: u8,
+        sender: Sender,
+        ask: Ask,
+        extra: Extra<'a>,
+    },
+    Again {
+        client: u8,
+    },
+    Send {
+        client: u8,
+        peer: u8,
+        data: Piece<'a>,
+        dont_fragment: bool,
+    },
+    ChannelData {
+        client: u8,
+        number: u8,
+        data: Piece<'a>,
+        padding: u8,
+    },
+    FromPeer {
+        relay: u8,
+        peer: u8,
+        length: u16,
+    },
+    Icmp {
+        relay: u8,
+        peer: u8,
+        kind: u8,
+        code: u8,
+    },
+    Disconnect {
+        client: u8,
+    },
+    Wait {
+        millis: u32,
+    },
+    SetClock {
+        unix: u32,
+    },
+    /// Another program takes the port, or gives it back.
+    Occupy {
+        port: u8,
+        taken: bool,
+    },
+    Exhaust(bool),
+}
+
+/// Who asks, and how it is signed.
+#[derive(Arbitrary, Debug)]
+enum Sender {
+    Owner,
+    Sha256,
+    Truncated,
+    Userhash,
+    Bob,
+    WrongPassword,
+    Unsigned,
+    FreshNonce,
 }
 
 #[derive(Arbitrary, Debug)]
-enum Attribute<'a> {
-    Udp,
-    Lifetime(u16),
-    Peer { peer: u8, port: bool },
-    Channel(u8),
-    EvenPort(bool),
-    Family(u8),
-    AdditionalFamily(u8),
-    Token,
-    DontFragment,
-    Other(u16, &'a [u8]),
+enum Ask {
+    Binding,
+    Allocate {
+        even_port: Option<bool>,
+        family: u8,
+        additional: bool,
+        token: bool,
+        long: bool,
+    },
+    Refresh {
+        lifetime: Option<u16>,
+        family: u8,
+    },
+    CreatePermission {
+        peers: [u8; 4],
+        count: u8,
+    },
+    ChannelBind {
+        number: u8,
+        peer: u8,
+    },
+    /// Nothing but what stands in `extra`.
+    Method(u8),
 }
 
-#[derive(Default)]
-struct Sockets {
-    open: HashSet<RelayId>,
-    refuse: bool,
+/// What is added or damaged.
+#[derive(Arbitrary, Debug)]
+enum Extra<'a> {
+    Nothing,
+    Attribute(u16, Piece<'a>),
+    /// One byte changed after signing.
+    Damage(u16, u8),
 }
 
-impl RelaySockets for Sockets {
-    fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
-        assert!(PORTS.contains(address.port()));
-        if self.refuse {
-            return Err(OpenError::PortInUse);
-        }
-        assert!(self.open.insert(relay), "opened twice");
-        Ok(())
-    }
+/// Up to 127 bytes of the input. The crate's own slices take half of what is left each time.
+#[derive(Debug)]
+struct Piece<'a>(&'a [u8]);
 
-    fn close(&mut self, relay: RelayId) {
-        assert!(self.open.remove(&relay), "closed without being open");
+impl<'a> Arbitrary<'a> for Piece<'a> {
+    fn arbitrary(input: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let length = usize::from(u8::arbitrary(input)? % 128).min(input.len());
+        input.bytes(length).map(Self)
     }
 }
 
 struct World {
-    server: Server,
-    ledger: Arc<Ledger>,
-    sockets: Sockets,
-    stats: Stats,
-    now: Now,
-    nonces: [Vec<u8>; CLIENTS as usize],
+    server: TestServer,
+    clients: Vec<TestClient>,
+    sent: Vec<Vec<u8>>,
     token: [u8; 8],
 }
 
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
-}
-
-/// Four 5-tuples: UDP and TCP, IPv4 and IPv6.
-fn client(number: u8) -> Client {
-    let leg = u32::from(number % CLIENTS);
-    let transport = if leg % 2 == 0 { Transport::Udp } else { Transport::Tcp };
-    let (client, server) = if leg < 2 {
-        (address("192.0.2.1:1000"), address("192.0.2.9:3478"))
-    } else {
-        (address("[2001:db8::1]:1000"), address("[2001:db8::9]:3478"))
-    };
-    Client { tuple: FiveTuple { transport, client, server }, leg }
-}
-
-/// Peers that are allowed, denied, or the server itself.
-fn peer(number: u8, port: bool) -> SocketAddr {
-    let ip = [
-        "1.1.1.1",
-        "1.1.1.2",
-        "10.0.0.1",
-        "198.51.100.9",
-        "2600::1",
-        "::1",
-        "2600::9",
-        "::ffff:1.1.1.1",
-    ][usize::from(number % 8)];
-    SocketAddr::new(ip.parse().expect("an address"), if port { 50_002 } else { 9 })
+fn peer(number: u8) -> SocketAddr {
+    PEERS[usize::from(number) % PEERS.len()].parse().expect("an address")
 }
 
 impl World {
     fn new() -> Self {
-        let relay = |text: &str| {
-            let local = text.parse().expect("an address");
-            RelayAddress { local, advertised: local }
+        let mut turn = turn_settings(PORTS.first, PORTS.last);
+        turn.limits.unauthenticated_per_second = 0;
+        turn.limits.permissions = 5;
+        turn.limits.channels = 3;
+        turn.limits.allocations_per_user = 3;
+        turn.limits.bytes_per_second = 100_000;
+        let mut server = Setup { turn, ..Setup::default() }.server();
+        let client = |(address, transport): &(&str, Transport)| {
+            TestClient::over(*transport, address, "alice", "wonder")
         };
-        let relays = vec![relay("198.51.100.9"), relay("2600::9")];
-        let rules = vec![PeerRule { prefix: "1.1.1.2".parse().expect("a prefix"), allow: false }];
-        let listeners = vec![address("198.51.100.9:3478")];
-        let limits = Limits { unauthenticated_per_second: 0, ..Limits::default() };
-        let settings = Settings {
-            limits,
-            peers: PeerPolicy::new(rules, relays.clone(), PORTS, listeners),
-            relays,
-            ports: PORTS,
-            ..Settings::default()
-        };
-        let user = |name: &str| User { name: name.into(), password: Secret::new("password") };
-        let users = vec![user("alice"), user("bob")];
-        let credentials = auth::Settings { users, ..auth::Settings::default() };
-        let authority = Authority::new(credentials, [7; 32]).expect("good credentials");
-        let settings = Arc::new(settings);
-        let ledger = Arc::new(Ledger::new(&settings));
-        let mut seed = 1_u64;
-        let random = move || {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            seed
-        };
-        let now = Now { mono: Mono::from_secs(1000), unix: 1_700_000_000 };
-        let (authority, random) = (Arc::new(authority), Box::new(random));
-        let server = Server::new(settings, authority, Arc::clone(&ledger), random, now.mono);
-        Self {
-            server,
-            ledger,
-            sockets: Sockets::default(),
-            stats: Stats::default(),
-            now,
-            nonces: Default::default(),
-            token: [0; 8],
+        let mut clients: Vec<_> = CLIENTS.iter().map(client).collect();
+        for (leg, client) in clients.iter_mut().enumerate() {
+            client.client.leg = leg as u32;
+            challenge(&mut server, client);
         }
+        let sent = vec![Vec::new(); clients.len()];
+        Self { server, clients, sent, token: [0; 8] }
     }
 
-    fn receive(&mut self, number: u8, packet: &[u8]) {
-        let client = client(number);
-        let mut out = [0; RESPONSE_MAX];
-        let (sockets, stats) = (&mut self.sockets, &self.stats);
-        match self.server.receive(self.now, &client, packet, &mut out, sockets, stats) {
+    fn receive(&mut self, number: usize, packet: &[u8]) {
+        let client = self.clients[number].client;
+        match self.server.receive(&client, packet) {
             Verdict::Reply(reply) => {
-                let message = Message::parse(&out[..reply.length]).expect("a good response");
-                if let Some(nonce) = message.attribute(attribute::NONCE) {
-                    self.nonces[usize::from(number % CLIENTS)] = nonce.to_vec();
-                }
-                let token = message.attribute(attribute::RESERVATION_TOKEN);
-                if let Some(token) = token.and_then(|token| token.try_into().ok()) {
-                    self.token = token;
+                let response = self.server.reply(reply.length);
+                self.token = response.token().unwrap_or(self.token);
+                for relayed in response.relayed() {
+                    assert!(PORTS.contains(relayed.port()));
+                    assert!(RELAYS.iter().any(|relay| relay.advertised == relayed.ip()));
                 }
             }
             Verdict::ToPeer(decision) => {
-                assert!(packet.get(decision.payload.clone()).is_some());
-                assert!(self.sockets.open.contains(&decision.relay));
+                let denied = (DENIED..PEERS.len()).map(|place| peer(place as u8).ip());
                 let ip = decision.peer.ip();
-                let denied = [peer(1, false).ip(), peer(2, false).ip(), peer(5, false).ip()];
-                assert!(!denied.contains(&ip), "relayed to {ip}");
+                assert!(denied.into_iter().all(|denied| denied != ip), "relayed to {ip}");
+                let own = RELAYS.iter().any(|relay| relay.local == ip || relay.advertised == ip);
+                assert!(!own || PORTS.contains(decision.peer.port()), "to the server itself");
             }
             Verdict::Drop(_) | Verdict::Ignore => {}
         }
     }
 
-    fn request(&mut self, number: u8, bob: bool, method: u8, id: u8, attributes: &[Attribute<'_>]) {
-        let method = [
-            Method::BINDING,
-            Method::ALLOCATE,
-            Method::REFRESH,
-            Method::CREATE_PERMISSION,
-            Method::CHANNEL_BIND,
-        ][usize::from(method % 5)];
-        let mut buffer = vec![0; 70_000];
-        let id = TransactionId::new([id; 12]);
-        let mut writer = Writer::new(&mut buffer, Kind::request(method), &id);
-        for attribute in attributes {
-            put(&mut writer, attribute, &self.token);
+    fn request(&mut self, number: usize, sender: &Sender, ask: &Ask, extra: &Extra<'_>) {
+        if matches!(sender, Sender::FreshNonce) {
+            challenge(&mut self.server, &mut self.clients[number]);
         }
-        let name = if bob { "bob" } else { "alice" };
-        writer.attribute(attribute::USERNAME, name.as_bytes());
-        writer.attribute(attribute::REALM, b"turnwire");
-        writer.attribute(attribute::NONCE, &self.nonces[usize::from(number % CLIENTS)]);
-        let key = Key::derive(Algorithm::Md5, name, "turnwire", "password");
-        writer.integrity(key.mac(Digest::Sha1));
-        if let Ok(length) = writer.finish() {
-            self.receive(number, &buffer[..length]);
+        let mut client = self.clients[number].clone();
+        match sender {
+            Sender::Owner | Sender::FreshNonce => {}
+            Sender::Sha256 => client.style = Style::SHA256,
+            Sender::Truncated => client.style = Style::truncated(16),
+            Sender::Userhash => client.style = Style::USERHASH,
+            Sender::Bob => (client.username, client.password) = ("bob".into(), "builder".into()),
+            Sender::WrongPassword => client.password.push('x'),
+            Sender::Unsigned => client.nonce = None,
         }
-    }
-
-    fn relay(&self, number: u8) -> RelayId {
-        RelayId::from_index(usize::from(number % 16))
+        let method = match ask {
+            Ask::Binding => Method::BINDING,
+            Ask::Allocate { .. } => Method::ALLOCATE,
+            Ask::Refresh { .. } => Method::REFRESH,
+            Ask::CreatePermission { .. } => Method::CREATE_PERMISSION,
+            Ask::ChannelBind { .. } => Method::CHANNEL_BIND,
+            Ask::Method(number) => Method((*number).into()),
+        };
+        let token = self.token;
+        let mut packet = client.build(method, |writer| {
+            put(writer, ask, &token);
+            if let Extra::Attribute(kind, value) = extra {
+                writer.attribute(*kind, value.0);
+            }
+        });
+        if let Extra::Damage(at, bits) = extra {
+            let at = usize::from(*at) % packet.len();
+            packet[at] ^= bits;
+        }
+        self.receive(number, &packet);
+        self.sent[number] = packet;
     }
 
     fn step(&mut self, step: &Step<'_>) {
-        let mut out = [0; RESPONSE_MAX];
-        match *step {
-            Step::Raw { client, packet } => self.receive(client, packet),
-            Step::Request { client, user, method, id, ref attributes } => {
-                self.request(client, user, method, id, attributes);
+        let client = |number: &u8| usize::from(*number) % CLIENTS.len();
+        match step {
+            Step::Raw { client: from, packet } => self.receive(client(from), packet.0),
+            Step::Request { client: from, sender, ask, extra } => {
+                self.request(client(from), sender, ask, extra);
             }
-            Step::Send { client, peer: to, port, data, dont_fragment } => {
-                let mut buffer = vec![0; data.len() + 100];
-                let id = TransactionId::new([1; 12]);
-                let mut writer = Writer::new(&mut buffer, Kind::indication(Method::SEND), &id);
-                writer.xor_address(attribute::XOR_PEER_ADDRESS, peer(to, port));
-                if dont_fragment {
-                    writer.attribute(attribute::DONT_FRAGMENT, &[]);
+            Step::Again { client: from } => {
+                let packet = self.sent[client(from)].clone();
+                self.receive(client(from), &packet);
+            }
+            Step::Send { client: from, peer: to, data, dont_fragment } => {
+                let mut packet = harness::send_indication(peer(*to), data.0);
+                if *dont_fragment {
+                    packet.extend([0x00, 0x1A, 0, 0]);
+                    let length = (packet.len() - 20) as u16;
+                    packet[2..4].copy_from_slice(&length.to_be_bytes());
                 }
-                writer.attribute(attribute::DATA, data);
-                let length = writer.finish().expect("room");
-                self.receive(client, &buffer[..length]);
+                self.receive(client(from), &packet);
             }
-            Step::ChannelData { client, number, data } => {
-                let mut packet = vec![0x40, number % 8];
-                packet.extend((data.len() as u16).to_be_bytes());
-                packet.extend(data);
-                self.receive(client, &packet);
+            Step::ChannelData { client: from, number, data, padding } => {
+                let mut packet = harness::channel_data(0x4000 + u16::from(number % 4), data.0);
+                packet.resize(packet.len() + usize::from(padding % 8), 0);
+                self.receive(client(from), &packet);
             }
             Step::FromPeer { relay, peer: from, length } => {
-                let relay = self.relay(relay);
-                let (now, length) = (self.now, usize::from(length));
-                let sender = peer(from, true);
-                let found = self.server.from_peer(now, relay, sender, length, &self.stats);
-                if let Ok(delivery) = found {
-                    assert!(self.sockets.open.contains(&relay));
-                    let mut headroom = [0; turnwire::stun::DATA_INDICATION_MAX];
-                    let _ = delivery.framing.write(&mut headroom, length);
-                }
+                self.from_peer(*relay, peer(*from), usize::from(*length).min(MAX_RELAYED));
             }
-            Step::Icmp { relay, peer: from, kind, code } => {
-                let (relay, icmp) = (self.relay(relay), Icmp { kind, code, mtu: 1400 });
-                let (now, stats) = (self.now, &self.stats);
-                let to = peer(from, true);
-                let found = self.server.from_icmp(now, relay, to, icmp, &mut out, stats);
-                if let Some((_, length)) = found {
-                    Message::parse(&out[..length]).expect("a good indication");
-                }
+            Step::Icmp { relay, peer: to, kind, code } => {
+                let icmp = Icmp { kind: *kind, code: *code, mtu: 1400 };
+                self.from_icmp(*relay, peer(*to), icmp);
             }
             Step::Disconnect { client: number } => {
-                let gone = client(number);
-                let (sockets, stats) = (&mut self.sockets, &self.stats);
-                self.server.disconnected(self.now, &gone, sockets, stats);
-                assert!(!self.server.has_allocation(&gone.tuple));
+                let gone = self.clients[client(number)].client;
+                let TestServer { server, sockets, stats, now, .. } = &mut self.server;
+                server.disconnected(*now, &gone, sockets, stats);
+                assert!(!server.has_allocation(&gone.tuple));
             }
-            Step::Wait { seconds } => {
-                self.now.mono = self.now.mono + Duration::from_secs(seconds.into());
-                self.now.unix += u64::from(seconds);
-                let (sockets, stats) = (&mut self.sockets, &self.stats);
-                self.server.expire(self.now, sockets, stats);
-                let next = self.server.next_deadline();
-                assert!(next.is_none_or(|next| next > self.now.mono), "it would never sleep");
+            Step::Wait { millis } => {
+                // Up to 70 minutes, more often a short time.
+                let millis = u64::from(millis % 4_200_000 >> (millis >> 30));
+                self.server.advance(Duration::from_millis(millis));
             }
-            Step::RefusePort(refuse) => self.sockets.refuse = refuse,
+            Step::SetClock { unix } => self.server.now.unix = (*unix).into(),
+            Step::Occupy { port, taken } => {
+                let port = PORTS.first + u16::from(*port) % PORTS.len() as u16;
+                let address = SocketAddr::new(RELAYS[usize::from(port % 2)].local, port);
+                let host = &self.server.sockets.host;
+                if *taken { host.occupy(address) } else { host.vacate(address) }
+            }
+            Step::Exhaust(exhausted) => self.server.sockets.exhausted = *exhausted,
         }
-        while let Some(Effect::Ended { .. }) = self.server.poll_effect() {}
-        assert_eq!(self.stats.live() as usize, self.server.allocations());
-        assert_eq!(self.ledger.allocations() as usize, self.server.allocations());
-        assert!(self.sockets.open.len() <= 2 * self.server.allocations());
-        assert!(self.sockets.open.len() >= self.server.allocations());
+        self.check();
+    }
+
+    fn from_peer(&mut self, relay: u8, sender: SocketAddr, length: usize) {
+        let relay = RelayId::from_index(usize::from(relay % 8));
+        let open = self.server.sockets.open.contains_key(&relay.index());
+        let TestServer { server, stats, now, .. } = &mut self.server;
+        let Ok(delivery) = server.from_peer(*now, relay, sender, length, stats) else { return };
+        assert!(open, "from a relay that is closed");
+        assert!(self.clients.iter().any(|client| client.client == delivery.client));
+        let mut headroom = [0; DATA_INDICATION_MAX];
+        if let Some(header) = delivery.framing.write(&mut headroom, length) {
+            let padding = delivery.framing.padding(length, true);
+            assert_eq!((header + length + padding) % 4, 0);
+        }
+    }
+
+    fn from_icmp(&mut self, relay: u8, destination: SocketAddr, icmp: Icmp) {
+        let relay = RelayId::from_index(usize::from(relay % 8));
+        let mut out = [0; RESPONSE_MAX];
+        let TestServer { server, stats, now, .. } = &mut self.server;
+        let told = server.from_icmp(*now, relay, destination, icmp, &mut out, stats);
+        if let Some((_, length)) = told {
+            let message = Message::parse(&out[..length]).expect("a good indication");
+            assert!(message.attribute(attribute::ICMP).is_some());
+        }
+    }
+
+    /// What holds between any two steps.
+    fn check(&mut self) {
+        self.server.ended();
+        let (live, open) = (self.server.server.allocations(), self.server.sockets.open.len());
+        assert!((live..=2 * live).contains(&open), "{open} sockets for {live} allocations");
+        assert_eq!(self.server.ledger.allocations() as usize, live);
+        let (free, all) = self.server.ports();
+        assert!(all - free >= open);
+        let next = self.server.server.next_deadline();
+        assert_eq!(next.is_some(), live > 0);
     }
 
     /// Everything comes back in the end.
     fn finish(mut self) {
-        let (sockets, stats) = (&mut self.sockets, &self.stats);
-        self.server.shutdown(self.now, sockets, stats);
-        assert!(self.sockets.open.is_empty());
-        self.now.mono = self.now.mono + Duration::from_secs(3600);
-        self.server.expire(self.now, &mut self.sockets, &self.stats);
-        for (_, free, all) in self.ledger.free_ports() {
-            assert_eq!(free, all, "a port is lost");
+        self.server.advance(Duration::from_secs(3601));
+        self.server.advance(Duration::from_secs(61));
+        self.server.assert_empty();
+    }
+}
+
+/// The client asks for a nonce.
+fn challenge(server: &mut TestServer, client: &mut TestClient) {
+    client.nonce = None;
+    let packet = client.build(Method::ALLOCATE, |_| ());
+    let response = server.ask(&client.client, &packet);
+    client.learn(&response);
+}
+
+fn put(writer: &mut Writer<'_>, ask: &Ask, token: &[u8; 8]) {
+    let family = |writer: &mut Writer<'_>, code: u8| {
+        if code % 4 != 0 {
+            let value = u32::from(code % 4) << 24;
+            writer.number(attribute::REQUESTED_ADDRESS_FAMILY, value);
+        }
+    };
+    match ask {
+        Ask::Binding | Ask::Method(_) => {}
+        Ask::Allocate { even_port, family: code, additional, token: redeem, long } => {
+            writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
+            family(writer, *code);
+            if *additional {
+                writer.number(attribute::ADDITIONAL_ADDRESS_FAMILY, 2 << 24);
+            }
+            if let Some(reserve) = even_port {
+                writer.attribute(attribute::EVEN_PORT, &[u8::from(*reserve) << 7]);
+            }
+            if *redeem {
+                writer.attribute(attribute::RESERVATION_TOKEN, token);
+            }
+            if *long {
+                writer.number(attribute::LIFETIME, u32::MAX);
+            }
+        }
+        Ask::Refresh { lifetime, family: code } => {
+            if let Some(lifetime) = lifetime {
+                writer.number(attribute::LIFETIME, (*lifetime).into());
+            }
+            family(writer, *code);
+        }
+        Ask::CreatePermission { peers, count } => {
+            for number in peers.iter().take(usize::from(count % 5)) {
+                writer.xor_address(attribute::XOR_PEER_ADDRESS, peer(*number));
+            }
+        }
+        Ask::ChannelBind { number, peer: to } => {
+            writer.number(attribute::CHANNEL_NUMBER, (0x4000 + u32::from(number % 4)) << 16);
+            writer.xor_address(attribute::XOR_PEER_ADDRESS, peer(*to));
         }
     }
 }
 
-fn put(writer: &mut Writer<'_>, attribute: &Attribute<'_>, token: &[u8; 8]) {
-    match *attribute {
-        Attribute::Udp => writer.attribute(attribute::REQUESTED_TRANSPORT, &[17, 0, 0, 0]),
-        Attribute::Lifetime(seconds) => writer.number(attribute::LIFETIME, seconds.into()),
-        Attribute::Peer { peer: number, port } => {
-            writer.xor_address(attribute::XOR_PEER_ADDRESS, peer(number, port));
-        }
-        Attribute::Channel(number) => {
-            writer.attribute(attribute::CHANNEL_NUMBER, &[0x40, number % 8, 0, 0]);
-        }
-        Attribute::EvenPort(reserve) => {
-            writer.attribute(attribute::EVEN_PORT, &[if reserve { 0x80 } else { 0 }]);
-        }
-        Attribute::Family(family) => {
-            writer.attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[family % 4, 0, 0, 0]);
-        }
-        Attribute::AdditionalFamily(family) => {
-            writer.attribute(attribute::ADDITIONAL_ADDRESS_FAMILY, &[family % 4, 0, 0, 0]);
-        }
-        Attribute::Token => writer.attribute(attribute::RESERVATION_TOKEN, token),
-        Attribute::DontFragment => writer.attribute(attribute::DONT_FRAGMENT, &[]),
-        Attribute::Other(kind, value) => writer.attribute(kind, value),
-    }
-}
-
-fuzz_target!(|steps: Vec<Step<'_>>| {
+fuzz_target!(|input: &[u8]| {
     let mut world = World::new();
-    // A challenge for everybody, so that the first requests can succeed.
-    for number in 0..CLIENTS {
-        world.request(number, false, 1, 0, &[]);
-    }
-    for step in &steps {
-        world.step(step);
+    let mut input = Unstructured::new(input);
+    while !input.is_empty() {
+        let Ok(step) = Step::arbitrary(&mut input) else { break };
+        world.step(&step);
     }
     world.finish();
 });
