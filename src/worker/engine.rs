@@ -172,8 +172,8 @@ impl Engine {
             let stats = Arc::clone(&self.stats);
             let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
             self.server.expire(now, &mut door, &stats.turn);
-            self.effects(now);
         }
+        self.effects(now);
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
     }
