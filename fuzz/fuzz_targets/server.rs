@@ -397,6 +397,13 @@ fn put(writer: &mut Writer<'_>, ask: &Ask, token: &[u8; 8]) {
 fuzz_target!(|input: &[u8]| {
     let mut world = World::new();
     let mut input = Unstructured::new(input);
+    // Some begin with an allocation, so that short inputs reach what needs one.
+    let begun = u8::arbitrary(&mut input).unwrap_or(0);
+    for (number, client) in world.clients.iter_mut().enumerate() {
+        if begun >> number & 1 == 1 {
+            client.allocate(&mut world.server);
+        }
+    }
     while !input.is_empty() {
         let Ok(step) = Step::arbitrary(&mut input) else { break };
         world.step(&step);

@@ -35,7 +35,7 @@ pub(super) struct Planner {
     /// Socket, place in `trains` and whether it needs a system call for itself, sorted.
     order: Vec<u64>,
     /// By hash of the way: where its newest train *may* stand. An entry is never cleared: it counts if the train
-    /// that stands there now is of that way, and two ways that share an entry only travel in shorter trains.
+    /// that stands there now is of that way. Where too many ways meet, their datagrams travel alone.
     newest: Vec<u32>,
     refusals: [Refusal; REFUSALS],
     seed: u64,
@@ -52,6 +52,8 @@ struct Refusal {
     datagrams: u32,
 }
 
+/// Entries that a way may stand in.
+const PROBES: usize = 8;
 const REFUSALS: usize = 64;
 const ALONE_AFTER_REFUSAL: u32 = 1024;
 
@@ -61,7 +63,7 @@ impl Planner {
         Self {
             trains: Vec::with_capacity(max),
             order: Vec::with_capacity(max),
-            newest: vec![0; table_size(max)],
+            newest: vec![u32::MAX; table_size(max)],
             refusals: [Refusal::NONE; REFUSALS],
             seed: RandomState::new().hash_one(0),
         }
@@ -88,11 +90,12 @@ impl Planner {
             let (socket, alone) = (datagram.socket, datagram.wants_option());
             if segmentation {
                 let key = key(datagram, self.seed);
-                let entry = key as usize & mask;
-                if self.join(queue, place, self.newest[entry], key) {
-                    continue;
+                if let Some(entry) = self.entry(queue, place, key as usize, mask) {
+                    if self.join(queue, place, self.newest[entry], key) {
+                        continue;
+                    }
+                    self.newest[entry] = self.trains.len() as u32;
                 }
-                self.newest[entry] = self.trains.len() as u32;
             }
             let number = self.trains.len() as u64;
             self.order.push(u64::from(socket as u32) << 32 | number << 1 | u64::from(alone));
@@ -101,6 +104,19 @@ impl Planner {
         // The number is part of the key, so this is stable; unlike a stable sort it allocates nothing.
         self.order.sort_unstable();
         left_out
+    }
+
+    /// Where the newest train of the datagram's way stands in `newest`, or is to stand: the first of a few
+    /// entries that no other way has, if there is one. What an earlier flush has left in an entry is either beyond
+    /// `trains`, so that the entry is free, or another way's, because the datagram's own way has no train yet.
+    fn entry(&self, queue: &[Queued], place: usize, home: usize, mask: usize) -> Option<usize> {
+        let datagram = &queue[place].datagram;
+        let others = |entry: &usize| {
+            let train = self.trains.get(self.newest[*entry] as usize);
+            train.is_some_and(|train| !queue[train.first as usize].datagram.same_way(datagram))
+        };
+        let mut entries = (0..PROBES).map(|step| home.wrapping_add(step) & mask);
+        entries.find(|entry| !others(entry))
     }
 
     /// The trains that one system call can send from `start` on: their socket and where they end; and whether it
