@@ -60,7 +60,8 @@ pub(super) struct Parts<'a> {
     pub(super) settings: &'a Settings,
     pub(super) exempt: &'a Limits,
     pub(super) offload: Offload,
-    /// How many workers there are.
+    /// Which worker this is, and how many there are.
+    pub(super) number: usize,
     pub(super) workers: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) stats: Arc<Stats>,
@@ -75,6 +76,8 @@ pub(super) struct Engine {
     pub(super) stats: Arc<Stats>,
     pub(super) poller: Poller,
     pub(super) shared: Arc<Shared>,
+    /// Its place among the workers.
+    pub(super) number: usize,
     pub(super) events: Events,
     pub(super) clock: Clock,
     waker: Arc<Waker>,
@@ -113,6 +116,7 @@ impl Engine {
             stats: parts.stats,
             poller,
             shared: parts.shared,
+            number: parts.number,
             events: parts.events,
             clock: parts.clock,
             waker,
@@ -141,7 +145,10 @@ impl Engine {
             }
             for event in ready.iter() {
                 match Token::unpack(event.token()) {
-                    Token::Waker => self.waker.drain(),
+                    Token::Waker => {
+                        self.waker.drain();
+                        self.read_letters();
+                    }
                     Token::Udp(index) => self.on_listener(index as usize),
                     Token::Acceptor(index) => self.on_acceptor(index as usize),
                     Token::Relay(index) => {
@@ -222,6 +229,7 @@ impl Engine {
     }
 
     fn shut_down(&mut self) {
+        self.close_mailbox();
         let (now, stats) = (self.clock.now(), Arc::clone(&self.stats));
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         self.server.shutdown(now, &mut door, &stats.turn);

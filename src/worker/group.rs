@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::engine::{Engine, Parts};
+use super::mailbox::Mailbox;
 use super::{Events, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
@@ -33,15 +34,25 @@ impl Clock {
 }
 
 /// What the workers and their owner share.
-#[derive(Default)]
 pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     pub(super) verbose: AtomicBool,
     /// TCP connections by client address.
     connections: Mutex<HashMap<IpAddr, u32>>,
+    /// By the worker's number.
+    pub(super) mailboxes: Box<[Mailbox]>,
 }
 
 impl Shared {
+    fn new(wakers: &[Arc<Waker>]) -> Self {
+        Self {
+            stop: AtomicBool::default(),
+            verbose: AtomicBool::default(),
+            connections: Mutex::default(),
+            mailboxes: wakers.iter().map(|waker| Mailbox::new(Arc::clone(waker))).collect(),
+        }
+    }
+
     /// Counts one more connection of the address, unless it has `limit` of them; 0 is no limit.
     pub(super) fn connect(&self, address: IpAddr, limit: u32) -> bool {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,12 +105,13 @@ impl Workers {
         clock: Clock,
         events: &Events,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
         let count = sockets.workers.len();
+        let wakers = (0..count).map(|_| Waker::new().map(Arc::new));
+        let wakers = wakers.collect::<io::Result<Vec<_>>>()?;
+        let shared = Arc::new(Shared::new(&wakers));
         let offload = if settings.trains { Offload::probe() } else { Offload::NONE };
         let mut workers = Self { threads: Vec::new(), stats: Vec::new(), shared, offload };
-        for (number, listeners) in sockets.workers.into_iter().enumerate() {
-            let waker = Arc::new(Waker::new()?);
+        for (number, (listeners, waker)) in sockets.workers.into_iter().zip(wakers).enumerate() {
             let stats = Arc::new(Stats::default());
             let server = turn::Server::new(
                 Arc::clone(turn),
@@ -114,6 +126,7 @@ impl Workers {
                 settings,
                 exempt: &turn.limits,
                 offload,
+                number,
                 workers: count,
                 shared: Arc::clone(&workers.shared),
                 stats: Arc::clone(&stats),

@@ -3,7 +3,8 @@
 //! Each worker is one thread with its own listener sockets (SO_REUSEPORT keeps a 5-tuple on its
 //! worker), its own relay sockets, TCP connections and allocations. Workers share the
 //! [`crate::turn::Ledger`] (asked when an allocation begins or ends) and a count of connections by
-//! address, and nothing for a packet.
+//! address, and nothing for a packet. What arrives at one worker and is another's to decide about
+//! goes there in a letter (`mailbox`).
 //!
 //! # One wake-up
 //! 1. Sleep until a socket is ready, a deadline has come or another thread calls.
@@ -22,6 +23,8 @@
 mod engine;
 mod event;
 mod group;
+mod handover;
+mod mailbox;
 mod outbox;
 mod relays;
 mod settings;

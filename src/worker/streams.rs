@@ -51,15 +51,9 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Whether it is without an allocation.
-    pub(super) const fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-}
-
-impl Streams {
-    pub(super) fn insert(&mut self, socket: TcpStream, tuple: FiveTuple, now: Mono) -> u32 {
-        let leg = self.open.insert(Stream {
+    /// A connection without an allocation since `now`.
+    pub(super) const fn new(socket: TcpStream, tuple: FiveTuple, now: Mono) -> Self {
+        Self {
             socket,
             tuple,
             input: Vec::new(),
@@ -69,8 +63,24 @@ impl Streams {
             blocked: false,
             dirty: false,
             broken: false,
-        }) as u32;
-        self.waiting.insert((now, leg));
+        }
+    }
+
+    /// Whether it is without an allocation.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
+impl Streams {
+    /// Files a connection that the poller tells about as a leg that is free.
+    pub(super) fn insert(&mut self, mut stream: Stream) -> u32 {
+        let unsent = stream.sent < stream.output.len();
+        (stream.blocked, stream.dirty, stream.broken) = (false, unsent, false);
+        let since = stream.waiting;
+        let leg = self.open.insert(stream) as u32;
+        self.waiting.extend(since.map(|since| (since, leg)));
+        self.dirty.extend(unsent.then_some(leg));
         leg
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, Token};
 use super::relays::Door;
+use super::streams::Stream;
 use super::{Event, Stats};
 use crate::net::{self, Interest, SLOT_SIZE};
 use crate::stun::{Frame, Framer, Hopeless, Method};
@@ -55,10 +56,7 @@ impl Engine {
             return;
         }
         // Before the leg is known: a place that becomes free is given out next.
-        if self.streams.waiting() >= self.limits.without_allocation as usize {
-            stats.streams_idle.add(1);
-            self.close_longest_waiting();
-        }
+        self.make_room_for_stranger();
         let token = Token::Stream(self.streams.next_leg()).pack();
         let Ok(server) = socket.local_addr().and_then(|local| {
             self.poller.add(socket.as_fd(), token, Interest::Read).map(|()| local)
@@ -69,7 +67,15 @@ impl Engine {
         };
         stats.streams_accepted.add(1);
         let tuple = FiveTuple { transport: Transport::Tcp, client, server };
-        self.streams.insert(socket, tuple, now);
+        self.streams.insert(Stream::new(socket, tuple, now));
+    }
+
+    /// Closes the connection that is without an allocation for longest when there are too many.
+    pub(super) fn make_room_for_stranger(&mut self) {
+        if self.streams.waiting() >= self.limits.without_allocation as usize {
+            self.stats.streams_idle.add(1);
+            self.close_longest_waiting();
+        }
     }
 
     pub(super) fn on_stream(&mut self, leg: u32, event: net::Event) {
@@ -106,8 +112,19 @@ impl Engine {
         };
         let client = Client { tuple: stream.tuple, leg };
         self.outbox.keep(1);
-        let filled = before + read;
-        match self.handle_messages(&client, slot, filled, &stats) {
+        self.handle_input(&client, slot, before + read, &stats);
+    }
+
+    /// Handles what a connection has sent, which fills a slot that is kept.
+    pub(super) fn handle_input(
+        &mut self,
+        client: &Client,
+        slot: usize,
+        filled: usize,
+        stats: &Stats,
+    ) {
+        let leg = client.leg;
+        match self.handle_messages(client, slot, filled, stats) {
             Ok(rest) => {
                 let begun = &self.outbox.buffers.slot(slot)[rest..filled];
                 self.streams.keep_input(leg, begun);
@@ -117,7 +134,7 @@ impl Engine {
                     Closing::Flood => stats.streams_refused.add(1),
                     Closing::Hopeless(what) => {
                         stats.streams_hopeless.add(1);
-                        self.tell_hopeless(&client, what);
+                        self.tell_hopeless(client, what);
                     }
                 }
                 // What was asked before is answered before the end.

@@ -1,0 +1,88 @@
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::engine::{Engine, Token};
+use super::mailbox::Letter;
+use super::streams::Stream;
+use crate::net::{Interest, SLOT_SIZE};
+use crate::turn::Client;
+
+impl Engine {
+    /// Hands a connection without an allocation to another worker, with a message that this worker has no answer to
+    /// and what follows it. False when that worker takes nothing: the connection then has its leg again and is to
+    /// be answered here.
+    #[expect(dead_code, reason = "ConnectionBind is the first to use it")]
+    pub(super) fn hand_over(&mut self, leg: u32, message_on: &[u8], worker: usize) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let Some(mailbox) = shared.mailboxes.get(worker) else {
+            return false;
+        };
+        let Some(mut stream) = self.streams.remove(leg) else {
+            return true;
+        };
+        // It stays open, so the poller would go on telling about it.
+        let _ = self.poller.delete(stream.socket.as_fd());
+        stream.input.clear();
+        stream.input.extend_from_slice(message_on);
+        match mailbox.post(Letter::Stream(Box::new(stream))) {
+            Ok(()) => true,
+            Err(Letter::Stream(stream)) => {
+                // A leg that became free is the next one given out: it is the same.
+                self.take_in(*stream);
+                false
+            }
+        }
+    }
+
+    /// Reads what the other workers have left.
+    pub(super) fn read_letters(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        for letter in shared.mailboxes[self.number].take() {
+            match letter {
+                Letter::Stream(stream) => self.on_handed_over(*stream),
+            }
+        }
+    }
+
+    /// Ends what was still to come from other workers.
+    pub(super) fn close_mailbox(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        for letter in shared.mailboxes[self.number].close() {
+            match letter {
+                Letter::Stream(stream) => self.drop_stream(&stream),
+            }
+        }
+    }
+
+    fn on_handed_over(&mut self, mut stream: Stream) {
+        let stats = Arc::clone(&self.stats);
+        let (tuple, input) = (stream.tuple, std::mem::take(&mut stream.input));
+        if stream.is_waiting() {
+            self.make_room_for_stranger();
+        }
+        let Some(leg) = self.take_in(stream) else {
+            return;
+        };
+        let slot = self.outbox.reserve(1, &stats);
+        let filled = input.len().min(SLOT_SIZE);
+        self.outbox.buffers.slot_mut(slot)[..filled].copy_from_slice(&input[..filled]);
+        self.outbox.keep(1);
+        self.handle_input(&Client { tuple, leg }, slot, filled, &stats);
+    }
+
+    /// Files and watches a connection that was another worker's.
+    fn take_in(&mut self, stream: Stream) -> Option<u32> {
+        let token = Token::Stream(self.streams.next_leg()).pack();
+        if self.poller.add(stream.socket.as_fd(), token, Interest::Read).is_err() {
+            self.drop_stream(&stream);
+            return None;
+        }
+        Some(self.streams.insert(stream))
+    }
+
+    /// Counts the end of a connection that has no leg.
+    fn drop_stream(&self, stream: &Stream) {
+        self.shared.disconnect(stream.tuple.client.ip());
+        self.stats.streams_closed.add(1);
+    }
+}
