@@ -27,13 +27,14 @@ use turnwire::stun::{
 };
 use turnwire::turn::{Framing, Icmp, RESPONSE_MAX, RelayId, Session, Transport, Verdict};
 
-/// Clients: two on one address, two transports on one address and port, IPv6, and one that is
+/// Clients: two on one address, three transports on one address and port, IPv6, and one that is
 /// told from the first by the server's address only.
-const CLIENTS: [(&str, Transport, &str); 6] = [
+const CLIENTS: [(&str, Transport, &str); 7] = [
     ("198.51.100.7:1000", Transport::Udp, "203.0.113.1:3478"),
     ("198.51.100.7:1001", Transport::Udp, "203.0.113.1:3478"),
     ("198.51.100.8:1000", Transport::Udp, "203.0.113.1:3478"),
     ("198.51.100.8:1000", Transport::Tcp, "203.0.113.1:3478"),
+    ("198.51.100.8:1000", Transport::Dtls, "203.0.113.1:3478"),
     ("[2001:db8:7::1]:1000", Transport::Udp, "[2001:db8::1]:3478"),
     ("198.51.100.7:1000", Transport::Udp, "203.0.113.1:3479"),
 ];

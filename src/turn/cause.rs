@@ -18,6 +18,8 @@ pub enum Cause {
     ChannelRange,
     /// 400: the channel or the peer is bound otherwise (RFC 8656 §12.2).
     ChannelConflict,
+    /// 400: classic STUN (RFC 3489) over DTLS (RFC 7350 §3).
+    Classic,
     /// 403
     PeerDenied(DeniedBy),
     /// 420
@@ -64,7 +66,8 @@ impl Cause {
             | Self::Missing
             | Self::Contradiction
             | Self::ChannelRange
-            | Self::ChannelConflict => code::BAD_REQUEST,
+            | Self::ChannelConflict
+            | Self::Classic => code::BAD_REQUEST,
             Self::PeerDenied(_) => code::FORBIDDEN,
             Self::UnknownAttribute => code::UNKNOWN_ATTRIBUTE,
             Self::NoAllocation | Self::AllocationExists => code::ALLOCATION_MISMATCH,
@@ -115,6 +118,7 @@ impl Cause {
             Self::NoSocket => 26,
             Self::PermissionLimit => 27,
             Self::ChannelLimit => 28,
+            Self::Classic => 29,
         }
     }
 
@@ -146,6 +150,7 @@ impl Cause {
             Self::Contradiction => "these attributes exclude each other",
             Self::ChannelRange => "channel numbers are 0x4000 to 0x4FFF",
             Self::ChannelConflict => "the channel or the peer is bound already",
+            Self::Classic => "RFC 3489 is not spoken over DTLS",
             Self::PeerDenied(by) => by.phrase(),
             Self::UnknownAttribute => "Unknown Attribute",
             Self::NoAllocation => "there is no allocation",
@@ -166,7 +171,7 @@ impl Cause {
     }
 }
 
-const LABELS: [(&str, u16); 29] = [
+const LABELS: [(&str, u16); 30] = [
     ("challenge", 401),
     ("wrong_realm", 401),
     ("unknown_user", 401),
@@ -196,4 +201,5 @@ const LABELS: [(&str, u16); 29] = [
     ("no_socket", 508),
     ("permission_limit", 508),
     ("channel_limit", 508),
+    ("classic_over_dtls", 400),
 ];

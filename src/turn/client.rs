@@ -11,6 +11,8 @@ pub enum Transport {
     Udp,
     /// TCP
     Tcp,
+    /// DTLS over UDP (RFC 7350): datagrams, from an address that is proved.
+    Dtls,
 }
 
 impl Transport {
@@ -19,11 +21,17 @@ impl Transport {
         matches!(self, Self::Tcp)
     }
 
+    /// Whether the client's address is proved before its first message: nobody can forge it.
+    pub const fn proves_address(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
     /// For the log and the metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Dtls => "dtls",
         }
     }
 }
@@ -42,7 +50,7 @@ pub struct FiveTuple {
 impl Hash for FiveTuple {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // Packed, because this is hashed for each packet.
-        let transport = u64::from(self.transport.is_stream()) << 48;
+        let transport = (self.transport as u64) << 48;
         match (self.client, self.server) {
             (SocketAddr::V4(client), SocketAddr::V4(server)) => {
                 let client = u64::from(client.ip().to_bits()) << 16 | u64::from(client.port());

@@ -63,10 +63,10 @@ impl Guard {
         }
     }
 
-    /// Streams are counted by themselves: their addresses are proved, and a flood with a forged
-    /// address must not end somebody's connections.
+    /// Proved addresses are counted by themselves: a flood with a forged address must not end
+    /// somebody's connections.
     fn cell(&self, client: &FiveTuple) -> Option<(&AtomicU64, u64)> {
-        let key = (prefix(client.client.ip()), client.transport.is_stream());
+        let key = (prefix(client.client.ip()), client.transport.proves_address());
         let hash = self.hasher.hash_one(key);
         // The tag is never 0, so that an unused cell is nobody's.
         Some((self.cells.get(hash as usize % CELLS)?, (hash >> TIME_BITS) | 1))

@@ -1,6 +1,6 @@
 use super::request::Request;
 use super::server::Context;
-use super::{Cause, Client, Reply, Server, Stats};
+use super::{Cause, Client, Reply, Server, Stats, Transport};
 use crate::auth::{Denial, DenialKind};
 use crate::stun::{Kind, Method, Writer, attribute};
 use crate::time::Mono;
@@ -14,7 +14,12 @@ impl Server {
         out: &mut [u8],
         stats: &Stats,
     ) -> Reply {
-        let refusal = (!request.unknown().is_empty()).then_some(Cause::UnknownAttribute);
+        let classic = request.message.is_classic();
+        let refusal = match client.tuple.transport {
+            // RFC 7350 §3: without the magic cookie, always an error.
+            Transport::Dtls if classic => Some(Cause::Classic),
+            _ => (!request.unknown().is_empty()).then_some(Cause::UnknownAttribute),
+        };
         let kind = match refusal {
             None => Kind::success(Method::BINDING),
             Some(_) => Kind::error(Method::BINDING),
@@ -23,8 +28,10 @@ impl Server {
         if let Some(cause) = refusal {
             stats.refuse(cause);
             writer.error_code(cause.code(), "");
-            writer.unknown_attributes(request.unknown());
-        } else if request.message.is_classic() {
+            if cause == Cause::UnknownAttribute {
+                writer.unknown_attributes(request.unknown());
+            }
+        } else if classic {
             // RFC 3489 knows no XOR-MAPPED-ADDRESS.
             stats.bindings.add(1);
             writer.address(attribute::MAPPED_ADDRESS, client.tuple.client);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::core::{Forged, Setup, TestClient, TestServer};
 use crate::{alice, ask, challenged, learn};
-use turnwire::stun::{Method, attribute};
+use turnwire::stun::{Kind, Method, TransactionId, Writer, attribute};
 use turnwire::turn::{Dropped, Transport, Verdict};
 
 #[test]
@@ -74,10 +74,29 @@ fn strangers_are_answered_at_a_bounded_rate() {
     assert_eq!(flood(&mut server, "[2001:db8:1::ffff]:1", udp, 100), 0);
     assert_eq!(flood(&mut server, "[2001:db8:2::1]:1", udp, 100), 20);
     assert_eq!(flood(&mut server, "127.0.0.9:1", udp, 100), 100);
-    // A TCP handshake proves the address, but guessing passwords costs the server all the same.
+    // A handshake proves the address, but guessing passwords costs the server all the same.
     assert_eq!(flood(&mut server, "198.51.100.3:3", Transport::Tcp, 100), 20);
+    assert_eq!(flood(&mut server, "198.51.100.4:4", Transport::Dtls, 100), 20);
+    // What is forged with its address on UDP costs it nothing.
+    assert_eq!(flood(&mut server, "198.51.100.4:4", udp, 100), 20);
     server.advance(Duration::from_millis(500));
     assert_eq!(flood(&mut server, "198.51.100.1:1", udp, 100), 5);
+}
+
+#[test]
+fn classic_stun_over_dtls_is_an_error() {
+    // RFC 7350 §3: a request without the magic cookie MUST always result in an error.
+    let mut server = Setup::default().server();
+    let id = TransactionId::classic(1, [1; 12]);
+    for (transport, code) in [(Transport::Udp, 0), (Transport::Dtls, 400)] {
+        let client = TestClient::over(transport, "198.51.100.7:1", "x", "x");
+        let mut packet = [0; 20];
+        let request = Kind::request(Method::BINDING);
+        let length = Writer::new(&mut packet, request, &id).finish().expect("it fits");
+        let response = server.ask(&client.client, &packet[..length]);
+        assert_eq!(response.code(), code);
+        assert_eq!(response.classic_mapped().is_some(), code == 0);
+    }
 }
 
 #[test]
