@@ -1,9 +1,9 @@
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::server::{Running, turnwire};
+use crate::server::{Running, alone, turnwire};
 
 /// What one run has found.
 pub(crate) struct Outcome {
@@ -17,8 +17,8 @@ pub(crate) struct Outcome {
 
 /// Runs `turnwire load` on core 1 against the server; `None` when it says nothing that can be used.
 pub(crate) fn run(server: &Running, words: &str) -> Option<Value> {
-    let mut command = Command::new("setsid");
-    command.args(["taskset", "-c", "1"]).arg(turnwire()).args(["load", "--json", "--quiet"]);
+    let mut command = alone("1");
+    command.arg(turnwire()).args(["load", "--json", "--quiet"]);
     command.args(["--user", "alice", "--password", "secret", "--pid", &server.pid().to_string()]);
     command.arg(format!("turn:{}", server.address())).args(words.split_whitespace());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().ok()?;

@@ -1,104 +1,142 @@
-//! What a server pays for its work: Turnwire and coturn side by side, in turn, in one run.
+//! What a server pays for its work: a naive forwarder, Turnwire and coturn side by side, in turn, in one run.
 //!
-//! `cargo bench --bench compare` runs `turnwire load` against both and prints, for each load, how
-//! much was done in a second and the server's CPU microseconds for each packet, request or cycle
-//! (medians of the rounds), with the ratio to coturn's of the same round and its spread, and the
-//! resident memory per idle allocation. Everything stays on 127.0.0.1; each server is pinned to
-//! core 0, the load to core 1. coturn's rows need Debian's package `coturn`.
+//! `cargo bench --bench compare` runs `turnwire load` against each and prints, for each load, how much was done in a
+//! second and the server's CPU microseconds for each packet, request or cycle (medians of the rounds), with the ratio
+//! to coturn's of the same round and its spread, and the resident memory per idle allocation. Everything stays on
+//! 127.0.0.1; each server is pinned to core 0, the load to core 1.
 //!
 //! A packet counts when it arrives whole and at its place. An echo is two relayed packets.
 //!
-//! Settings are taken from the environment: ROUNDS (3), MILLISECONDS (2000) and ALLOCATIONS
-//! (10000); an argument picks the loads whose names contain it.
+//! An argument picks the loads whose names contain it. Settings are taken from the environment:
+//!
+//! | ROUNDS, MILLISECONDS, ALLOCATIONS | 3 rounds of 2000 ms each; 10000 idle allocations |
+//! | COTURN | coturn's program, where it is not `turnserver` (Debian's package `coturn`) |
+//! | COTURN_FLAGS, TURNWIRE_FLAGS | flags for every start of the server |
 
+mod figures;
 mod load;
+mod naive;
 mod server;
 
-use load::Outcome;
-use server::{Kind, Running};
+use std::process::Command;
 
-/// The loads, with their flags of `turnwire load`.
-const SCENARIOS: [(&str, &str); 11] = [
+use figures::Sorted;
+use load::Outcome;
+use server::{Kind, Running, coturn};
+
+/// One load.
+struct Scenario {
+    name: &'static str,
+    /// For `turnwire load`.
+    flags: &'static str,
+    /// For coturn, where it does better with them than by default.
+    coturn: &'static str,
+}
+
+const fn scenario(name: &'static str, flags: &'static str) -> Scenario {
+    Scenario { name, flags, coturn: "" }
+}
+
+const SCENARIOS: [Scenario; 11] = [
     // Debian's coturn loses packets of one flow when more are on their way: its socket buffers hold 56.
-    ("channels 1 x 1200 B", "--clients 1 --rate max --window 32"),
-    ("channels 50 x 1200 B", "--clients 50 --rate max"),
-    ("channels 1000 x 1200 B", "--clients 1000 --rate max"),
-    ("channels 50 x 160 B", "--clients 50 --rate max --size 160"),
-    ("indications 50 x 1200 B", "--clients 50 --rate max --mode send"),
-    ("channels 50 x 1200 B, TCP", "--clients 50 --rate max --transport tcp"),
-    ("50,000/s", "--clients 50 --rate 50000"),
-    ("50,000/s up, trains", "--clients 50 --rate 50000 --direction up --train 10"),
-    ("50,000/s up, offloaded", "--clients 50 --rate 50000 --direction up --train 10 --offload"),
-    ("Binding requests", "--mode binding --rate max"),
-    ("allocation cycles", "--mode churn --rate max"),
+    scenario("channels 1 x 1200 B", "--clients 1 --rate max --window 32"),
+    scenario("channels 50 x 1200 B", "--clients 50 --rate max"),
+    scenario("channels 1000 x 1200 B", "--clients 1000 --rate max"),
+    scenario("channels 50 x 160 B", "--clients 50 --rate max --size 160"),
+    Scenario {
+        name: "indications 50 x 1200 B",
+        flags: "--clients 50 --rate max --mode send",
+        coturn: "-m 1",
+    },
+    Scenario {
+        name: "channels 50 x 1200 B, TCP",
+        flags: "--clients 50 --rate max --transport tcp",
+        coturn: "-m 1",
+    },
+    scenario("50,000/s", "--clients 50 --rate 50000"),
+    scenario("50,000/s up, trains", "--clients 50 --rate 50000 --direction up --train 10"),
+    scenario(
+        "50,000/s up, offloaded",
+        "--clients 50 --rate 50000 --direction up --train 10 --offload",
+    ),
+    scenario("Binding requests", "--mode binding --rate max"),
+    scenario("allocation cycles", "--mode churn --rate max"),
 ];
 
 fn main() {
-    let (rounds, milliseconds) = (number("ROUNDS", 3), number("MILLISECONDS", 2000));
+    // Cargo passes flags of its own.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [flag, address] = &words[..]
+        && flag == "--naive"
+    {
+        let address = address.parse().expect("an address");
+        return naive::serve(address).expect("the naive forwarder");
+    }
     if cfg!(debug_assertions) {
         eprintln!("this is a debug build: its figures mean nothing");
     }
+    println!("coturn is {}", coturn_version());
     println!(
         "{:26} {:>9} {:>12} {:>12} {:>7} {:>13}  lost bad",
         "echo, or as it says", "server", "per second", "CPU us each", "ratio", "spread"
     );
-    // Cargo passes flags of its own.
-    let picked = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    for (name, words) in &SCENARIOS {
-        if picked.as_ref().is_none_or(|part| name.contains(part)) {
-            compare(name, &format!("{words} --duration {milliseconds}ms"), rounds);
+    let picked = words.first();
+    for scenario in &SCENARIOS {
+        if picked.is_none_or(|part| scenario.name.contains(part)) {
+            compare(scenario);
         }
     }
     if picked.is_none() {
-        [Kind::Coturn, Kind::Turnwire].into_iter().for_each(memory);
+        Kind::ALL.into_iter().for_each(memory);
     }
 }
 
-fn compare(name: &str, words: &str, rounds: usize) {
-    let kinds = [Kind::Coturn, Kind::Turnwire];
-    let mut rows: [Vec<Outcome>; 2] = Default::default();
-    for round in 0..rounds {
-        // A B, then B A: what drifts hits both alike.
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+/// A B C, then C B A, and so on: what drifts hits all alike.
+fn compare(scenario: &Scenario) {
+    let flags = format!("{} --duration {}ms", scenario.flags, number("MILLISECONDS", 2000));
+    let mut rows: [Vec<Option<Outcome>>; 3] = Default::default();
+    for round in 0..number("ROUNDS", 3) {
+        let order = if round % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
         for place in order {
-            if let Some(outcome) = measure(kinds[place], words) {
-                rows[place].push(outcome);
-            }
+            let kind = Kind::ALL[place];
+            let possible = kind != Kind::Naive || !flags.contains("tcp");
+            let server = possible.then(|| Running::start(kind, scenario.coturn)).flatten();
+            let report = server.and_then(|server| load::run(&server, &flags));
+            rows[place].push(report.and_then(|report| load::outcome(&report)));
         }
     }
-    let base: Vec<f64> = rows[0].iter().map(|outcome| outcome.cpu_micros).collect();
-    for (kind, row) in kinds.iter().zip(&rows) {
-        if row.is_empty() {
-            println!("{name:26} {:>9} not measured", kind.name());
+    let [.., base] = &rows;
+    for (kind, row) in Kind::ALL.iter().zip(&rows) {
+        let name = kind.name();
+        if row.iter().all(Option::is_none) {
+            println!("{:26} {name:>9} not measured", scenario.name);
             continue;
         }
-        let ratios = sorted(row.iter().zip(&base).map(|(outcome, base)| outcome.cpu_micros / base));
-        let spread = match (ratios.first(), ratios.last()) {
-            (Some(least), Some(most)) => format!("{least:.2}-{most:.2}"),
-            _ => String::new(),
+        let of = |figure: fn(&Outcome) -> f64| {
+            Sorted::of(row.iter().map(|outcome| outcome.as_ref().map(figure)))
         };
+        let ratios =
+            Sorted::of(row.iter().zip(base).map(|(outcome, base)| {
+                Some(outcome.as_ref()?.cpu_micros / base.as_ref()?.cpu_micros)
+            }));
         println!(
-            "{name:26} {:>9} {:>12.0} {:>12.3} {:>7.2} {spread:>13}  {} {}",
-            kind.name(),
-            median(&sorted(row.iter().map(|outcome| outcome.per_second))),
-            median(&sorted(row.iter().map(|outcome| outcome.cpu_micros))),
-            median(&ratios),
-            row.iter().map(|outcome| outcome.lost).sum::<u64>(),
-            row.iter().map(|outcome| outcome.bad).sum::<u64>(),
+            "{:26} {name:>9} {:>12.0} {:>12.3} {:>7.2} {:>13}  {} {}",
+            scenario.name,
+            of(|outcome| outcome.per_second).median(),
+            of(|outcome| outcome.cpu_micros).median(),
+            ratios.median(),
+            ratios.spread(),
+            row.iter().flatten().map(|outcome| outcome.lost).sum::<u64>(),
+            row.iter().flatten().map(|outcome| outcome.bad).sum::<u64>(),
         );
     }
-}
-
-fn measure(kind: Kind, words: &str) -> Option<Outcome> {
-    let server = Running::start(kind)?;
-    load::outcome(&load::run(&server, words)?)
 }
 
 /// Resident memory per idle allocation with one permission and one channel.
 fn memory(kind: Kind) {
     let count = number("ALLOCATIONS", 10_000);
     let words = format!("--clients {count} --rate 1 --direction up --duration 100ms");
-    let report = Running::start(kind).and_then(|server| load::run(&server, &words));
+    let report = Running::start(kind, "").and_then(|server| load::run(&server, &words));
     let Some(report) = report else {
         return println!("{:9} memory not measured", kind.name());
     };
@@ -111,14 +149,12 @@ fn memory(kind: Kind) {
     );
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+fn coturn_version() -> String {
+    let output = Command::new(coturn()).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let version = text.lines().rfind(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    version.map_or_else(|| "not there, or does not tell its version".to_owned(), str::to_owned)
 }
 
 /// A setting from the environment.

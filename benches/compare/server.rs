@@ -1,3 +1,4 @@
+use std::env;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,15 +11,21 @@ use crate::load::come_first;
 /// The servers that are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Coturn,
+    /// See [`crate::naive`].
+    Naive,
     Turnwire,
+    Coturn,
 }
 
 impl Kind {
+    /// All of them, in the order in which a round begins.
+    pub(crate) const ALL: [Self; 3] = [Self::Naive, Self::Turnwire, Self::Coturn];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Coturn => "coturn",
+            Self::Naive => "naive",
             Self::Turnwire => "turnwire",
+            Self::Coturn => "coturn",
         }
     }
 }
@@ -31,41 +38,18 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts the server on core 0; `None` when it is not installed.
-    pub(crate) fn start(kind: Kind) -> Option<Self> {
+    pub(crate) fn start(kind: Kind, coturn_flags: &str) -> Option<Self> {
         let address = free_address();
-        let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        let mut command = Command::new("setsid");
-        command.args(["taskset", "-c", "0"]);
+        let mut command = alone("0");
         match kind {
-            Kind::Coturn => {
-                command.args(["turnserver", "-n", "--lt-cred-mech", "--no-cli"]).args([
-                    "--user=alice:secret",
-                    "--realm=example.org",
-                    &format!("--listening-ip={ip}"),
-                    &format!("--relay-ip={ip}"),
-                    &format!("--listening-port={port}"),
-                    "--allow-loopback-peers",
-                    "--no-stdout-log",
-                    "--log-file=/dev/null",
-                    "--no-tls",
-                    "--no-dtls",
-                    "--pidfile=/dev/null",
-                ])
+            Kind::Naive => {
+                command.arg(env::current_exe().ok()?).args(["--naive", &address.to_string()])
             }
-            Kind::Turnwire => command.arg(turnwire()).args([
-                "--user",
-                "alice:secret",
-                "--realm",
-                "example.org",
-                "--listen",
-                &address.to_string(),
-                "--relay-ip",
-                &ip,
-                "--allow-peer",
-                "127.0.0.0/8",
-                "--log-level",
-                "error",
-            ]),
+            Kind::Turnwire => command.arg(turnwire()).args(turnwire_flags(address)),
+            Kind::Coturn => command
+                .arg(coturn())
+                .args(coturn_words(address))
+                .args(coturn_flags.split_whitespace()),
         };
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
         come_first(child.id());
@@ -96,9 +80,44 @@ impl Drop for Running {
     }
 }
 
+/// The beginning of a command that has a core, a session and so a scheduler's group for itself, and ends with this
+/// process.
+pub(crate) fn alone(core: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "setsid", "taskset", "-c", core]);
+    command
+}
+
 /// The release binary beside this program.
 pub(crate) fn turnwire() -> PathBuf {
     env!("CARGO_BIN_EXE_turnwire").into()
+}
+
+/// coturn's program: the one of the search path, unless COTURN names another.
+pub(crate) fn coturn() -> PathBuf {
+    env::var_os("COTURN").unwrap_or_else(|| "turnserver".into()).into()
+}
+
+fn turnwire_flags(address: SocketAddr) -> Vec<String> {
+    let flags = format!(
+        "--user alice:secret --realm example.org --listen {address} --relay-ip {} \
+         --allow-peer 127.0.0.0/8 --log-level error {}",
+        address.ip(),
+        env::var("TURNWIRE_FLAGS").unwrap_or_default()
+    );
+    flags.split_whitespace().map(str::to_owned).collect()
+}
+
+fn coturn_words(address: SocketAddr) -> Vec<String> {
+    let flags = format!(
+        "-n --lt-cred-mech --no-cli --user=alice:secret --realm=example.org --listening-ip={ip} \
+         --relay-ip={ip} --listening-port={port} --allow-loopback-peers --no-stdout-log \
+         --log-file=/dev/null --no-tls --no-dtls --pidfile=/dev/null {more}",
+        ip = address.ip(),
+        port = address.port(),
+        more = env::var("COTURN_FLAGS").unwrap_or_default()
+    );
+    flags.split_whitespace().map(str::to_owned).collect()
 }
 
 fn free_address() -> SocketAddr {
