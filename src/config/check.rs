@@ -15,8 +15,9 @@ type Check = (&'static [&'static str], fn(&Draft) -> Vec<Finding>);
 const CHECKS: &[Check] = &[
     (&["listen.addresses"], listeners),
     (&["listen.addresses", "admin.listen"], admin),
+    (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&["relay.addresses"], relays),
-    (&["relay.addresses", "relay.external"], external),
+    (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),
     (&["turn.default_lifetime", "turn.max_lifetime"], lifetimes),
     (&[], credentials),
     (&["auth.users", "auth.secrets", "auth.secrets_file"], anonymity),
@@ -105,6 +106,53 @@ fn unusable(ip: IpAddr) -> Option<Wrong> {
     }
 }
 
+fn alternates(draft: &Draft) -> Vec<Finding> {
+    let all = &draft.config.nat_alternates;
+    let mut findings = Vec::new();
+    for (i, second) in all.iter().enumerate() {
+        let wrong = if second.ip().is_unspecified() {
+            let hint = "name one address of this host";
+            Some(Wrong::new(format!("{second} is every address, not a second one")).hint(hint))
+        } else if all[..i].iter().any(|other| other.is_ipv4() == second.is_ipv4()) {
+            Some(Wrong::new(format!("{second} is one too many: one of each family will do")))
+        } else {
+            unusable(second.ip())
+                .or_else(|| beside_no_listener(draft, *second))
+                .or_else(|| outside_unknown(draft, second.ip()))
+        };
+        findings.extend(wrong.map(|wrong| (vec![("listen.nat_alternates", i)], wrong)));
+    }
+    findings
+}
+
+/// A second address needs a listener of its family with another address and port (RFC 5780 §6).
+fn beside_no_listener(draft: &Draft, second: SocketAddr) -> Option<Wrong> {
+    let listeners = draft.config.worker.listeners.iter();
+    let mut listeners = listeners.filter(|it| it.is_ipv4() == second.is_ipv4()).peekable();
+    if listeners.peek().is_none() {
+        return Some(Wrong::new(format!("{second} has no listener of its family beside it")));
+    }
+    let other = |listener: &SocketAddr| {
+        listener.ip() != second.ip() && (listener.port() == 0 || listener.port() != second.port())
+    };
+    let wrong =
+        || Wrong::new(format!("{second} shares its address or its port with each listener"));
+    let hint = "it must have both for itself, like port 3479 on another address";
+    (!listeners.any(other)).then(|| wrong().hint(hint))
+}
+
+/// What stands for every relay address cannot stand for a second address as well.
+fn outside_unknown(draft: &Draft, second: IpAddr) -> Option<Wrong> {
+    let external = &draft.config.relay.external;
+    let paired = external.iter().any(|entry| entry.private == Some(second));
+    let mut general = external.iter().filter(|entry| entry.private.is_none());
+    let general = general.find(|entry| entry.public.is_ipv4() == second.is_ipv4())?;
+    (!paired).then(|| {
+        Wrong::new(format!("it is not known what {second} is outside"))
+            .hint(format!("{} is the relay address: add \"PUBLIC/{second}\"", general.public))
+    })
+}
+
 fn external(draft: &Draft) -> Vec<Finding> {
     let relays = &draft.config.relay.addresses;
     let all = &draft.config.relay.external;
@@ -121,10 +169,16 @@ fn external(draft: &Draft) -> Vec<Finding> {
             Some(private) if !same_family(&private) => {
                 Some(Wrong::new(format!("{public} and {private} are not of one family")))
             }
-            Some(private) if !relays.is_empty() && !relays.contains(&private) => Some(
-                Wrong::new(format!("{private} is not one of the relay addresses"))
-                    .hint("add it to relay.addresses (--relay-ip)"),
-            ),
+            Some(private)
+                if !relays.is_empty()
+                    && !relays.contains(&private)
+                    && !draft.config.nat_alternates.iter().any(|it| it.ip() == private) =>
+            {
+                Some(
+                    Wrong::new(format!("{private} is not one of the relay addresses"))
+                        .hint("add it to relay.addresses (--relay-ip)"),
+                )
+            }
             Some(private) if twice => {
                 Some(Wrong::new(format!("{private} has two addresses outside")))
             }

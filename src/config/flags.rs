@@ -19,6 +19,11 @@ pub struct Flags {
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<String>,
 
+    /// Second address and port for NAT behaviour discovery (RFC 5780), at most one of each family
+    /// (repeatable) [default: none]
+    #[arg(long, value_name = "IP:PORT")]
+    pub nat_alternate: Vec<String>,
+
     /// Relay from this address of this host (repeatable) [default: found by itself]
     #[arg(long, value_name = "IP")]
     pub relay_ip: Vec<String>,
@@ -92,6 +97,10 @@ impl Flags {
     fn replace(&self, draft: &mut Draft) {
         let listen = over(draft, "listen.addresses", "--listen", &self.listen, socket_address);
         put(&mut draft.config.worker.listeners, listen);
+        let seconds = &self.nat_alternate;
+        let seconds =
+            over(draft, "listen.nat_alternates", "--nat-alternate", seconds, socket_address);
+        put(&mut draft.config.nat_alternates, seconds);
         let relays = over(draft, "relay.addresses", "--relay-ip", &self.relay_ip, ip_address);
         put(&mut draft.config.relay.addresses, relays);
         let pairs = over(draft, "relay.external", "--external-ip", &self.external_ip, external);

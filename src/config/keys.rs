@@ -94,6 +94,9 @@ static KEYS: &[Key] = &[
     key("listen.addresses", |to, it| {
         put(&mut to.config.worker.listeners, it.some(socket_address));
     }),
+    key("listen.nat_alternates", |to, it| {
+        put(&mut to.config.nat_alternates, it.list(socket_address));
+    }),
     key("listen.workers", |to, it| put(&mut to.config.worker.workers, it.number(WORKERS))),
     key("listen.buffer", |to, it| {
         put(&mut to.config.worker.listener_buffer, it.quantity(|text| size(text, BUFFER)));
@@ -163,6 +166,12 @@ static KEYS: &[Key] = &[
     }),
     key("limits.unauthenticated_per_second", |to, it| {
         put(&mut to.config.limits.unauthenticated_per_second, it.number(COUNT));
+    }),
+    key("limits.nat_discovery_per_second", |to, it| {
+        put(&mut to.config.limits.discovery_per_second, it.number(COUNT));
+    }),
+    key("limits.all_nat_discovery_per_second", |to, it| {
+        put(&mut to.config.limits.all_discovery_per_second, it.number(COUNT));
     }),
     key("limits.exempt", |to, it| put(&mut to.config.limits.exempt, it.list(prefix))),
     key("limits.streams.per_address", |to, it| {

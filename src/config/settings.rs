@@ -15,6 +15,8 @@ pub struct Config {
     pub auth: auth::Settings,
     /// Listeners, threads, buffers, TCP connections.
     pub worker: worker::Settings,
+    /// The second address and port for NAT behaviour discovery, at most one of each family.
+    pub nat_alternates: Vec<SocketAddr>,
     /// Where allocations are made.
     pub relay: Relay,
     /// What the operator says about peers, in the order of the file and the flags.
@@ -43,6 +45,7 @@ impl Default for Config {
         Self {
             auth: auth::Settings::default(),
             worker: worker::Settings { listeners, ..worker::Settings::default() },
+            nat_alternates: Vec::new(),
             relay: Relay::default(),
             peers: Vec::new(),
             limits: Limits::default(),

@@ -155,7 +155,8 @@ fn behind_wildcard(family: Family, facts: &Facts) -> Option<(IpAddr, LocalReason
     (family == Family::V4).then_some((Ipv4Addr::LOCALHOST.into(), LocalReason::LoopbackOnly))
 }
 
-fn advertise(
+/// The address under which one of this host is known outside, and why that one.
+pub(super) fn advertise(
     local: IpAddr,
     external: &[External],
     reflexive: impl Fn(IpAddr) -> Option<Result<IpAddr, String>>,

@@ -27,6 +27,16 @@ pub(super) enum StartError {
          apart; give each its own with --external-ip PUBLIC/PRIVATE, or relay from one of them"
     )]
     SameAdvertised(IpAddr, IpAddr, IpAddr),
+    #[error(
+        "NAT discovery on {0} needs a listener of the same family with another address and port: \
+         add one with --listen, or leave --nat-alternate out"
+    )]
+    NoFirst(SocketAddr),
+    #[error(
+        "{0} is the address outside for both {1} and {2}: NAT discovery needs two; give each its \
+         own with --external-ip PUBLIC/PRIVATE"
+    )]
+    SameOutside(IpAddr, IpAddr, IpAddr),
     #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
     Admin(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]

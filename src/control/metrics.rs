@@ -88,6 +88,13 @@ struct Page<'a, 'e> {
 impl Page<'_, '_> {
     fn allocations(&mut self) -> fmt::Result {
         self.count("bindings", "Binding requests answered", self.sum(|s| &s.turn.bindings))?;
+        let discovery = [
+            ([("request", "change_request")], self.sum(|s| &s.turn.change_requests)),
+            ([("request", "response_port")], self.sum(|s| &s.turn.response_ports)),
+            ([("request", "padding")], self.sum(|s| &s.turn.paddings)),
+        ];
+        let help = "NAT discovery requests answered, by what they asked for";
+        self.counts("nat_discovery", help, discovery)?;
         self.gauge("allocations_live", "Allocations alive", live(self.stats))?;
         self.count("allocations", "Allocations made", self.sum(|s| &s.turn.allocations))?;
         let ended = EndReason::ALL.map(|reason| {

@@ -18,6 +18,7 @@
 mod addresses;
 mod admin;
 mod capacity;
+mod discovery;
 mod error;
 mod invitation;
 mod log;

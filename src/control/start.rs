@@ -13,11 +13,11 @@ use super::metrics::Sources;
 use super::ready::{self, Bound, ReadyFile};
 use super::secret::{self, Place};
 use super::watch::Lost;
-use super::{invitation, log, reflexive};
+use super::{discovery, invitation, log, reflexive};
 use crate::auth::{self, Authority};
 use crate::config::{Config, Level};
 use crate::net;
-use crate::turn::{self, Ledger, PeerPolicy, RelayAddress};
+use crate::turn::{self, Discovery, Ledger, PeerPolicy, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
 /// Events that may wait for the log: a burst of ended sessions, not a backlog of minutes.
@@ -41,6 +41,8 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     let facts = Facts::gather();
     addresses::drop_unsupported(&mut config.worker.listeners, &facts);
     let relays = relays(&config, &facts)?;
+    let (seconds, listeners) = (&config.nat_alternates, &config.worker.listeners);
+    config.worker.alternates = discovery::alternates(seconds, listeners, &relays, &facts)?;
     let generated = generated_secret(&mut config)?;
     let authority = authority(&config.auth)?;
     let sockets = Sockets::bind(&config.worker)?;
@@ -48,6 +50,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         let tried = UdpSocket::bind((relay.local, 0));
         tried.map_err(|error| StartError::Relay(relay.local, error))?;
     }
+    let discovery = discover(&config, &sockets, &relays)?;
     let endpoint = config.admin.map(bind_admin).transpose()?;
     let bound = Bound {
         udp: sockets.addresses().to_vec(),
@@ -55,7 +58,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         admin: endpoint.as_ref().map(|(_, address)| *address),
     };
     cap_limits(&mut config, &relays);
-    let settings = Arc::new(turn_settings(&config, relays, &bound, &facts));
+    let settings = Arc::new(turn_settings(&config, relays, discovery, &bound, &facts));
     let ledger = Arc::new(Ledger::new(&settings));
     let (events, queue) = Events::queue(QUEUE);
     let log_thread =
@@ -82,7 +85,8 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     }
     let unix = clock.now().unix;
     if let Some(secret) = &generated {
-        invite(secret, &config.auth, &bound, &settings.relays, unix);
+        let listeners = config.worker.listeners.len();
+        invite(secret, &config.auth, &bound, listeners, &settings.relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
     Ok(Running { workers, admin, sources, log_thread, ready_file })
@@ -106,8 +110,25 @@ fn relays(config: &Config, facts: &Facts) -> Result<Vec<RelayAddress>, StartErro
         }
     }
     let development = listeners.iter().all(|listener| listener.ip().is_loopback());
-    addresses::report(&chosen, external, development);
+    // What stands for a second address of NAT discovery needs no relay.
+    let second = |ip| config.nat_alternates.iter().any(|second| Some(second.ip()) == ip);
+    let external: Vec<_> = external.iter().filter(|it| !second(it.private)).copied().collect();
+    addresses::report(&chosen, &external, development);
     Ok(chosen.iter().map(|Chosen { relay, .. }| *relay).collect())
+}
+
+/// Finds out how the addresses of NAT discovery are known outside, and logs it.
+fn discover(
+    config: &Config,
+    sockets: &Sockets,
+    relays: &[RelayAddress],
+) -> Result<Vec<Discovery>, StartError> {
+    let server = config.relay.stun_server.as_deref();
+    let ask = |local: IpAddr| server.map(|server| reflexive::ask(server, local));
+    let external = &config.relay.external;
+    let found = discovery::advertised(sockets.alternates(), relays, external, ask)?;
+    discovery::report(&found);
+    Ok(found)
 }
 
 /// Makes or finds the secret of a server that has no credentials, and configures it.
@@ -156,12 +177,14 @@ fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr)
 fn turn_settings(
     config: &Config,
     relays: Vec<RelayAddress>,
+    discovery: Vec<Discovery>,
     bound: &Bound,
     facts: &Facts,
 ) -> turn::Settings {
     let ports = config.relay.ports;
     let sockets: Vec<_> = bound.udp.iter().chain(&bound.tcp).chain(&bound.admin).copied().collect();
-    let own = addresses::own_sockets(&sockets, &relays, facts);
+    let mut own = addresses::own_sockets(&sockets, &relays, facts);
+    own.extend(discovery::outside(&discovery));
     turn::Settings {
         software: config.turn.software.clone(),
         peers: PeerPolicy::new(config.peers.clone(), relays.clone(), ports, own),
@@ -170,6 +193,7 @@ fn turn_settings(
         default_lifetime: config.turn.default_lifetime,
         max_lifetime: config.turn.max_lifetime,
         rfc5766_channels: config.turn.rfc5766_channels,
+        discovery,
         limits: config.limits.clone(),
     }
 }
@@ -199,10 +223,13 @@ fn invite(
     secret: &auth::Secret,
     auth: &auth::Settings,
     bound: &Bound,
+    listeners: usize,
     relays: &[RelayAddress],
     unix: u64,
 ) {
-    let json = invitation::ice_servers(secret, auth, &bound.udp, &bound.tcp, relays, unix);
+    // What NAT discovery adds is not where clients are to begin.
+    let (udp, tcp) = (&bound.udp[..listeners], &bound.tcp[..listeners]);
+    let json = invitation::ice_servers(secret, auth, udp, tcp, relays, unix);
     invitation::print(&json);
 }
 

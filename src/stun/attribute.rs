@@ -2,8 +2,15 @@
 
 /// RFC 8489 §14.1.
 pub const MAPPED_ADDRESS: u16 = 0x0001;
+/// RFC 3489 §11.2.2. Never comprehended: it sends an answer to whatever address it names, which
+/// makes any server a reflector.
+pub const RESPONSE_ADDRESS: u16 = 0x0002;
 /// RFC 3489 §11.2.4, RFC 5780 §7.2.
 pub const CHANGE_REQUEST: u16 = 0x0003;
+/// RFC 3489 §11.2.5: RESPONSE-ORIGIN for clients of that time.
+pub const SOURCE_ADDRESS: u16 = 0x0004;
+/// RFC 3489 §11.2.3: OTHER-ADDRESS for clients of that time.
+pub const CHANGED_ADDRESS: u16 = 0x0005;
 /// RFC 8489 §14.3.
 pub const USERNAME: u16 = 0x0006;
 /// RFC 8489 §14.5.
@@ -44,6 +51,10 @@ pub const USERHASH: u16 = 0x001E;
 pub const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 /// RFC 8656 §18.10.
 pub const RESERVATION_TOKEN: u16 = 0x0022;
+/// RFC 5780 §7.6.
+pub const PADDING: u16 = 0x0026;
+/// RFC 5780 §7.5.
+pub const RESPONSE_PORT: u16 = 0x0027;
 /// RFC 8656 §18.11.
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 /// RFC 8656 §18.12.
@@ -56,13 +67,18 @@ pub const ICMP: u16 = 0x8004;
 pub const SOFTWARE: u16 = 0x8022;
 /// RFC 8489 §14.7.
 pub const FINGERPRINT: u16 = 0x8028;
+/// RFC 5780 §7.3.
+pub const RESPONSE_ORIGIN: u16 = 0x802B;
+/// RFC 5780 §7.4.
+pub const OTHER_ADDRESS: u16 = 0x802C;
 
 /// Whether a receiver that does not know the attribute must refuse the message (RFC 8489 §14).
 pub const fn comprehension_required(kind: u16) -> bool {
     kind < 0x8000
 }
 
-/// Whether this server knows the comprehension-required attribute.
+/// Whether this server knows the comprehension-required attribute wherever it stands. Those of
+/// RFC 5780 depend on the request and on the settings.
 pub const fn comprehended(kind: u16) -> bool {
     matches!(
         kind,

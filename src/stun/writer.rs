@@ -93,6 +93,23 @@ impl<'b> Writer<'b> {
         self.attribute(attribute::UNKNOWN_ATTRIBUTES, &value[..2 * kinds.len()]);
     }
 
+    /// Appends PADDING (RFC 5780 §7.6) so that the message is at most `total` bytes long, with
+    /// `behind` more that follow. There is nothing in it when there is no room.
+    pub fn padding(&mut self, total: usize, behind: usize) {
+        let length = total.saturating_sub(self.length + 4 + behind) & !3;
+        self.put(&attribute::PADDING.to_be_bytes());
+        // RFC 8489 §5: a length is below 64 KiB; so is the buffer's rest in what follows.
+        let length = length.min(usize::from(u16::MAX) & !3);
+        self.put(&(length as u16).to_be_bytes());
+        match self.buffer.get_mut(self.length..self.length + length) {
+            Some(room) => {
+                room.fill(0);
+                self.length += length;
+            }
+            None => self.overflow = true,
+        }
+    }
+
     /// Appends MESSAGE-INTEGRITY or MESSAGE-INTEGRITY-SHA256 over what stands so far.
     pub fn integrity(&mut self, mac: Mac) {
         self.integrity_truncated(mac, 32);

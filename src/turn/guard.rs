@@ -36,7 +36,17 @@ impl Guard {
 
     /// Whether the address may be answered once more; twice `per_second` may come at once.
     pub(super) fn admit(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
-        let Some((cell, tag)) = self.cell(client) else {
+        self.take(Kind::of(client), client, now, per_second)
+    }
+
+    /// The same for what NAT behaviour discovery sends another way. It has a rate of its own, so
+    /// that whoever uses it up in another's name does not take him the rest.
+    pub(super) fn admit_discovery(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
+        self.take(Kind::Discovery, client, now, per_second)
+    }
+
+    fn take(&self, kind: Kind, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
+        let Some((cell, tag)) = self.cell(kind, client) else {
             return true;
         };
         let seen = cell.load(Ordering::Relaxed);
@@ -53,7 +63,7 @@ impl Guard {
 
     /// Gives back what [`Self::admit`] took, for a request that authenticated itself.
     pub(super) fn refund(&self, client: &FiveTuple, per_second: u32) {
-        let Some((cell, tag)) = self.cell(client) else {
+        let Some((cell, tag)) = self.cell(Kind::of(client), client) else {
             return;
         };
         let seen = cell.load(Ordering::Relaxed);
@@ -63,13 +73,26 @@ impl Guard {
         }
     }
 
-    /// Proved addresses are counted by themselves: a flood with a forged address must not end
-    /// somebody's connections.
-    fn cell(&self, client: &FiveTuple) -> Option<(&AtomicU64, u64)> {
-        let key = (prefix(client.client.ip()), client.transport.proves_address());
+    fn cell(&self, kind: Kind, client: &FiveTuple) -> Option<(&AtomicU64, u64)> {
+        let key = (prefix(client.client.ip()), kind as u8);
         let hash = self.hasher.hash_one(key);
         // The tag is never 0, so that an unused cell is nobody's.
         Some((self.cells.get(hash as usize % CELLS)?, (hash >> TIME_BITS) | 1))
+    }
+}
+
+/// What is counted by itself.
+#[derive(Clone, Copy)]
+enum Kind {
+    Datagrams,
+    /// A flood with a forged address must not end the connections of those who have proved theirs.
+    Proved,
+    Discovery,
+}
+
+impl Kind {
+    const fn of(client: &FiveTuple) -> Self {
+        if client.transport.proves_address() { Self::Proved } else { Self::Datagrams }
     }
 }
 
@@ -103,6 +126,7 @@ mod tests {
         assert_eq!(passed, 100);
         assert!(guard.admit(quiet, start, 50));
         assert!(guard.admit(stream, start, 50));
+        assert_eq!((0..1000).filter(|_| guard.admit_discovery(flood, start, 5)).count(), 10);
         let later = start + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| guard.admit(flood, later, 50)).count(), 50);
         guard.refund(flood, 50);

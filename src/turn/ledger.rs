@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::guard::{Guard, prefix};
 use super::ports::PortPool;
 use super::rate::SharedBucket;
-use super::{Cause, Settings};
+use super::{Cause, FiveTuple, Limits, Settings};
 use crate::stun::Family;
 use crate::time::Mono;
 
@@ -31,6 +31,8 @@ pub(super) type Token = [u8; 8];
 pub struct Ledger {
     inner: Mutex<Inner>,
     pub(super) guard: Guard,
+    /// What NAT behaviour discovery may send another way, to all addresses together.
+    discovery: SharedBucket,
 }
 
 #[derive(Default)]
@@ -97,8 +99,25 @@ impl Ledger {
         let inner = Inner { pools: locals.into_iter().map(pool).collect(), ..Inner::default() };
         Self {
             inner: Mutex::new(inner),
-            guard: Guard::new(settings.limits.unauthenticated_per_second != 0),
+            guard: Guard::new(
+                settings.limits.unauthenticated_per_second != 0 || !settings.discovery.is_empty(),
+            ),
+            discovery: SharedBucket::default(),
         }
+    }
+
+    /// Whether NAT behaviour discovery may answer the client once more; `guarded` if the limits
+    /// for each address apply to it.
+    pub(super) fn admit_discovery(
+        &self,
+        client: &FiveTuple,
+        now: Mono,
+        limits: &Limits,
+        guarded: bool,
+    ) -> bool {
+        let rate = limits.discovery_per_second;
+        let admitted = !guarded || rate == 0 || self.guard.admit_discovery(client, now, rate);
+        admitted && self.discovery.take(now, 1, limits.all_discovery_per_second.into())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

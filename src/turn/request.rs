@@ -115,6 +115,19 @@ impl<'a> Request<'a> {
         &self.unknown[..self.unknown_count]
     }
 
+    /// Takes attributes off those that nobody here knows.
+    pub(super) fn comprehend(&mut self, kinds: &[u16]) {
+        let mut kept = 0;
+        for place in 0..self.unknown_count {
+            let kind = self.unknown[place];
+            if !kinds.contains(&kind) {
+                self.unknown[kept] = kind;
+                kept += 1;
+            }
+        }
+        self.unknown_count = kept;
+    }
+
     /// All XOR-PEER-ADDRESS attributes (RFC 8656 §10.1).
     pub(super) fn peers(&self) -> impl Iterator<Item = Result<SocketAddr, Error>> + use<'a> {
         let id = self.id;

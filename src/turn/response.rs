@@ -1,46 +1,51 @@
+use super::discovery::Answer;
 use super::request::Request;
 use super::server::Context;
-use super::{Cause, Client, Reply, Server, Stats, Transport};
+use super::{Cause, Client, Reply, Server, Stats};
 use crate::auth::{Denial, DenialKind};
 use crate::stun::{Kind, Method, Writer, attribute};
 use crate::time::Mono;
 
 impl Server {
-    /// Answers a Binding request (RFC 8489 §6.3.1, RFC 3489 §8.1).
+    /// Answers a Binding request (RFC 8489 §6.3.1, RFC 3489 §8.1, RFC 5780 §6.1).
     pub(super) fn binding(
         &self,
         client: &Client,
         request: &Request<'_>,
+        discovered: Result<Option<Answer<'_>>, Cause>,
         out: &mut [u8],
         stats: &Stats,
     ) -> Reply {
-        let classic = request.message.is_classic();
-        let refusal = match client.tuple.transport {
-            // RFC 7350 §3: without the magic cookie, always an error.
-            Transport::Dtls if classic => Some(Cause::Classic),
-            _ => (!request.unknown().is_empty()).then_some(Cause::UnknownAttribute),
-        };
-        let kind = match refusal {
-            None => Kind::success(Method::BINDING),
-            Some(_) => Kind::error(Method::BINDING),
+        let kind = match discovered {
+            Ok(_) => Kind::success(Method::BINDING),
+            Err(_) => Kind::error(Method::BINDING),
         };
         let mut writer = Writer::new(out, kind, &request.id);
-        if let Some(cause) = refusal {
-            stats.refuse(cause);
-            writer.error_code(cause.code(), "");
-            if cause == Cause::UnknownAttribute {
-                writer.unknown_attributes(request.unknown());
+        let mut detour = None;
+        match &discovered {
+            Ok(answer) => {
+                stats.bindings.add(1);
+                // RFC 3489 knows no XOR-MAPPED-ADDRESS.
+                if request.message.is_classic() {
+                    writer.address(attribute::MAPPED_ADDRESS, client.tuple.client);
+                } else {
+                    writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client.tuple.client);
+                }
+                if let Some(answer) = answer {
+                    answer.write(&mut writer, client, request);
+                    detour = answer.detour(client);
+                }
             }
-        } else if classic {
-            // RFC 3489 knows no XOR-MAPPED-ADDRESS.
-            stats.bindings.add(1);
-            writer.address(attribute::MAPPED_ADDRESS, client.tuple.client);
-        } else {
-            stats.bindings.add(1);
-            writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client.tuple.client);
+            Err(cause) => {
+                stats.refuse(*cause);
+                writer.error_code(cause.code(), "");
+                if *cause == Cause::UnknownAttribute {
+                    writer.unknown_attributes(request.unknown());
+                }
+            }
         }
         let length = finish(writer, request);
-        Reply { length, method: Method::BINDING, refusal }
+        Reply { length, method: Method::BINDING, refusal: discovered.err(), detour }
     }
 
     /// 400, 401 or 438, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may

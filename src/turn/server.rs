@@ -11,7 +11,7 @@ use std::hash::BuildHasher;
 use super::allocation::{Allocation, Session};
 use super::request::Request;
 use super::wheel::Wheel;
-use super::{Cause, Client, Dropped, FiveTuple, Ledger, RelayId, Settings, Stats};
+use super::{Cause, Client, Detour, Dropped, FiveTuple, Ledger, RelayId, Settings, Stats};
 use crate::auth::{Authenticated, Authority, Denial, Known};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
@@ -42,6 +42,8 @@ pub struct Reply {
     pub method: Method,
     /// Why it is a refusal, if it is one.
     pub refusal: Option<Cause>,
+    /// The way it takes, if that is not back to the client. Only on UDP.
+    pub detour: Option<Detour>,
 }
 
 /// Where a part of a packet goes.
@@ -205,9 +207,13 @@ impl Server {
                 if bounded && !self.ledger.guard.admit(&client.tuple, now.mono, rate) {
                     return Err(Dropped::RateLimited);
                 }
-                let request = Request::read(message, packet);
+                let mut request = Request::read(message, packet);
                 let reply = if method == Method::BINDING {
-                    self.binding(client, &request, out, stats)
+                    let answer = self.discover(client, &mut request, packet.len());
+                    if let Ok(Some(answer)) = &answer {
+                        self.admit_discovery(now.mono, client, answer, guarded, stats)?;
+                    }
+                    self.binding(client, &request, answer, out, stats)
                 } else {
                     self.authenticated(now, client, &request, slot, out, sockets, stats)
                 };
@@ -256,7 +262,7 @@ impl Server {
         let context = Context { now, client, request, who: &who, stats };
         let outcome = self.handle(&context, slot, out, sockets);
         let length = outcome.unwrap_or_else(|cause| context.refuse(cause, out));
-        Reply { length, method: request.method, refusal: outcome.err() }
+        Reply { length, method: request.method, refusal: outcome.err(), detour: None }
     }
 
     fn handle(
@@ -303,7 +309,7 @@ impl Server {
         let cause = Cause::Auth(denial.kind);
         stats.refuse(cause);
         let length = self.denial_response(now.mono, client, request, denial, out);
-        Reply { length, method: request.method, refusal: Some(cause) }
+        Reply { length, method: request.method, refusal: Some(cause), detour: None }
     }
 
     /// What is to be done besides, one thing at a time.

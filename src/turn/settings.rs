@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{PeerPolicy, Prefix};
+use super::{Discovery, PeerPolicy, Prefix};
 use crate::stun::Family;
 
 /// What the server may do and how much of it.
@@ -22,6 +22,8 @@ pub struct Settings {
     pub rfc5766_channels: bool,
     /// Which peers may be relayed to.
     pub peers: PeerPolicy,
+    /// Where NAT behaviour discovery is served: at most once for each family, or not at all.
+    pub discovery: Vec<Discovery>,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -36,6 +38,7 @@ impl Default for Settings {
             max_lifetime: Duration::from_secs(3600),
             rfc5766_channels: false,
             peers: PeerPolicy::default(),
+            discovery: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -111,6 +114,11 @@ pub struct Limits {
     /// STUN requests per second that are answered to one address (IPv6: one /64) before they
     /// have authenticated; twice as many may come at once.
     pub unauthenticated_per_second: u32,
+    /// Requests of NAT behaviour discovery per second that are answered to one address (IPv6: one
+    /// /64) from another address, to another port or with padding; twice as many may come at once.
+    pub discovery_per_second: u32,
+    /// The same for all addresses together.
+    pub all_discovery_per_second: u32,
     /// Client addresses to which the limits per address do not apply.
     pub exempt: Vec<Prefix>,
 }
@@ -128,6 +136,8 @@ impl Default for Limits {
             bytes_per_second: 0,
             user_bytes_per_second: 0,
             unauthenticated_per_second: 500,
+            discovery_per_second: 20,
+            all_discovery_per_second: 1000,
             exempt: vec![
                 host([127, 0, 0, 0].into(), 8),
                 host([0, 0, 0, 0, 0, 0, 0, 1].into(), 128),

@@ -33,6 +33,8 @@ pub enum Dropped {
     Unserved,
     /// An address sent more unauthenticated requests than are answered.
     RateLimited,
+    /// More NAT behaviour discovery than is answered.
+    DiscoveryLimited,
     /// Data on a 5-tuple without an allocation.
     NoAllocation,
     /// ChannelData on an unbound channel.
@@ -51,12 +53,13 @@ impl Dropped {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Noise,
         Self::Malformed,
         Self::Fingerprint,
         Self::Unserved,
         Self::RateLimited,
+        Self::DiscoveryLimited,
         Self::NoAllocation,
         Self::NoChannel,
         Self::NoPermission,
@@ -73,6 +76,7 @@ impl Dropped {
             Self::Fingerprint => "fingerprint",
             Self::Unserved => "unserved",
             Self::RateLimited => "rate_limited",
+            Self::DiscoveryLimited => "discovery_limited",
             Self::NoAllocation => "no_allocation",
             Self::NoChannel => "no_channel",
             Self::NoPermission => "no_permission",
@@ -88,6 +92,12 @@ impl Dropped {
 pub struct Stats {
     /// Binding requests answered.
     pub bindings: Counter,
+    /// Those of them that were answered from another address or port (CHANGE-REQUEST).
+    pub change_requests: Counter,
+    /// Those that were answered to another port (RESPONSE-PORT).
+    pub response_ports: Counter,
+    /// Those that were answered with PADDING.
+    pub paddings: Counter,
     /// Allocations made.
     pub allocations: Counter,
     /// Allocations ended, by [`EndReason`].
@@ -112,6 +122,9 @@ impl Default for Stats {
     fn default() -> Self {
         Self {
             bindings: Counter::default(),
+            change_requests: Counter::default(),
+            response_ports: Counter::default(),
+            paddings: Counter::default(),
             allocations: Counter::default(),
             ended: std::array::from_fn(|_| Counter::default()),
             refused: std::array::from_fn(|_| Counter::default()),

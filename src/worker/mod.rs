@@ -36,6 +36,6 @@ mod udp;
 
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};
-pub use settings::{Settings, StreamLimits};
+pub use settings::{Alternate, Settings, StreamLimits};
 pub use sockets::{BindError, Sockets};
 pub use stats::Stats;

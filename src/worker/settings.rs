@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// How the datapath is laid out.
@@ -8,6 +8,8 @@ pub struct Settings {
     pub workers: usize,
     /// Where UDP and TCP are listened on; port 0 takes a free one, the same for both.
     pub listeners: Vec<SocketAddr>,
+    /// Second addresses for NAT behaviour discovery.
+    pub alternates: Vec<Alternate>,
     /// Receive and send buffer asked for a UDP listener socket, in bytes; 0 leaves the system's.
     pub listener_buffer: usize,
     /// The same for the socket of an allocation.
@@ -29,6 +31,18 @@ impl Settings {
     }
 }
 
+/// A second address and port beside those of a listener (RFC 5780 §6): what is not listened on yet
+/// of the four that these make is listened on besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alternate {
+    /// The place of the listener among [`Settings::listeners`]; its port is the first.
+    pub listener: usize,
+    /// The first address: the listener's own, or one of those that a wildcard stands for.
+    pub first: IpAddr,
+    /// The second address, another than the first, and the second port; 0 takes a free one.
+    pub second: SocketAddr,
+}
+
 /// Bounds on TCP connections.
 #[derive(Clone, Debug)]
 pub struct StreamLimits {
@@ -48,6 +62,7 @@ impl Default for Settings {
         Self {
             workers: 0,
             listeners: Vec::new(),
+            alternates: Vec::new(),
             listener_buffer: 4 << 20,
             relay_buffer: 0,
             trains: true,

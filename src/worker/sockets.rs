@@ -1,7 +1,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use super::Settings;
+use super::{Alternate, Settings};
 use crate::net::{Transport, UdpOptions, port_is_free, tcp_listener, udp_listener};
 
 /// Connections that may wait to be accepted, on each listener of each worker.
@@ -13,6 +13,8 @@ const ATTEMPTS: usize = 32;
 pub struct Sockets {
     pub(super) workers: Vec<Listeners>,
     addresses: Vec<SocketAddr>,
+    alternates: Vec<(SocketAddr, SocketAddr)>,
+    options: UdpOptions,
 }
 
 /// The listener sockets of one worker.
@@ -55,59 +57,124 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be listened on.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let count = settings.threads();
+        let buffer = settings.listener_buffer;
+        let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
+        let workers = (0..settings.threads()).map(|_| Listeners::default()).collect();
+        let mut sockets = Self { workers, addresses: Vec::new(), alternates: Vec::new(), options };
         // SO_REUSEPORT would let a second server share the port in silence: look first.
-        for address in settings.listeners.iter().filter(|address| address.port() != 0) {
-            let fail = |transport| move |source| BindError { address: *address, transport, source };
-            port_is_free(*address, Transport::Udp).map_err(fail("UDP"))?;
-            port_is_free(*address, Transport::Tcp).map_err(fail("TCP"))?;
+        settings.listeners.iter().try_for_each(|address| is_free(*address))?;
+        for Alternate { listener, first, second } in &settings.alternates {
+            let port = settings.listeners[*listener].port();
+            is_free(*second)?;
+            is_free(SocketAddr::new(*first, second.port()))?;
+            is_free(SocketAddr::new(second.ip(), port))?;
         }
-        let mut workers: Vec<Listeners> = (0..count).map(|_| Listeners::default()).collect();
-        let mut addresses = Vec::new();
-        for address in &settings.listeners {
-            addresses.push(bind_for_all(*address, settings, &mut workers)?);
+        for (place, address) in settings.listeners.iter().enumerate() {
+            // A free port has to be one on the second address as well.
+            let beside = settings.alternates.iter().find(|it| it.listener == place);
+            let beside = beside.map(|it| it.second).filter(|_| !address.ip().is_unspecified());
+            sockets.listen(*address, |port| {
+                beside.is_none_or(|second| fits(SocketAddr::new(second.ip(), port), second.port()))
+            })?;
         }
-        Ok(Self { workers, addresses })
+        for alternate in &settings.alternates {
+            sockets.bind_alternate(alternate)?;
+        }
+        Ok(sockets)
     }
 
-    /// The addresses listened on, for UDP and for TCP alike, in the order of the settings.
+    /// Binds what of the four addresses is not bound yet.
+    fn bind_alternate(&mut self, alternate: &Alternate) -> Result<(), BindError> {
+        let Alternate { listener, first, second } = *alternate;
+        let first = SocketAddr::new(first, self.addresses[listener].port());
+        let other = |port| fits(SocketAddr::new(first.ip(), port), first.port());
+        let second = self.listen_besides(second, other)?;
+        let corners = [
+            first,
+            SocketAddr::new(first.ip(), second.port()),
+            SocketAddr::new(second.ip(), first.port()),
+        ];
+        for corner in corners {
+            self.listen_besides(corner, |_| true)?;
+        }
+        self.alternates.push((first, second));
+        Ok(())
+    }
+
+    fn listen_besides(
+        &mut self,
+        address: SocketAddr,
+        fits: impl Fn(u16) -> bool,
+    ) -> Result<SocketAddr, BindError> {
+        if self.addresses.contains(&address) {
+            return Ok(address);
+        }
+        self.listen(address, fits)
+    }
+
+    /// Binds the address for all workers; a free port is one that `fits`.
+    fn listen(
+        &mut self,
+        address: SocketAddr,
+        fits: impl Fn(u16) -> bool,
+    ) -> Result<SocketAddr, BindError> {
+        let mut bound = address;
+        for worker in &mut self.workers {
+            let (udp, tcp) = if bound.port() == 0 {
+                bind_any(bound, &self.options, &fits)?
+            } else {
+                bind_both(bound, &self.options)?
+            };
+            bound = udp.local_addr().map_err(|source| BindError {
+                address,
+                transport: "UDP",
+                source,
+            })?;
+            worker.udp.push(udp);
+            worker.tcp.push(tcp);
+        }
+        self.addresses.push(bound);
+        Ok(bound)
+    }
+
+    /// The addresses listened on, for UDP and for TCP alike, in the order of the settings; behind
+    /// these what the alternates add.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
+
+    /// The first and the second address of each alternate, with their ports.
+    pub fn alternates(&self) -> &[(SocketAddr, SocketAddr)] {
+        &self.alternates
+    }
 }
 
-fn bind_for_all(
-    address: SocketAddr,
-    settings: &Settings,
-    workers: &mut [Listeners],
-) -> Result<SocketAddr, BindError> {
-    let buffer = settings.listener_buffer;
-    let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
-    let mut bound = address;
-    for worker in workers {
-        let (udp, tcp) = if bound.port() == 0 {
-            bind_any(bound, &options)?
-        } else {
-            bind_both(bound, &options)?
-        };
-        bound =
-            udp.local_addr().map_err(|source| BindError { address, transport: "UDP", source })?;
-        worker.udp.push(udp);
-        worker.tcp.push(tcp);
-    }
-    Ok(bound)
+/// Whether nobody has the address, for UDP and for TCP. Port 0 is always free.
+fn is_free(address: SocketAddr) -> Result<(), BindError> {
+    let fail = |transport| move |source| BindError { address, transport, source };
+    port_is_free(address, Transport::Udp).map_err(fail("UDP"))?;
+    port_is_free(address, Transport::Tcp).map_err(fail("TCP"))
+}
+
+/// Whether a port is another than `taken`, and free on this address as well.
+fn fits(address: SocketAddr, taken: u16) -> bool {
+    address.port() != taken && is_free(address).is_ok()
 }
 
 /// Finds a port that is free for both.
 fn bind_any(
     address: SocketAddr,
     options: &UdpOptions,
+    fits: impl Fn(u16) -> bool,
 ) -> Result<(UdpSocket, TcpListener), BindError> {
     let fail = |transport| move |source| BindError { address, transport, source };
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let udp = udp_listener(address, options).map_err(fail("UDP"))?;
         let bound = udp.local_addr().map_err(fail("UDP"))?;
+        if !fits(bound.port()) {
+            continue;
+        }
         // Another server may have TCP sockets there that share their port.
         match port_is_free(bound, Transport::Tcp).and_then(|()| tcp_listener(bound, BACKLOG)) {
             Ok(tcp) => return Ok((udp, tcp)),

@@ -84,13 +84,23 @@ impl Engine {
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
             Verdict::Reply(reply) => {
-                let way = self.way_to(client);
+                let Some(way) = self.way_of(&reply, client) else { return };
                 self.outbox.push_response(way, &self.response[..reply.length], stats);
                 self.effects(now);
                 self.tell_refusal(client, reply);
             }
             Verdict::Drop(_) | Verdict::Ignore => {}
         }
+    }
+
+    /// The way of a response: back to the client, or as NAT behaviour discovery asks.
+    fn way_of(&self, reply: &Reply, client: &Client) -> Option<Way> {
+        let Some(detour) = reply.detour else {
+            return Some(self.way_to(client));
+        };
+        let mut listeners = self.listeners.iter();
+        let listener = listeners.find(|listener| listener.local == detour.from)?;
+        Some(Way::new(&listener.socket, detour.to))
     }
 
     /// The way to a client on UDP.

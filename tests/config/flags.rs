@@ -11,7 +11,7 @@ use super::{TempFile, flag_problem, strings};
 #[test]
 fn flags_win_over_the_file_or_add_to_it() {
     let file = TempFile::new(
-        "[listen]\naddresses = [\"[::]:1\", \"[::]:2\"]\nworkers = 1\n\
+        "[listen]\naddresses = [\"[::]:1\", \"[::]:2\"]\nnat_alternates = [\"[::1]:3\"]\nworkers = 1\n\
          [relay]\naddresses = [\"10.0.0.1\"]\nexternal = [\"1.1.1.1\"]\nports = \"2000-3000\"\n\
          [auth]\nrealm = \"file\"\nsecrets = [\"file\"]\nusers = { alice = \"file\", bob = \"file\" }\n\
          [peers]\nallow = [\"10.0.0.0/8\"]\n\
@@ -20,6 +20,7 @@ fn flags_win_over_the_file_or_add_to_it() {
     );
     let flags = Flags {
         listen: strings(["127.0.0.1:0"]),
+        nat_alternate: strings(["127.0.0.2:0"]),
         relay_ip: strings(["10.0.0.2", "10.0.0.3"]),
         external_ip: strings(["2.2.2.2/10.0.0.2"]),
         realm: Some("flag".into()),
@@ -38,6 +39,7 @@ fn flags_win_over_the_file_or_add_to_it() {
     };
     let config = load(&flags).unwrap_or_else(|it| panic!("{it}"));
     assert_eq!(config.worker.listeners, ["127.0.0.1:0".parse().unwrap()]);
+    assert_eq!(config.nat_alternates, ["127.0.0.2:0".parse().unwrap()]);
     assert_eq!(config.worker.workers, 2);
     assert_eq!(config.relay.addresses.len(), 2);
     assert_eq!(config.relay.external.len(), 1);
@@ -178,7 +180,7 @@ fn the_command_line_has_the_usual_manners() {
     let version = turnwire(&["--version"]);
     assert_eq!(text(&version.stdout), concat!("turnwire ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = text(&turnwire(&["--help"]).stdout);
-    let flags = "--config --listen --relay-ip --external-ip --realm --user --secret --relay-ports \
+    let flags = "--config --listen --nat-alternate --relay-ip --external-ip --realm --user --secret --relay-ports \
                  --workers --allow-peer --deny-peer --admin --ready-file --state-directory \
                  --log-level --log-format";
     for flag in flags.split_whitespace() {

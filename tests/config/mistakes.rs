@@ -42,6 +42,39 @@ fn an_unknown_name_is_told_with_the_nearest_known() {
 }
 
 #[test]
+fn a_second_address_for_nat_discovery_that_cannot_be_one_is_told_so() {
+    let cases = [
+        (
+            "[listen]\nnat_alternates = [\"0.0.0.0:3479\"]",
+            "2:19: listen.nat_alternates: 0.0.0.0:3479 is every address, not a second one: name one address of this host",
+        ),
+        (
+            "[listen]\nnat_alternates = [\"10.0.0.6:3479\", \"10.0.0.7:3479\"]",
+            "2:36: listen.nat_alternates: 10.0.0.7:3479 is one too many: one of each family will do",
+        ),
+        (
+            "[listen]\naddresses = [\"[::1]:1\"]\nnat_alternates = [\"10.0.0.6:3479\"]",
+            "3:19: listen.nat_alternates: 10.0.0.6:3479 has no listener of its family beside it",
+        ),
+        (
+            "[listen]\naddresses = [\"10.0.0.5:2\", \"10.0.0.6:1\"]\nnat_alternates = [\"10.0.0.6:2\"]",
+            "3:19: listen.nat_alternates: 10.0.0.6:2 shares its address or its port with each listener: it must have both for itself, like port 3479 on another address",
+        ),
+        (
+            "[listen]\nnat_alternates = [\"10.0.0.6:3479\"]\n[relay]\nexternal = [\"203.0.113.5\"]",
+            "2:19: listen.nat_alternates: it is not known what 10.0.0.6 is outside: 203.0.113.5 is the relay address: add \"PUBLIC/10.0.0.6\"",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+    // Its address outside needs no relay.
+    let fine = "[listen]\nnat_alternates = [\"10.0.0.6:3479\"]\n[relay]\naddresses = [\"10.0.0.5\"]\n\
+                external = [\"203.0.113.5/10.0.0.5\", \"203.0.113.6/10.0.0.6\"]";
+    assert!(parse(fine, "t.toml").is_ok());
+}
+
+#[test]
 fn a_wrong_value_is_told_with_what_would_be_right() {
     let cases = [
         (
