@@ -128,6 +128,62 @@ fn one_way_up_and_down() {
     }
 }
 
+/// The one that floods is one more, and in no figure of the others.
+#[test]
+fn a_flood_stands_apart_from_the_load() {
+    let server = server();
+    for words in ["--direction up", "--direction down", "--direction echo --mode send --offload"] {
+        let words = format!("{words} --rate 1000 --flood 5000 --size 100");
+        let report = Run::alice(server.address(), &words).good();
+        assert_perfect(&report, 100);
+        let (load, flood) = (&report["load"], &report["load"]["flood"]);
+        let [all, others] = [count(&flood["sent"]), count(&load["sent"])];
+        assert!(all > 3 * others && others < 500, "{report:#}");
+        assert_eq!(flood["sent"], flood["delivered"], "{report:#}");
+        for leg in ["to_peer", "to_client"] {
+            let (theirs, its) = (count(&load[leg]["received"]), count(&flood[leg]["received"]));
+            let used = load[leg]["received"] != 0;
+            assert_eq!((theirs, its), if used { (others, all) } else { (0, 0) }, "{report:#}");
+        }
+        assert_eq!(report["set_up"]["succeeded"], 4);
+    }
+    assert_eq!(server.live(), 0, "everything was given back");
+}
+
+/// Two lives of an allocation are over by the end of the load.
+#[test]
+fn allocations_are_kept_up_however_short_their_life() {
+    let short = "[turn]\ndefault_lifetime = \"2s\"\nmax_lifetime = \"2s\"";
+    let server = Setup::with_local_peers().config(short).start();
+    let words = "--rate 100 --size 100 --duration 4500ms";
+    let words =
+        format!("turn:{} --user alice --password wonderland --json {words}", server.address());
+    assert_perfect(&Run::new(&words).good(), 400);
+}
+
+/// `script` gives it a terminal.
+#[test]
+fn a_terminal_shows_a_line_that_is_gone_at_the_end() {
+    let server = server();
+    let line = format!(
+        "{} load turn:{} --user alice --password wonderland --duration 1s 2>&1 >/dev/null",
+        env!("CARGO_BIN_EXE_turnwire"),
+        server.address()
+    );
+    let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
+    let shown = String::from_utf8(output.expect("script runs").stdout).expect("UTF-8");
+    let lines: Vec<&str> = shown.split("\r\x1b[K").collect();
+    let [first, shown @ .., last] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!((*first, *last), ("", ""), "it begins and ends with an empty line: {lines:?}");
+    let line = shown.iter().rfind(|line| line.contains(" to go: ")).expect("a line of the load");
+    for word in ["/s, ", " missing, 0 bad, p50 ", "1 s to go"] {
+        assert!(line.contains(word), "no {word:?} in {line:?}");
+    }
+    assert!(line.len() < 80 + "\x1b[?7l\x1b[?7h".len(), "{line:?}");
+}
+
 #[test]
 fn an_ipv6_server_relays_on_ipv6() {
     if UdpSocket::bind("[::1]:0").is_err() {

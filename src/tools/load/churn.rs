@@ -11,7 +11,7 @@ use super::io::Io;
 use super::options::Options;
 use super::pace::Pace;
 use super::process::{Process, Usage};
-use super::progress::Progress;
+use super::progress::{Progress, to_go};
 use super::run::WARM_UP;
 use super::tally::histogram;
 use crate::net::Events;
@@ -43,6 +43,8 @@ struct Churn<'a> {
     failed: u64,
     times: Histogram<u64>,
     measured_from: u64,
+    /// Of the run.
+    end: u64,
 }
 
 /// Goes through cycles for as long as the options say.
@@ -59,6 +61,8 @@ pub(super) fn run(
         fleet.open()?;
     }
     let start = fleet.io.nanos();
+    let duration = options.duration.as_nanos() as u64;
+    progress.begin(start);
     let mut churn = Churn {
         pace: Pace::new(options.rate, options.clients, 1, start),
         reuse_sockets: options.reuse_sockets,
@@ -69,9 +73,9 @@ pub(super) fn run(
         failed: 0,
         times: histogram(),
         measured_from: 0,
+        end: start + duration,
     };
     let mut events = Io::events();
-    let duration = options.duration.as_nanos() as u64;
     let usage = || process.map(Process::usage).unwrap_or_default();
     churn.until(start + WARM_UP.min(duration / 10), &mut events, progress)?;
     let (from, before, Usage { cpu, .. }) = (churn.fleet.io.nanos(), churn.done, usage());
@@ -93,7 +97,6 @@ pub(super) fn run(
 
 impl Churn<'_> {
     fn until(&mut self, end: u64, events: &mut Events, progress: &mut Progress) -> io::Result<()> {
-        let mut before = (self.fleet.io.nanos(), self.done);
         loop {
             let now = self.fleet.io.nanos();
             if now >= end {
@@ -101,12 +104,11 @@ impl Churn<'_> {
             }
             self.begin_due(now)?;
             self.turn(events, Duration::ZERO)?;
-            progress.tick(now, || {
-                let (then, count) = std::mem::replace(&mut before, (now, self.done));
-                let per_second = (self.done - count) as f64 * 1e9 / (now - then).max(1) as f64;
-                let left = Duration::from_nanos(end - now).as_secs();
-                format!("{per_second:.0} cycles/s, {} failed, {left} s to go", self.failed)
-            });
+            let line = |per_second| {
+                let left = to_go(self.end, now);
+                format!("{left}: {per_second:.0} cycles/s, {} failed", self.failed)
+            };
+            progress.tick(now, || self.done, line);
         }
     }
 

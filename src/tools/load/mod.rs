@@ -9,7 +9,8 @@
 //!   link   one socket                      traffic   packets through allocations    progress  the moving line
 //!   errand requests in a row               binding   Binding requests
 //! io       slots and system calls        churn    the loop of allocation cycles
-//! pace     when to send                  payload, flow, tally   what came, and in which state
+//! pace     when to send                  keep_up  when to prolong what the clients have
+//! payload, flow, tally   what came, and in which state
 //! ```
 //!
 //! What it tells can be relied on:
@@ -24,6 +25,7 @@ mod errand;
 mod fleet;
 mod flow;
 mod io;
+mod keep_up;
 mod link;
 mod options;
 mod pace;
@@ -99,7 +101,7 @@ fn tell(problem: &str) {
 }
 
 fn measure(options: &Options) -> Result<Report<'_>, String> {
-    make_room(options.clients)?;
+    make_room(options.allocations())?;
     let target = target(options)?;
     let process =
         options.pid.map(|pid| Process::new(pid).map_err(|error| format!("--pid {pid}: {error}")));
@@ -153,7 +155,7 @@ fn load(
         Mode::Churn => report.cycles = Some(churn::run(options, fleet, process, progress)?),
         Mode::Channel | Mode::Send => {
             let before = process.map(|process| process.usage().resident);
-            let set_up = setup::set_up(fleet, options.clients, progress)?;
+            let set_up = setup::set_up(fleet, options.allocations(), progress)?;
             report.resident = before.zip(process.map(|process| process.usage().resident));
             let some = set_up.succeeded > 0;
             report.set_up = Some(set_up);

@@ -70,6 +70,11 @@ pub struct Options {
     #[arg(long, value_name = "IP:PORT")]
     pub peer: Option<SocketAddr>,
 
+    /// One more client that sends so many packets per second besides, in trains of 32: what does it cost the others?
+    /// Theirs are the figures of the load, its own stand apart
+    #[arg(long, value_name = "PKT/S", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub flood: Option<u32>,
+
     /// With --rate max: packets on their way at any time, over all clients
     #[arg(long, value_name = "N", default_value = "64",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
@@ -137,12 +142,21 @@ impl Options {
         self.transport.unwrap_or(self.uri.transport)
     }
 
+    /// The allocations to make: one more when one floods.
+    pub(super) fn allocations(&self) -> u32 {
+        self.clients + u32::from(self.flood.is_some())
+    }
+
     /// What cannot be asked for together.
     ///
     /// # Errors
     /// A sentence that says what to change.
     pub(super) fn check(&self) -> Result<(), String> {
         let authenticated = self.password.is_some() || self.secret.is_some();
+        if self.flood.is_some() && matches!(self.mode, Mode::Binding | Mode::Churn) {
+            return Err("--flood is of packets through an allocation: take --mode channel or send"
+                .to_owned());
+        }
         if self.mode == Mode::Binding {
             return Ok(());
         }
@@ -285,6 +299,8 @@ mod tests {
             ("turn:a --secret s --duration 99999999999999999999h", "24h"),
             ("turn:a --secret s --train 65", "65"),
             ("turn:a --secret s --peer 1.2.3.4:5 --direction up", "--peer"),
+            ("turn:a --secret s --flood 0", "10000000"),
+            ("turn:a --secret s --flood 5 --mode churn", "--mode channel"),
             ("turns:a --secret s", "not there yet"),
         ] {
             let error = parse(line).unwrap_err();

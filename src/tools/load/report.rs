@@ -41,6 +41,17 @@ pub(super) struct Figures {
     pub(super) receive_drops: u64,
     /// In nanoseconds.
     pub(super) latency: Histogram<u64>,
+    pub(super) flood: Option<Flood>,
+}
+
+/// What the client that floods has sent, which is in no other figure but the server's.
+pub(super) struct Flood {
+    /// In the measured time.
+    pub(super) sent: u64,
+    /// In the measured time.
+    pub(super) finished: u64,
+    pub(super) tally: Tally,
+    pub(super) skipped: u64,
 }
 
 /// Figures of the measured time: the run without its beginning.
@@ -51,7 +62,7 @@ pub(super) struct Measured {
     pub(super) finished: u64,
     /// Packets that have passed the server; an echo passes twice.
     pub(super) passed: u64,
-    /// The server's CPU time.
+    /// The server's, for everything.
     pub(super) cpu: Duration,
 }
 
@@ -84,8 +95,8 @@ impl Report<'_> {
     pub(super) fn is_ok(&self) -> bool {
         let set_up = self.set_up.as_ref().is_none_or(|it| it.succeeded == it.wanted);
         let figures = self.figures.as_ref().is_none_or(|it| {
-            let bad = it.tally.to_peer.bad() + it.tally.to_client.bad();
-            it.tally.finished > 0 && bad == 0
+            let flood = it.flood.as_ref().map_or(0, |flood| flood.tally.bad());
+            it.tally.finished > 0 && it.tally.bad() + flood == 0
         });
         let cycles = self.cycles.as_ref().is_none_or(|it| it.done > 0 && it.failed == 0);
         set_up && figures && cycles && (self.figures.is_some() || self.cycles.is_some())
@@ -174,6 +185,17 @@ impl Report<'_> {
             load["server_cores"] =
                 json!(measured.cpu.as_secs_f64() / measured.elapsed.as_secs_f64().max(1e-9));
             load["server_cpu_seconds_per_million"] = json!(measured.cpu_per_million());
+        }
+        if let Some(flood) = &figures.flood {
+            load["flood"] = json!({
+                "sent_per_second": measured.per_second(flood.sent),
+                "delivered_per_second": measured.per_second(flood.finished),
+                "sent": flood.tally.sent,
+                "delivered": flood.tally.finished,
+                "skipped": flood.skipped,
+                "to_peer": leg_json(&flood.tally.to_peer),
+                "to_client": leg_json(&flood.tally.to_client),
+            });
         }
         load
     }

@@ -10,11 +10,13 @@ use hdrhistogram::Histogram;
 use super::errand::Errand;
 use super::fleet::Fleet;
 use super::io::Io;
+use super::keep_up::KeepUp;
 use super::options::Options;
 use super::process::{Process, Usage, dropped};
-use super::progress::Progress;
-use super::report::{Figures, Measured};
+use super::progress::{Progress, to_go};
+use super::report::{Figures, Flood, Measured};
 use super::tally::Tally;
+use super::text::Micros;
 use crate::client::{Event, Session};
 use crate::net::Events;
 
@@ -24,8 +26,6 @@ pub(super) const WARM_UP: u64 = 500_000_000;
 const QUIET: u64 = 300_000_000;
 /// The longest wait for what is still on its way.
 const DRAIN: u64 = 2_000_000_000;
-/// Each allocation, permission and channel is prolonged once in this time: a permission lives 300 s.
-const KEEP_UP: u64 = 120_000_000_000;
 
 /// What is sent, and what becomes of it. Times are in nanoseconds since the start.
 pub(super) trait Load {
@@ -50,6 +50,11 @@ pub(super) trait Load {
     /// All that was counted so far.
     fn tally(&self) -> Tally;
 
+    /// The same of the client that floods, with what it could not send.
+    fn flood(&self) -> Option<(Tally, u64)> {
+        None
+    }
+
     /// Packets whose time came and for which there was no room, or no time any more.
     fn skipped(&self) -> u64;
 
@@ -61,9 +66,9 @@ pub(super) trait Load {
 struct Run<'a, L> {
     fleet: &'a mut Fleet,
     load: L,
-    /// When the next client prolongs what it has, and which.
-    keep_up: (u64, u32),
+    keep_up: KeepUp,
     last_arrival: u64,
+    end: u64,
 }
 
 /// What was so at an instant.
@@ -71,6 +76,7 @@ struct Run<'a, L> {
 struct Snapshot {
     nanos: u64,
     tally: Tally,
+    flood: Option<(Tally, u64)>,
     usage: Usage,
 }
 
@@ -86,23 +92,30 @@ pub(super) fn run(
     progress: &mut Progress,
 ) -> io::Result<Figures> {
     let start = fleet.io.nanos();
-    let mut run = Run { fleet, load, keep_up: (start + KEEP_UP, 0), last_arrival: start };
-    let mut events = Io::events();
+    progress.begin(start);
     let duration = options.duration.as_nanos() as u64;
+    let keep_up = KeepUp::new(fleet.clients.len() as u32, shortest_lifetime(fleet), start);
+    let mut run = Run { fleet, load, keep_up, last_arrival: start, end: start + duration };
+    let mut events = Io::events();
     run.until(start + WARM_UP.min(duration / 10), &mut events, progress)?;
     let from = run.snapshot(process);
     run.load.measure_from(from.nanos);
-    run.until(start + duration, &mut events, progress)?;
+    run.until(run.end, &mut events, progress)?;
     let to = run.snapshot(process);
     run.drain(&mut events)?;
     progress.clear();
     Ok(run.figures(options, &from, &to))
 }
 
+/// What the allocations were granted, in seconds.
+fn shortest_lifetime(fleet: &Fleet) -> u32 {
+    let alive = fleet.clients.iter().filter(|client| client.session.relayed().is_some());
+    alive.map(|client| client.session.lifetime()).min().unwrap_or(u32::MAX)
+}
+
 impl<L: Load> Run<'_, L> {
     /// Sends and receives until the time has come. It never sleeps, so that nothing waits for its waking up.
     fn until(&mut self, end: u64, events: &mut Events, progress: &mut Progress) -> io::Result<()> {
-        let mut before = (self.fleet.io.nanos(), self.load.tally().finished);
         loop {
             let now = self.fleet.io.nanos();
             if now >= end {
@@ -112,15 +125,21 @@ impl<L: Load> Run<'_, L> {
             self.keep_up(now);
             self.fleet.flush();
             self.receive(events, Duration::ZERO)?;
-            progress.tick(now, || {
-                let tally = self.load.tally();
-                let (then, count) = std::mem::replace(&mut before, (now, tally.finished));
-                let per_second = (tally.finished - count) as f64 * 1e9 / (now - then).max(1) as f64;
-                let bad = tally.to_peer.bad() + tally.to_client.bad();
-                let left = Duration::from_nanos(end - now).as_secs();
-                format!("{per_second:.0}/s, {} sent, {bad} bad, {left} s to go", tally.sent)
-            });
+            let finished = || self.load.tally().finished;
+            progress.tick(now, finished, |per_second| self.line(now, per_second));
         }
+    }
+
+    fn line(&self, now: u64, per_second: f64) -> String {
+        let (tally, times) = (self.load.tally(), self.load.latency());
+        let bad = tally.bad();
+        let (left, missing) = (to_go(self.end, now), tally.outstanding());
+        let line = format!("{left}: {per_second:.0}/s, {missing} missing, {bad} bad");
+        if times.is_empty() {
+            return line;
+        }
+        let [p50, p99] = [0.5, 0.99].map(|at| Micros(times.value_at_quantile(at) as f64 / 1e3));
+        format!("{line}, p50 {p50}, p99 {p99}")
     }
 
     /// Takes in what is still on its way.
@@ -157,28 +176,25 @@ impl<L: Load> Run<'_, L> {
     }
 
     fn keep_up(&mut self, now: u64) {
-        let (due, number) = self.keep_up;
-        if now < due {
-            return;
-        }
-        let clients = self.fleet.clients.len() as u32;
-        if self.fleet.clients[number as usize].session.relayed().is_some() {
+        if let Some(number) = self.keep_up.take(now)
+            && self.fleet.clients[number as usize].session.relayed().is_some()
+        {
             self.fleet.begin(number, Errand::KeepUp, now);
         }
-        self.keep_up = (due + KEEP_UP / u64::from(clients), (number + 1) % clients);
     }
 
     fn snapshot(&self, process: Option<&Process>) -> Snapshot {
         Snapshot {
             nanos: self.fleet.io.nanos(),
             tally: self.load.tally(),
+            flood: self.load.flood(),
             usage: process.map(Process::usage).unwrap_or_default(),
         }
     }
 
     fn figures(&self, options: &Options, from: &Snapshot, to: &Snapshot) -> Figures {
         let (tally, unsent) = (self.load.tally(), self.fleet.io.unsent());
-        let mut passed = to.tally.passed() - from.tally.passed();
+        let mut passed = to.passed() - from.passed();
         if options.peer.is_some() {
             // What has come back has passed the server twice, the first time unseen.
             passed *= 2;
@@ -200,6 +216,20 @@ impl<L: Load> Run<'_, L> {
             unsent,
             receive_drops: dropped(sockets.chain(peer)),
             latency: self.load.latency().clone(),
+            flood: self.load.flood().zip(to.flood).zip(from.flood).map(
+                |(((tally, skipped), to), from)| Flood {
+                    sent: to.0.sent - from.0.sent,
+                    finished: to.0.finished - from.0.finished,
+                    tally,
+                    skipped,
+                },
+            ),
         }
+    }
+}
+
+impl Snapshot {
+    fn passed(&self) -> u64 {
+        self.tally.passed() + self.flood.map_or(0, |(tally, _)| tally.passed())
     }
 }

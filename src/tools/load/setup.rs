@@ -34,7 +34,8 @@ pub(super) struct SetUp {
 /// The system lacks descriptors.
 pub(super) fn set_up(fleet: &mut Fleet, wanted: u32, progress: &mut Progress) -> io::Result<SetUp> {
     let start = fleet.io.nanos();
-    let (mut succeeded, mut times) = (0, histogram());
+    progress.begin(start);
+    let (mut succeeded, mut times) = (0_u32, histogram());
     let (mut events, mut outcomes) = (Io::events(), Vec::new());
     loop {
         while fleet.busy() < AT_A_TIME && fleet.clients.len() < wanted as usize {
@@ -54,7 +55,8 @@ pub(super) fn set_up(fleet: &mut Fleet, wanted: u32, progress: &mut Progress) ->
                 times.saturating_record(ended - started);
             }
         }
-        progress.tick(fleet.io.nanos(), || format!("setting up: {succeeded} of {wanted}"));
+        let line = |per_second| format!("setting up: {succeeded} of {wanted}, {per_second:.0}/s");
+        progress.tick(fleet.io.nanos(), || succeeded.into(), line);
     }
     let elapsed = Duration::from_nanos(fleet.io.nanos() - start);
     Ok(SetUp { wanted, succeeded, elapsed, times, retransmitted: fleet.retransmitted() })

@@ -60,6 +60,11 @@ impl Tally {
         self.to_peer.received + self.to_client.received
     }
 
+    /// Packets that a sound relay does not deliver.
+    pub(super) const fn bad(&self) -> u64 {
+        self.to_peer.bad() + self.to_client.bad()
+    }
+
     /// Packets that have been sent and have not come to their end.
     pub(super) const fn outstanding(&self) -> u64 {
         self.sent.saturating_sub(self.finished)

@@ -58,6 +58,7 @@ impl Display for Headline<'_> {
         };
         let train = match (options.train, options.offload) {
             (1, false) => String::new(),
+            (1, true) => ", with offload".to_owned(),
             (train, false) => format!(", trains of {train}"),
             (train, true) => format!(", trains of {train} in one piece"),
         };
@@ -75,7 +76,11 @@ impl Display for Headline<'_> {
                     f,
                     "{kind}, {} clients, {} B {way}, {rate}{train}",
                     options.clients, options.size
-                )
+                )?;
+                match options.flood {
+                    Some(flood) => write!(f, ", and one client with {flood}/s"),
+                    None => Ok(()),
+                }
             }
         }
     }
@@ -138,6 +143,14 @@ fn write_load(f: &mut Formatter<'_>, options: &Options, figures: &Figures) -> fm
         _ => "one way",
     };
     write_times(f, name, &figures.latency)?;
+    if let Some(flood) = &figures.flood {
+        writeln!(
+            f,
+            "flood       {:.0}/s sent, {:.0}/s delivered, besides all of the above",
+            measured.per_second(flood.sent),
+            measured.per_second(flood.finished)
+        )?;
+    }
     if options.pid.is_some() {
         let what = if options.mode == Mode::Binding { "requests" } else { "relayed packets" };
         writeln!(
@@ -186,7 +199,7 @@ fn write_times(f: &mut Formatter<'_>, name: &str, times: &Histogram<u64>) -> fmt
 }
 
 /// A time in the unit in which it is short.
-struct Micros(f64);
+pub(super) struct Micros(pub(super) f64);
 
 impl Display for Micros {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

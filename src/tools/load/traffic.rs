@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use super::errand::CHANNEL;
 use super::fleet::Fleet;
 use super::flow::Flow;
-use super::options::{Direction, Mode, Options};
+use super::options::{Direction, Mode, Options, Rate};
 use super::pace::Pace;
 use super::payload::{Payloads, Stamp, Wrong};
 use super::run::Load;
@@ -15,7 +15,7 @@ use super::tally::{Tally, histogram};
 use crate::client::{Data, DataHeader, Event, Session, Source};
 use crate::stun::{ChannelNumber, TransactionId};
 
-/// Packets that are sent before what has come is looked at again.
+/// Packets that are sent before what has come is looked at again, of the load and of the flood.
 const BURST: u32 = 32;
 
 /// All flows with their counters.
@@ -28,6 +28,9 @@ pub(super) struct Traffic {
     /// How clients are told who has sent.
     source: Source,
     lanes: Vec<Lane>,
+    /// The first of the lanes, which take turns; behind them comes the one that floods.
+    in_turn: usize,
+    flood: Option<Flood>,
     pace: Pace,
     /// The client whose turn it is.
     turn: usize,
@@ -37,6 +40,14 @@ pub(super) struct Traffic {
     /// Of packets meant to be sent since `measured_from`, in nanoseconds.
     latency: Histogram<u64>,
     measured_from: u64,
+}
+
+/// The client that floods.
+struct Flood {
+    client: usize,
+    pace: Pace,
+    tally: Tally,
+    skipped: u64,
 }
 
 /// One client's flows.
@@ -62,6 +73,13 @@ impl Traffic {
             _ => (DataHeader::channel(number, options.size), Source::Channel(number)),
         };
         let nobody = SocketAddr::from(([0; 4], 0));
+        let (in_turn, start) = (options.clients as usize, fleet.io.nanos());
+        let flood = |rate| Flood {
+            client: in_turn,
+            pace: Pace::new(Rate::Fixed(rate), options.window, BURST, start),
+            tally: Tally::default(),
+            skipped: 0,
+        };
         let lane = |relayed: Option<SocketAddr>| Lane {
             relayed: relayed.unwrap_or(nobody),
             seen_from: None,
@@ -77,7 +95,9 @@ impl Traffic {
             header,
             source,
             lanes: fleet.clients.iter().map(|client| lane(client.session.relayed())).collect(),
-            pace: Pace::new(options.rate, options.window, options.train, fleet.io.nanos()),
+            in_turn,
+            flood: options.flood.map(flood),
+            pace: Pace::new(options.rate, options.window, options.train, start),
             turn: 0,
             tally: Tally::default(),
             skipped: 0,
@@ -88,19 +108,47 @@ impl Traffic {
 
     /// The next client in turn that still has its allocation.
     fn next_client(&mut self, fleet: &Fleet) -> Option<usize> {
-        for _ in 0..self.lanes.len() {
+        for _ in 0..self.in_turn {
             let client = self.turn;
-            self.turn = (self.turn + 1) % self.lanes.len();
-            let one = &fleet.clients[client];
-            if one.link.is_some() && one.session.relayed().is_some() {
+            self.turn = (self.turn + 1) % self.in_turn;
+            if can_send(fleet, client) {
                 return Some(client);
             }
         }
         None
     }
 
+    /// Sends what the flood has due, a train of it at most.
+    fn send_flood(&mut self, fleet: &mut Fleet, now: u64) {
+        let Some(flood) = &mut self.flood else {
+            return;
+        };
+        let client = flood.client;
+        let Some(due) = flood.pace.take(now) else {
+            return;
+        };
+        let sent = match can_send(fleet, client) {
+            true => (0..BURST).filter(|_| self.send(fleet, client, due)).count() as u64,
+            false => 0,
+        };
+        if let Some(flood) = &mut self.flood {
+            flood.tally.sent += sent;
+            flood.skipped += u64::from(BURST) - sent;
+        }
+    }
+
     fn send_one(&mut self, fleet: &mut Fleet, client: usize, due: u64) {
         let nanos = self.pace.stamp(due);
+        if !self.send(fleet, client, nanos) {
+            self.skipped += 1;
+            return;
+        }
+        self.tally.sent += 1;
+        self.pace.sent(client as u32, self.lanes[client].sent, nanos);
+    }
+
+    /// Sends a client's next packet; whether there was room for it.
+    fn send(&mut self, fleet: &mut Fleet, client: usize, nanos: u64) -> bool {
         let lane = &mut self.lanes[client];
         let stamp = Stamp { client: client as u32, number: lane.sent + 1, nanos };
         let slot = fleet.io.slot();
@@ -116,13 +164,16 @@ impl Traffic {
             self.payloads.write(&stamp, &mut out[start..start + self.size]);
             fleet.send(stamp.client, slot, length)
         };
-        if !taken {
-            self.skipped += 1;
-            return;
+        lane.sent += u64::from(taken);
+        taken
+    }
+
+    /// Where a client's packets are counted.
+    fn tally_of(&mut self, client: u32) -> &mut Tally {
+        match &mut self.flood {
+            Some(flood) if flood.client == client as usize => &mut flood.tally,
+            _ => &mut self.tally,
         }
-        lane.sent += 1;
-        self.tally.sent += 1;
-        self.pace.sent(stamp.client, stamp.number, nanos);
     }
 
     /// Checks a payload and counts what is wrong with it.
@@ -137,8 +188,11 @@ impl Traffic {
     }
 
     /// A packet is at the end of its way.
-    fn arrived(&mut self, nanos: u64, now: u64) {
-        self.tally.finished += 1;
+    fn arrived(&mut self, Stamp { client, nanos, .. }: Stamp, now: u64) {
+        self.tally_of(client).finished += 1;
+        if client as usize >= self.in_turn {
+            return;
+        }
         if nanos >= self.measured_from {
             self.latency.saturating_record(now.saturating_sub(nanos));
         }
@@ -149,6 +203,7 @@ impl Traffic {
 impl Load for Traffic {
     fn send_due(&mut self, fleet: &mut Fleet) {
         let now = fleet.io.nanos();
+        self.send_flood(fleet, now);
         let (lanes, direction) = (&self.lanes, self.direction);
         self.pace.settle(now, |client, number| lanes[client as usize].has_come(direction, number));
         let mut sent = 0;
@@ -183,12 +238,14 @@ impl Load for Traffic {
             }
         };
         let stamp = self.read(&packet[data.payload], true)?;
-        let leg = &mut self.tally.to_client;
         let lane = self.lanes.get_mut(client as usize)?;
         if stamp.client != client || data.source != self.source {
-            leg.misrouted += 1;
-        } else if leg.count(lane.to_client.arrive(stamp.number)) {
-            self.arrived(stamp.nanos, now);
+            self.tally_of(stamp.client).to_client.misrouted += 1;
+            return None;
+        }
+        let arrival = lane.to_client.arrive(stamp.number);
+        if self.tally_of(client).to_client.count(arrival) {
+            self.arrived(stamp, now);
         }
         None
     }
@@ -197,18 +254,15 @@ impl Load for Traffic {
         let Some(stamp) = self.read(payload, false) else {
             return false;
         };
-        let leg = &mut self.tally.to_peer;
-        let Some(lane) = self.lanes.get_mut(stamp.client as usize) else {
-            leg.misrouted += 1;
+        let lane = self.lanes.get_mut(stamp.client as usize);
+        let Some(lane) = lane.and_then(|lane| lane.is_from(from).then_some(lane)) else {
+            self.tally_of(stamp.client).to_peer.misrouted += 1;
             return false;
         };
-        if !lane.is_from(from) {
-            leg.misrouted += 1;
-            return false;
-        }
-        let new = leg.count(lane.to_peer.arrive(stamp.number));
+        let arrival = lane.to_peer.arrive(stamp.number);
+        let new = self.tally_of(stamp.client).to_peer.count(arrival);
         if new && self.direction == Direction::Up {
-            self.arrived(stamp.nanos, now);
+            self.arrived(stamp, now);
         }
         new && self.direction == Direction::Echo
     }
@@ -222,6 +276,11 @@ impl Load for Traffic {
         self.tally
     }
 
+    fn flood(&self) -> Option<(Tally, u64)> {
+        let flood = self.flood.as_ref()?;
+        Some((flood.tally, flood.skipped + flood.pace.skipped()))
+    }
+
     fn skipped(&self) -> u64 {
         self.skipped + self.pace.skipped()
     }
@@ -229,6 +288,11 @@ impl Load for Traffic {
     fn latency(&self) -> &Histogram<u64> {
         &self.latency
     }
+}
+
+fn can_send(fleet: &Fleet, client: usize) -> bool {
+    let client = fleet.clients.get(client);
+    client.is_some_and(|one| one.link.is_some() && one.session.relayed().is_some())
 }
 
 impl Lane {
