@@ -9,6 +9,7 @@
 //! | [`net`] | system calls and the only `unsafe` |
 //! | [`auth`] | who is asking: keys, nonces, REST credentials |
 //! | [`turn`] | what is allowed: the server as a pure state machine |
+//! | [`tls`] | certificates, and TLS as a pure state machine |
 //! | [`client`] | the other side: a STUN/TURN client as a pure state machine |
 //! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
 //! | [`config`] | flags and TOML to the settings of each room |
@@ -22,6 +23,7 @@ pub mod control;
 pub mod net;
 pub mod stun;
 pub mod time;
+pub mod tls;
 pub mod tools;
 pub mod turn;
 pub mod worker;

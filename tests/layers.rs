@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up, each with the rooms it may import from.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("time", &[]),
     ("stun", &[]),
     ("net", &[]),
     ("auth", &["stun", "time"]),
     ("turn", &["auth", "stun", "time"]),
-    ("worker", &["turn", "auth", "net", "stun", "time"]),
+    ("tls", &["time"]),
+    ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
-    ("config", &["worker", "turn", "auth"]),
-    ("control", &["config", "worker", "turn", "auth", "net", "stun", "time"]),
+    ("config", &["worker", "turn", "tls", "auth"]),
+    ("control", &["config", "worker", "turn", "tls", "auth", "net", "stun", "time"]),
     ("tools", &["client", "net", "auth", "stun", "time"]),
 ];
 

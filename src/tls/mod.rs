@@ -1,0 +1,35 @@
+//! TLS for the stream side: whose certificates, and sessions as pure state machines.
+//!
+//! # How it is driven
+//! [`Identities`] is the set of certificates, replaced as a whole while connections live. A
+//! [`Server`] is made of it once for each kind of listener, and a [`Session`] of the server for
+//! each connection:
+//!
+//! ```text
+//! session.receive(ciphertext, plaintext, output)   what came from the socket
+//! session.send(plaintext, output)                  what is to go to the client
+//! session.close(output)                            close_notify
+//! ```
+//!
+//! `output` is ciphertext for the socket, appended to the connection's own queue. When a session
+//! fails, `output` has the alert for the client and the [`Failure`] says in words what was wrong.
+//!
+//! # Why rustls' unbuffered API
+//! A session holds no buffers: the caller has them already, and an idle connection costs 7 KB
+//! where the buffered API holds 11 KB and more after a burst. A record of 1204 bytes costs 0.31 µs
+//! to take in and 0.33 µs to send (buffered 0.35 each, one allocation either way); joined twelve
+//! to a record, a message costs 0.12 µs to send, so the caller joins what a wake-up has for one
+//! connection. A record layer of our own on extracted keys would cost 0.19 µs each way: a few
+//! percent of a relayed packet, and not worth being in charge of nonces.
+
+mod failure;
+mod identities;
+mod identity;
+mod server;
+mod session;
+
+pub use failure::{Cause, Failure};
+pub use identities::{Identities, NoIdentity};
+pub use identity::{Identity, InvalidIdentity};
+pub use server::{Protocol, Server, ServerError, Settings, Version};
+pub use session::{INPUT_MAX, Received, Session};
