@@ -1,11 +1,14 @@
 //! RFC 8489 §9.2.4, check by check, against the server as a state machine. Beside it, in `core/`:
-//! the attributes of the mechanism, REST credentials and their expiry, and what strangers get.
+//! the attributes of the mechanism, REST credentials and their expiry, what an allocation keeps of
+//! its user's credential, and what strangers get.
 
 #[path = "core/attributes.rs"]
 mod attributes;
 mod core;
 #[path = "core/ephemeral.rs"]
 mod ephemeral;
+#[path = "core/kept.rs"]
+mod kept;
 #[path = "core/strangers.rs"]
 mod strangers;
 

@@ -1,8 +1,11 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::credentials::{Credentials, Found, Password};
+use super::credentials::{Credentials, Found};
 use super::nonce::{Nonces, Worth, offers_algorithms};
-use super::{Algorithm, Claim, InvalidCredential, Key, Nonce, OnExpiry, Settings, prepare};
+use super::{
+    Algorithm, Claim, Credential, InvalidCredential, Key, Nonce, OnExpiry, Settings, prepare,
+};
 use crate::stun::{Digest, Message, error_code};
 use crate::time::{Mono, Now};
 
@@ -20,29 +23,11 @@ pub struct Authority {
 
 /// A request that proved who sent it.
 #[derive(Debug)]
-pub struct Authenticated<'a> {
-    /// The name in USERNAME or behind USERHASH.
-    pub username: &'a str,
-    /// Whom it counts for: the same, or the user part of an ephemeral username.
-    pub owner: &'a str,
-    /// When the credential expires, in seconds since 1970.
-    pub expires: Option<u64>,
-    /// The key that signed it and signs the response.
-    pub key: Key,
+pub struct Authenticated {
+    /// Its sender; the key signs the response as well.
+    pub credential: Arc<Credential>,
     /// The digest of the response's integrity (RFC 8489 §9.2.4).
     pub digest: Digest,
-}
-
-/// The credential a 5-tuple's allocation was made with: spares deriving the key again.
-pub struct Known<'a> {
-    /// The username of the Allocate.
-    pub username: &'a str,
-    /// Whom it counts for.
-    pub owner: &'a str,
-    /// When the credential expires.
-    pub expires: Option<u64>,
-    /// The key that signed the Allocate.
-    pub key: &'a Key,
 }
 
 /// Why a request is not believed.
@@ -94,7 +79,7 @@ impl Authority {
     /// The first credential that cannot be used.
     pub fn new(settings: Settings, master: [u8; 32]) -> Result<Self, InvalidCredential> {
         let nonces = Nonces::new(
-            master,
+            &master,
             settings.sha256,
             settings.username_anonymity,
             settings.nonce_lifetime,
@@ -122,18 +107,19 @@ impl Authority {
         self.nonces.make(client, now)
     }
 
-    /// Judges a request by RFC 8489 §9.2.4, in its order.
+    /// Judges a request by RFC 8489 §9.2.4, in its order. `known` is the credential that the
+    /// 5-tuple's allocation was made with: it is tried first.
     ///
     /// # Errors
     /// The [`Denial`] to answer with.
-    pub fn check<'a>(
-        &'a self,
+    pub fn check(
+        &self,
         message: &Message<'_>,
-        claim: &Claim<'a>,
-        known: Option<Known<'a>>,
+        claim: &Claim<'_>,
+        known: Option<&Arc<Credential>>,
         client: SocketAddr,
         now: Now,
-    ) -> Result<Authenticated<'a>, Denial> {
+    ) -> Result<Authenticated, Denial> {
         let worth =
             claim.nonce.map_or(Worth::Foreign, |nonce| self.nonces.judge(nonce, client, now.mono));
         let deny = |kind| Denial { kind, proven: worth != Worth::Foreign };
@@ -146,17 +132,17 @@ impl Authority {
         if claim.username.is_none() && claim.userhash.is_none() {
             return Err(deny(DenialKind::Incomplete));
         }
-        let (algorithm, reply) = self.negotiate(claim, nonce).map_err(deny)?;
+        let (algorithm, digest_of_reply) = self.negotiate(claim, nonce).map_err(deny)?;
         if realm != self.realm().as_bytes() {
             return Err(deny(DenialKind::WrongRealm));
         }
         let signed = |key: &Key| message.verify(key.mac(digest));
-        let who = self.identify(claim, known, algorithm, now, signed).map_err(deny)?;
+        let credential = self.identify(claim, known, algorithm, now, signed).map_err(deny)?;
         // RFC 8489 §9.2.4: only now, so that 438 goes to those who know the password.
         if worth != Worth::Fresh {
             return Err(deny(DenialKind::StaleNonce));
         }
-        Ok(Authenticated { digest: reply, ..who })
+        Ok(Authenticated { credential, digest: digest_of_reply })
     }
 
     /// The algorithm of the request's key, and the digest that its response is signed with.
@@ -183,44 +169,40 @@ impl Authority {
         }
     }
 
-    fn identify<'a>(
-        &'a self,
-        claim: &Claim<'a>,
-        known: Option<Known<'a>>,
+    fn identify(
+        &self,
+        claim: &Claim<'_>,
+        known: Option<&Arc<Credential>>,
         algorithm: Algorithm,
         now: Now,
         signed: impl Fn(&Key) -> bool,
-    ) -> Result<Authenticated<'a>, DenialKind> {
+    ) -> Result<Arc<Credential>, DenialKind> {
         if let Some(known) = known
-            && claim.username == Some(known.username.as_bytes())
-            && known.key.algorithm() == algorithm
-            && signed(known.key)
+            && claim.username == Some(known.username().as_bytes())
+            && known.key().algorithm() == algorithm
+            && signed(known.key())
         {
-            let late = known.expires.is_some_and(|expires| expires <= now.unix);
+            let late = known.expires().is_some_and(|expires| expires <= now.unix);
             if late && self.on_expiry() != OnExpiry::Keep {
                 return Err(DenialKind::ExpiredCredential);
             }
-            return Ok(Authenticated {
-                username: known.username,
-                owner: known.owner,
-                expires: known.expires,
-                key: known.key.clone(),
-                digest: Digest::Sha1,
-            });
+            return Ok(Arc::clone(known));
         }
-        let found = self.find(claim)?;
-        if found.expires.is_some_and(|expires| expires <= now.unix) {
-            return Err(DenialKind::ExpiredCredential);
-        }
-        let key = match found.password {
-            Password::Own(keys) => Some(keys.of(algorithm).clone()).filter(|key| signed(key)),
-            Password::Shared => {
-                self.credentials.shared_keys(found.username, algorithm).find(|key| signed(key))
+        let found = match self.find(claim)? {
+            Found::Own(keys) => {
+                let own = keys.of(algorithm);
+                signed(own.key()).then(|| Arc::clone(own))
+            }
+            Found::Shared { expires, .. } if expires <= now.unix => {
+                return Err(DenialKind::ExpiredCredential);
+            }
+            Found::Shared { username, owner, expires } => {
+                let mut keys = self.credentials.shared_keys(username, algorithm);
+                let key = keys.find(|key| signed(key));
+                key.map(|key| Arc::new(Credential::ephemeral(username, owner, expires, key)))
             }
         };
-        let Found { username, owner, expires, .. } = found;
-        let key = key.ok_or(DenialKind::WrongPassword)?;
-        Ok(Authenticated { username, owner, expires, key, digest: Digest::Sha1 })
+        found.ok_or(DenialKind::WrongPassword)
     }
 
     fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {

@@ -1,8 +1,9 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::rest::{RestDigest, mint_password, parse_username};
-use super::{Algorithm, Key, Secret, prepare, userhash};
+use super::{Algorithm, Credential, Key, Secret, prepare, userhash};
 
 /// A user with a password of its own.
 #[derive(Clone, Debug)]
@@ -92,29 +93,28 @@ pub enum InvalidCredential {
     Anonymity,
 }
 
-/// A credential that was found: the keys that may have signed the request.
-pub(super) struct Found<'a> {
-    pub(super) username: &'a str,
-    /// Whom it counts for: the username, or the user part of an ephemeral one.
-    pub(super) owner: &'a str,
-    /// Until when it is good, in seconds since 1970.
-    pub(super) expires: Option<u64>,
-    pub(super) password: Password<'a>,
-}
-
-pub(super) enum Password<'a> {
+/// What is known about a name.
+pub(super) enum Found<'a> {
+    /// A user with a password of its own.
     Own(&'a Keys),
-    /// To be tried with each secret and digest.
-    Shared,
+    /// An ephemeral username, whose password each secret and digest may have made.
+    Shared {
+        username: &'a str,
+        /// Its user part.
+        owner: &'a str,
+        /// Until when it is good, in seconds since 1970.
+        expires: u64,
+    },
 }
 
+/// One user's credential, by the algorithm of the key.
 pub(super) struct Keys {
-    md5: Key,
-    sha256: Key,
+    md5: Arc<Credential>,
+    sha256: Arc<Credential>,
 }
 
 impl Keys {
-    pub(super) const fn of(&self, algorithm: Algorithm) -> &Key {
+    pub(super) const fn of(&self, algorithm: Algorithm) -> &Arc<Credential> {
         match algorithm {
             Algorithm::Md5 => &self.md5,
             Algorithm::Sha256 => &self.sha256,
@@ -149,10 +149,12 @@ impl Credentials {
                 .into_owned();
             let password = prepare(user.password.expose())
                 .ok_or_else(|| InvalidCredential::Password(name.clone()))?;
-            let keys = Keys {
-                md5: Key::derive(Algorithm::Md5, &name, &realm, &password),
-                sha256: Key::derive(Algorithm::Sha256, &name, &realm, &password),
+            let credential = |algorithm| {
+                let key = Key::derive(algorithm, &name, &realm, &password);
+                Arc::new(Credential::lasting(&name, key))
             };
+            let keys =
+                Keys { md5: credential(Algorithm::Md5), sha256: credential(Algorithm::Sha256) };
             hashes.insert(userhash(&name, &realm), name.clone());
             if users.insert(name.clone(), keys).is_some() {
                 return Err(InvalidCredential::Duplicate(name));
@@ -163,25 +165,20 @@ impl Credentials {
     }
 
     pub(super) fn by_hash(&self, hash: &[u8]) -> Option<Found<'_>> {
-        let (username, keys) = self
-            .hashes
-            .get(<&[u8; 32]>::try_from(hash).ok()?)
-            .and_then(|name| self.users.get_key_value(name))?;
-        let password = Password::Own(keys);
-        Some(Found { username, owner: username, expires: None, password })
+        let name = self.hashes.get(<&[u8; 32]>::try_from(hash).ok()?)?;
+        self.users.get(name).map(Found::Own)
     }
 
     pub(super) fn by_name<'a>(&'a self, username: &'a str) -> Option<Found<'a>> {
         if let Some(keys) = self.users.get(username) {
-            let password = Password::Own(keys);
-            return Some(Found { username, owner: username, expires: None, password });
+            return Some(Found::Own(keys));
         }
         if self.settings.secrets.is_empty() {
             return None;
         }
-        let (expiry, user) = parse_username(username, self.settings.separator)?;
+        let (expires, user) = parse_username(username, self.settings.separator)?;
         let owner = if user.is_empty() { username } else { user };
-        Some(Found { username, owner, expires: Some(expiry), password: Password::Shared })
+        Some(Found::Shared { username, owner, expires })
     }
 
     /// The keys that an ephemeral credential may have, one for each secret and digest.

@@ -1,7 +1,8 @@
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-use crate::stun::{Digest, Mac};
+use crate::stun::{Digest, Keyed, Mac};
 
 /// How a password becomes a key (RFC 8489 §18.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,21 +21,32 @@ impl Algorithm {
             Self::Sha256 => 2,
         }
     }
+
+    /// Bytes of a key.
+    const fn length(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha256 => 32,
+        }
+    }
 }
 
 /// A long-term key, made for one realm (RFC 8489 §14.5, §14.6). It is worth as much as the
-/// password there, so it is never shown.
-#[derive(Clone, PartialEq, Eq)]
+/// password there, so it is never shown, and wiped when dropped.
+#[derive(Clone)]
 pub struct Key {
     algorithm: Algorithm,
-    bytes: [u8; 32],
+    bytes: Zeroizing<[u8; 32]>,
+    /// Ready for the digest that goes with the algorithm: each request is checked and each response
+    /// signed with it.
+    keyed: Keyed,
 }
 
 impl Key {
     /// Derives the key. All three texts must have been through [`super::prepare`].
     pub fn derive(algorithm: Algorithm, username: &str, realm: &str, password: &str) -> Self {
         let parts = [username.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()];
-        let mut bytes = [0; 32];
+        let mut bytes = Zeroizing::new([0; 32]);
         match algorithm {
             Algorithm::Md5 => {
                 let mut hash = Md5::new();
@@ -47,7 +59,12 @@ impl Key {
                 bytes.copy_from_slice(&hash.finalize());
             }
         }
-        Self { algorithm, bytes }
+        let usual = match algorithm {
+            Algorithm::Md5 => Digest::Sha1,
+            Algorithm::Sha256 => Digest::Sha256,
+        };
+        let keyed = Keyed::new(usual, &bytes[..algorithm.length()]);
+        Self { algorithm, bytes, keyed }
     }
 
     /// The algorithm it was derived with.
@@ -57,11 +74,10 @@ impl Key {
 
     /// An HMAC with this key.
     pub fn mac(&self, digest: Digest) -> Mac {
-        let length = match self.algorithm {
-            Algorithm::Md5 => 16,
-            Algorithm::Sha256 => 32,
-        };
-        Mac::new(digest, &self.bytes[..length])
+        if digest == self.keyed.digest() {
+            return self.keyed.mac();
+        }
+        Mac::new(digest, &self.bytes[..self.algorithm.length()])
     }
 }
 
@@ -78,4 +94,31 @@ pub fn userhash(username: &str, realm: &str) -> [u8; 32] {
     hash.update(b":");
     hash.update(realm.as_bytes());
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stun::{Kind, Message, Method, TransactionId, Writer};
+
+    #[test]
+    fn what_is_kept_ready_is_the_key_itself_for_both_digests_each_time() {
+        let mut buffer = [0; 256];
+        for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
+            let key = Key::derive(algorithm, "u", "r", "p");
+            let bytes = match algorithm {
+                Algorithm::Md5 => Md5::digest(b"u:r:p").to_vec(),
+                Algorithm::Sha256 => Sha256::digest(b"u:r:p").to_vec(),
+            };
+            for digest in [Digest::Sha1, Digest::Sha256, Digest::Sha256, Digest::Sha1] {
+                let id = TransactionId::new([7; 12]);
+                let mut writer = Writer::new(&mut buffer, Kind::request(Method::REFRESH), &id);
+                writer.integrity(Mac::new(digest, &bytes));
+                let length = writer.finish().unwrap();
+                let message = Message::parse(&buffer[..length]).unwrap();
+                assert!(message.verify(key.mac(digest)), "{algorithm:?} {digest:?}");
+                assert!(!message.verify(Key::derive(algorithm, "u", "r", "q").mac(digest)));
+            }
+        }
+    }
 }

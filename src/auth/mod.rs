@@ -11,6 +11,7 @@
 
 mod check;
 mod claim;
+mod credential;
 mod credentials;
 mod key;
 mod nonce;
@@ -18,8 +19,9 @@ mod opaque;
 mod rest;
 mod secret;
 
-pub use check::{Authenticated, Authority, Denial, DenialKind, Known};
+pub use check::{Authenticated, Authority, Denial, DenialKind};
 pub use claim::Claim;
+pub use credential::Credential;
 pub use credentials::{InvalidCredential, OnExpiry, Settings, User};
 pub use key::{Algorithm, Key, userhash};
 pub use nonce::{NONCE_LENGTH, Nonce};

@@ -16,9 +16,6 @@ const COOKIE: &[u8; 9] = b"obMatJos2";
 const PASSWORD_ALGORITHMS: u8 = 0x80;
 /// Bit 1: "Username anonymity".
 const USERNAME_ANONYMITY: u8 = 0x40;
-/// How long one derived key makes nonces, in seconds.
-const ROTATION: u64 = 3600;
-
 /// Length of every nonce, in bytes.
 pub const NONCE_LENGTH: usize = 9 + 4 + 16;
 
@@ -39,17 +36,18 @@ pub(super) enum Worth {
 /// Makes and judges nonces without remembering any.
 ///
 /// A nonce is the cookie, the features, the second it was made in and an HMAC over these and the
-/// client's address and port. The HMAC's key is derived anew each hour. The features are under the
-/// HMAC, so that one who strips them on the way (bid-down, RFC 8489 §9.2.1) spoils the nonce.
+/// client's address and port. The features are under the HMAC, so that one who strips them on the
+/// way (bid-down, RFC 8489 §9.2.1) spoils the nonce.
 pub(super) struct Nonces {
-    master: [u8; 32],
+    /// With the process's random key worked in: this is asked for each request.
+    keyed: Hmac<Sha256>,
     features: [u8; 4],
     lifetime: Duration,
 }
 
 impl Nonces {
     pub(super) fn new(
-        master: [u8; 32],
+        master: &[u8; 32],
         algorithms: bool,
         anonymity: bool,
         lifetime: Duration,
@@ -65,7 +63,9 @@ impl Nonces {
         base64::engine::general_purpose::STANDARD
             .encode_slice(bits, &mut features)
             .expect("4 characters");
-        Self { master, features, lifetime }
+        // unwrap: HMAC takes a key of any length.
+        let keyed = Hmac::new_from_slice(master).expect("any length");
+        Self { keyed, features, lifetime }
     }
 
     pub(super) fn make(&self, client: SocketAddr, now: Mono) -> Nonce {
@@ -105,14 +105,18 @@ impl Nonces {
     }
 
     fn tag(&self, features: [u8; 4], seconds: u32, client: SocketAddr) -> [u8; 8] {
-        let epoch = u64::from(seconds) / ROTATION;
-        let key = hmac(&self.master, &[&epoch.to_be_bytes()]);
         let ip = match client.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
-        let port = client.port().to_be_bytes();
-        let tag = hmac(&key, &[&features, &seconds.to_be_bytes(), &ip.octets(), &port]);
+        let mut message = [0; 4 + 4 + 16 + 2];
+        message[..4].copy_from_slice(&features);
+        message[4..8].copy_from_slice(&seconds.to_be_bytes());
+        message[8..24].copy_from_slice(&ip.octets());
+        message[24..].copy_from_slice(&client.port().to_be_bytes());
+        let mut mac = self.keyed.clone();
+        mac.update(&message);
+        let tag = mac.finalize().into_bytes();
         let mut short = [0; 8];
         short.copy_from_slice(&tag[..8]);
         short
@@ -129,19 +133,12 @@ pub(super) fn offers_algorithms(nonce: &[u8]) -> bool {
         && bits[0] & PASSWORD_ALGORITHMS != 0
 }
 
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    // unwrap: HMAC takes a key of any length.
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
-    parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn nonces() -> Nonces {
-        Nonces::new([1; 32], true, false, Duration::from_secs(600))
+        Nonces::new(&[1; 32], true, false, Duration::from_secs(600))
     }
 
     fn client() -> SocketAddr {
@@ -154,7 +151,6 @@ mod tests {
         let nonce = nonces.make(client(), start);
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(nonces.judge(&nonce, client(), at(0)), Worth::Fresh);
-        // The key of the hour in which it was made goes on judging it.
         assert_eq!(nonces.judge(&nonce, client(), at(599)), Worth::Fresh);
         assert_eq!(nonces.judge(&nonce, client(), at(600)), Worth::Stale);
         let other = "192.0.2.1:1235".parse().unwrap();

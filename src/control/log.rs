@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tracing::field::{Field, display};
 use tracing::level_filters::LevelFilter;
@@ -18,6 +19,10 @@ use tracing_subscriber::prelude::*;
 use crate::config::{Format, Level, Log};
 use crate::turn::{Cause, DeniedBy, PeerRule, Session};
 use crate::worker::Event;
+
+/// How long the log's thread sleeps after it has written what there was: the workers then wake it
+/// once for all that comes meanwhile, and not for each event.
+const NAP: Duration = Duration::from_millis(10);
 
 /// Sets the log up for the whole process. A second call changes nothing.
 pub(super) fn init(log: &Log) {
@@ -63,7 +68,13 @@ fn text_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fm
 /// The system gives no thread.
 pub(super) fn spawn(events: Receiver<Event>) -> io::Result<JoinHandle<()>> {
     let thread = thread::Builder::new().name("log".to_owned());
-    thread.spawn(move || events.iter().for_each(|event| line(&event)))
+    thread.spawn(move || {
+        while let Ok(event) = events.recv() {
+            line(&event);
+            events.try_iter().for_each(|event| line(&event));
+            thread::sleep(NAP);
+        }
+    })
 }
 
 fn line(event: &Event) {

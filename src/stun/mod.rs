@@ -35,7 +35,7 @@ mod writer;
 pub use address::{Family, decode_address, decode_xor_address};
 pub use channel::{CHANNEL_HEADER, ChannelData, ChannelNumber, write_channel_header};
 pub use error::Error;
-pub use integrity::{Digest, Mac};
+pub use integrity::{Digest, Keyed, Mac};
 pub use message::{Class, HEADER, Kind, MAGIC_COOKIE, Message, Method, TransactionId};
 pub use stream::{Frame, Framer, Hopeless};
 pub use writer::{DATA_INDICATION_MAX, Writer, write_data_indication_header};

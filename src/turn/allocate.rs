@@ -49,7 +49,7 @@ impl Server {
             let allocation = &self.allocations[slot as usize];
             // RFC 8656 §7.2: a retransmission gets the same response, any other request 437.
             if allocation.birth.transaction == context.request.id
-                && *allocation.username == *context.who.username
+                && allocation.credential.username() == context.who.credential.username()
             {
                 return Ok(self.allocate_response(context, slot, out));
             }
@@ -57,7 +57,7 @@ impl Server {
         }
         let plan = self.plan(context)?;
         let client = context.client.tuple.client.ip();
-        let owner = self.ledger.admit(context.who.owner, client, &self.settings)?;
+        let owner = self.ledger.admit(context.who.credential.owner(), client, &self.settings)?;
         let made = self.make(context, &plan, &owner, sockets);
         match made {
             Ok(slot) => {
@@ -138,13 +138,11 @@ impl Server {
             let advertised = self.advertised(local);
             relays[Family::of(&local.ip()) as usize] = Some(Relay { local, advertised, expires });
         }
-        let hard_end = self.hard_end(context.who.expires, now);
+        let hard_end = self.hard_end(context.who.credential.expires(), now);
         let allocation = Allocation {
             client: *context.client,
             owner: Arc::clone(owner),
-            username: context.who.username.into(),
-            key: context.who.key.clone(),
-            credential_expires: context.who.expires,
+            credential: Arc::clone(&context.who.credential),
             hard_end,
             birth: Birth {
                 at: now.mono,
@@ -265,8 +263,8 @@ impl Server {
         sockets: &mut dyn RelaySockets,
     ) -> Result<Opened, Cause> {
         let now = context.now.mono;
-        let (ip, port) =
-            self.ledger.redeem(token, context.who.owner, now).ok_or(Cause::BadReservation)?;
+        let owner = context.who.credential.owner();
+        let (ip, port) = self.ledger.redeem(token, owner, now).ok_or(Cause::BadReservation)?;
         let (relay, family) = (SocketAddr::new(ip, port), Family::of(&ip));
         match sockets.open(RelayId { slot, family }, relay) {
             Ok(()) => Ok(Opened { relay, reserved_next: false }),

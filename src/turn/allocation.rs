@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ledger::{Owner, Token};
 use super::rate::Bucket;
 use super::{Client, FiveTuple};
-use crate::auth::Key;
+use crate::auth::Credential;
 use crate::stun::{ChannelNumber, Family, TransactionId};
 use crate::time::Mono;
 
@@ -19,11 +19,8 @@ pub(super) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 pub(super) struct Allocation {
     pub(super) client: Client,
     pub(super) owner: Arc<Owner>,
-    /// The name that the Allocate was made with: later requests must use the same (441).
-    pub(super) username: Box<str>,
-    pub(super) key: Key,
-    /// When the credential expires, in seconds since 1970.
-    pub(super) credential_expires: Option<u64>,
+    /// What the Allocate was made with: later requests must use the same username (441).
+    pub(super) credential: Arc<Credential>,
     /// When the allocation ends because its credential does.
     pub(super) hard_end: Option<Mono>,
     pub(super) birth: Birth,
@@ -214,7 +211,7 @@ impl Allocation {
 
     pub(super) fn session(&self, reason: EndReason, now: Mono) -> Session {
         Session {
-            username: self.username.to_string(),
+            username: self.credential.username().to_owned(),
             client: self.client.tuple,
             relayed: self.relays.map(|relay| relay.map(|relay| relay.advertised)),
             duration: now.since(self.birth.at),

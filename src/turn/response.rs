@@ -83,19 +83,21 @@ impl Context<'_> {
         if let Some(software) = software {
             writer.attribute(attribute::SOFTWARE, software.as_bytes());
         }
-        writer.integrity(self.who.key.mac(self.who.digest));
+        writer.integrity(self.who.credential.key().mac(self.who.digest));
         finish(writer, self.request)
     }
 
     /// Writes an error response to an authenticated request.
-    pub(super) fn refuse(&self, cause: Cause, out: &mut [u8]) -> usize {
+    pub(super) fn refuse(&self, cause: Cause, software: Option<&str>, out: &mut [u8]) -> usize {
         self.stats.refuse(cause);
         let mut writer = Writer::new(out, Kind::error(self.request.method), &self.request.id);
         writer.error_code(cause.code(), cause.phrase());
         if cause == Cause::UnknownAttribute {
             writer.unknown_attributes(self.request.unknown());
         }
-        self.finish(writer, None)
+        // RFC 8656 §5: in failures of these two as well.
+        let named = matches!(self.request.method, Method::ALLOCATE | Method::REFRESH);
+        self.finish(writer, software.filter(|_| named))
     }
 }
 

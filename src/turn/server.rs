@@ -12,7 +12,7 @@ use super::allocation::{Allocation, Session};
 use super::request::Request;
 use super::wheel::Wheel;
 use super::{Cause, Client, Detour, Dropped, FiveTuple, Ledger, RelayId, Settings, Stats};
-use crate::auth::{Authenticated, Authority, Denial, Known};
+use crate::auth::{Authenticated, Authority, Denial};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
 
@@ -126,7 +126,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Now,
     pub(super) client: &'a Client,
     pub(super) request: &'a Request<'a>,
-    pub(super) who: &'a Authenticated<'a>,
+    pub(super) who: &'a Authenticated,
     pub(super) stats: &'a Stats,
 }
 
@@ -239,29 +239,18 @@ impl Server {
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) -> Reply {
-        let authority = Arc::clone(&self.authority);
         let address = client.tuple.client;
         let known = slot.and_then(|slot| self.allocations.get(slot as usize));
-        let known = known.map(|allocation| Known {
-            username: &allocation.username,
-            owner: &allocation.owner.name,
-            expires: allocation.credential_expires,
-            key: &allocation.key,
-        });
-        // The key and names are copied out, so that the handler may change the allocation.
-        let username;
-        let owner;
-        let who = match authority.check(&request.message, &request.claim, known, address, now) {
-            Ok(who) => {
-                username = Box::<str>::from(who.username);
-                owner = Box::<str>::from(who.owner);
-                Authenticated { username: &username, owner: &owner, ..who }
-            }
+        let known = known.map(|allocation| &allocation.credential);
+        let checked = self.authority.check(&request.message, &request.claim, known, address, now);
+        let who = match checked {
+            Ok(who) => who,
             Err(denial) => return self.deny(now, client, request, denial, out, stats),
         };
         let context = Context { now, client, request, who: &who, stats };
         let outcome = self.handle(&context, slot, out, sockets);
-        let length = outcome.unwrap_or_else(|cause| context.refuse(cause, out));
+        let software = self.settings.software.as_deref();
+        let length = outcome.unwrap_or_else(|cause| context.refuse(cause, software, out));
         Reply { length, method: request.method, refusal: outcome.err(), detour: None }
     }
 
@@ -283,7 +272,7 @@ impl Server {
         // RFC 8656 §5: all other requests need the 5-tuple's allocation, and its user.
         let slot = slot.ok_or(Cause::NoAllocation)?;
         let allocation = self.allocations.get(slot as usize).ok_or(Cause::NoAllocation)?;
-        if *allocation.username != *context.who.username {
+        if allocation.credential.username() != context.who.credential.username() {
             return Err(Cause::WrongUser);
         }
         if request.malformed {

@@ -1,0 +1,47 @@
+use super::Key;
+
+/// Who somebody has proved to be, with the key that proves it.
+///
+/// It is shared, so that an allocation keeps it for the requests that follow: none of them then
+/// costs a look-up or a derived key. What it says never changes.
+#[derive(Debug)]
+pub struct Credential {
+    username: Box<str>,
+    /// `None` when it counts for the username itself.
+    owner: Option<Box<str>>,
+    expires: Option<u64>,
+    key: Key,
+}
+
+impl Credential {
+    /// That of a user who has a password of its own.
+    pub(super) fn lasting(username: &str, key: Key) -> Self {
+        Self { username: username.into(), owner: None, expires: None, key }
+    }
+
+    /// One that is good until a time, in seconds since 1970, and counts for `owner`.
+    pub(super) fn ephemeral(username: &str, owner: &str, expires: u64, key: Key) -> Self {
+        let owner = (owner != username).then(|| owner.into());
+        Self { username: username.into(), owner, expires: Some(expires), key }
+    }
+
+    /// The name in USERNAME or behind USERHASH, prepared.
+    pub fn username(&self) -> &str {
+        &self.username
+    }
+
+    /// Whom it counts for: the same, or the user part of an ephemeral username.
+    pub fn owner(&self) -> &str {
+        self.owner.as_deref().unwrap_or(&self.username)
+    }
+
+    /// When it expires, in seconds since 1970.
+    pub const fn expires(&self) -> Option<u64> {
+        self.expires
+    }
+
+    /// The key that signs requests and their responses.
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+}
