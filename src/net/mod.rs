@@ -41,6 +41,8 @@ mod poll;
 mod receive;
 mod send;
 mod socket;
+mod stream;
+mod system;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -59,4 +61,5 @@ pub use send::{HEADER_MAX, SendBatch};
 pub use socket::{
     Transport, UdpOptions, accept, port_is_free, relay_socket, tcp_listener, udp_listener,
 };
+pub use stream::{read, write};
 pub use transmit::SendReport;

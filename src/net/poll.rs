@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use super::system;
+
 /// Says which of many sockets have work. Level-triggered: what is left undone is told again by the next wait.
 #[derive(Debug)]
 pub struct Poller {
@@ -23,6 +25,9 @@ pub enum Interest {
     Write,
     /// Both.
     ReadWrite,
+    /// Both, told once when it comes about and not again while it lasts: for connections, which are read until
+    /// they have nothing left and written to until they take nothing more. Half the price for each event.
+    Edges,
 }
 
 /// The answer of one wait. It stands apart from the poller, so that sockets can be added and taken out while
@@ -82,7 +87,7 @@ impl Poller {
         let room = i32::try_from(events.ready.capacity()).unwrap_or(i32::MAX);
         // SAFETY: the kernel writes at most `room` events, and the vector has that capacity.
         let count = unsafe {
-            libc::epoll_wait(
+            system::epoll_wait(
                 self.epoll.as_raw_fd(),
                 events.ready.as_mut_ptr(),
                 room,
@@ -127,6 +132,7 @@ impl Interest {
             Self::Read => libc::EPOLLIN | libc::EPOLLRDHUP,
             Self::Write => libc::EPOLLOUT,
             Self::ReadWrite => libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLOUT,
+            Self::Edges => Self::ReadWrite.flags() | libc::EPOLLET,
         }
     }
 }
@@ -313,6 +319,32 @@ mod tests {
         assert_eq!(flags(3), []);
         poller.delete(socket.as_fd()).unwrap();
         assert_eq!(poller.delete(socket.as_fd()).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_edge_is_told_once_until_more_comes() {
+        let poller = Poller::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let mut events = Events::with_capacity(4);
+        poller.add(server.as_fd(), 8, Interest::Edges).unwrap();
+        poller.wait(&mut events, LONG).unwrap();
+        assert!(events.get(0).unwrap().writable());
+        for bytes in [b"one".as_slice(), b"and more"] {
+            client.write_all(bytes).unwrap();
+            poller.wait(&mut events, LONG).unwrap();
+            assert!(events.get(0).unwrap().readable());
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            assert!(events.is_empty(), "told again");
+        }
+        drop(client);
+        poller.wait(&mut events, LONG).unwrap();
+        assert!(events.get(0).unwrap().hangup());
+        // Less than there is room for: nothing is left but the end.
+        let mut buffer = [0; 16];
+        let mut read = || crate::net::read(server.as_fd(), &mut buffer).unwrap();
+        assert_eq!([read(), read()], [11, 0]);
     }
 
     #[test]

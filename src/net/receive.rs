@@ -12,6 +12,7 @@ use super::errors::is_pending_icmp;
 use super::message::{
     Control, NAME_SIZE, Name, array, control_len, empty_message, packet_info, space,
 };
+use super::system;
 
 /// The arrays that `recvmmsg` fills: a header for each slot of the arena, so that a call prepares nothing.
 pub struct RecvBatch {
@@ -213,13 +214,12 @@ unsafe fn receive_many(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) ->
     let (socket, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT);
     if let [header] = headers {
         // SAFETY: the caller's promise.
-        let length = unsafe { libc::recvmsg(socket, &mut header.msg_hdr, flags) };
+        let length = unsafe { system::recvmsg(socket, &mut header.msg_hdr, flags) };
         header.msg_len = u32::try_from(length).map_err(|_| io::Error::last_os_error())?;
         return Ok(1);
     }
-    let (count, headers) = (headers.len() as libc::c_uint, headers.as_mut_ptr());
-    // SAFETY: the caller's promise; a null time limit is none.
-    let received = unsafe { libc::recvmmsg(socket, headers, count, flags as _, ptr::null_mut()) };
+    // SAFETY: the caller's promise.
+    let received = unsafe { system::recvmmsg(socket, headers, flags) };
     usize::try_from(received).map_err(|_| io::Error::last_os_error())
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 
 use super::errors::is_pending_icmp;
 use super::socket::{option, set_option};
+use super::system;
 
 /// What became of the datagrams of one [`SendBatch::flush`](super::SendBatch::flush): each is counted once.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -118,16 +119,15 @@ pub(super) unsafe fn send_many(socket: RawFd, messages: &mut [libc::mmsghdr]) ->
     if let [message] = messages {
         // SAFETY: the caller's promise; the kernel only reads what the message points at. Any number is a valid
         // argument for `socket`.
-        let sent = unsafe { libc::sendmsg(socket, &message.msg_hdr, flags) };
+        let sent = unsafe { system::sendmsg(socket, &message.msg_hdr, flags) };
         return match sent {
             0.. => Ok(1),
             _ => Err(io::Error::last_os_error()),
         };
     }
-    let count = messages.len() as libc::c_uint;
     // SAFETY: the caller's promise; the kernel only reads what the messages point at, and writes their `msg_len`.
     // Any number is a valid argument for `socket`.
-    let sent = unsafe { libc::sendmmsg(socket, messages.as_mut_ptr(), count, flags as _) };
+    let sent = unsafe { system::sendmmsg(socket, messages, flags) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::group::Shared;
 use super::outbox::{BATCH, Outbox};
@@ -79,7 +80,11 @@ pub(super) struct Engine {
     /// Its place among the workers.
     pub(super) number: usize,
     pub(super) events: Events,
-    pub(super) clock: Clock,
+    clock: Clock,
+    /// Read once for a wake-up and once at its end.
+    pub(super) now: Now,
+    /// Counts the wake-ups.
+    pub(super) turn: u32,
     waker: Arc<Waker>,
     pub(super) listeners: Vec<Listener>,
     pub(super) acceptors: Vec<TcpListener>,
@@ -118,6 +123,8 @@ impl Engine {
             shared: parts.shared,
             number: parts.number,
             events: parts.events,
+            now: parts.clock.now(),
+            turn: 0,
             clock: parts.clock,
             waker,
             listeners,
@@ -137,12 +144,17 @@ impl Engine {
     pub(super) fn run(mut self) {
         let mut ready = net::Events::with_capacity(EVENTS);
         while !self.shared.stop.load(Ordering::Acquire) {
-            let now = self.clock.now().mono;
-            let timeout = self.next_deadline().map(|deadline| deadline.since(now));
+            let unfinished = self.streams.unfinished();
+            let timeout = match unfinished {
+                0 => self.next_deadline().map(|deadline| deadline.since(self.now.mono)),
+                _ => Some(Duration::ZERO),
+            };
             // A poller that cannot wait is out of memory: the next turn may do better.
             if self.poller.wait(&mut ready, timeout).is_err() {
                 std::thread::yield_now();
             }
+            self.now = self.clock.now();
+            self.turn = self.turn.wrapping_add(1);
             for event in ready.iter() {
                 match Token::unpack(event.token()) {
                     Token::Waker => {
@@ -157,6 +169,7 @@ impl Engine {
                     Token::Stream(leg) => self.on_stream(leg, event),
                 }
             }
+            self.read_unfinished(unfinished);
             if ready.len() == EVENTS {
                 // More is ready than was told, and the listeners carry everybody.
                 for index in 0..self.listeners.len() {
@@ -175,6 +188,7 @@ impl Engine {
     /// Sends what the wake-up has produced and ends what is over.
     fn finish_turn(&mut self) {
         let now = self.clock.now();
+        self.now = now;
         if self.server.next_deadline().is_some_and(|deadline| deadline <= now.mono) {
             let stats = Arc::clone(&self.stats);
             let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);

@@ -73,7 +73,7 @@ impl Engine {
     /// Files and watches a connection that was another worker's.
     fn take_in(&mut self, stream: Stream) -> Option<u32> {
         let token = Token::Stream(self.streams.next_leg()).pack();
-        if self.poller.add(stream.socket.as_fd(), token, Interest::Read).is_err() {
+        if self.poller.add(stream.socket.as_fd(), token, Interest::Edges).is_err() {
             self.drop_stream(&stream);
             return None;
         }

@@ -24,6 +24,8 @@ pub(super) struct Relay {
     /// How many datagrams, or trains of them, the next read asks for. Most sockets have one, and
     /// asking for one is cheaper than being told that there is no second.
     pub(super) appetite: u8,
+    /// The wake-up in which it was read last.
+    pub(super) turn: u32,
     /// Datagrams that the kernel has dropped on it so far.
     pub(super) dropped: u32,
 }
@@ -83,7 +85,7 @@ impl RelaySockets for Door<'_> {
         if open.len() <= relay.index() {
             open.resize_with(relay.index() + 1, || None);
         }
-        open[relay.index()] = Some(Relay { socket, appetite: 1, dropped: 0 });
+        open[relay.index()] = Some(Relay { socket, appetite: 1, turn: 0, dropped: 0 });
         Ok(())
     }
 

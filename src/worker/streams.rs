@@ -1,13 +1,12 @@
-use std::collections::BTreeSet;
-use std::io::{ErrorKind, Write};
+use std::collections::{BTreeSet, VecDeque};
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 
 use slab::Slab;
 
 use super::Stats;
-use super::engine::Token;
-use crate::net::{Interest, Poller};
+use crate::net;
 use crate::time::Mono;
 use crate::turn::FiveTuple;
 
@@ -27,6 +26,8 @@ pub(super) struct Streams {
     waiting: BTreeSet<(Mono, u32)>,
     /// Connections that got something to send in this wake-up.
     dirty: Vec<u32>,
+    /// Connections that may have more to read than has been read.
+    unfinished: VecDeque<u32>,
     spares: Vec<Vec<u8>>,
     /// Connections that cannot be written to any more.
     broken: Vec<u32>,
@@ -43,7 +44,11 @@ pub(super) struct Stream {
     sent: usize,
     /// Since when it is without an allocation.
     waiting: Option<Mono>,
-    /// Whether the poller tells when it can be written to.
+    /// The client has ended its side; the end is read after all that came before.
+    pub(super) ended: bool,
+    /// It stands among those that may have more to read.
+    unfinished: bool,
+    /// The kernel took less than was there; the poller tells when it takes more.
     blocked: bool,
     dirty: bool,
     /// It stands among those that are to be closed.
@@ -60,6 +65,8 @@ impl Stream {
             output: Vec::new(),
             sent: 0,
             waiting: Some(now),
+            ended: false,
+            unfinished: false,
             blocked: false,
             dirty: false,
             broken: false,
@@ -70,6 +77,11 @@ impl Stream {
     pub(super) const fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
+
+    /// Whether the kernel took less than was there.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.blocked
+    }
 }
 
 impl Streams {
@@ -77,6 +89,7 @@ impl Streams {
     pub(super) fn insert(&mut self, mut stream: Stream) -> u32 {
         let unsent = stream.sent < stream.output.len();
         (stream.blocked, stream.dirty, stream.broken) = (false, unsent, false);
+        stream.unfinished = false;
         let since = stream.waiting;
         let leg = self.open.insert(stream) as u32;
         self.waiting.extend(since.map(|since| (since, leg)));
@@ -119,6 +132,27 @@ impl Streams {
         self.waiting.first().copied()
     }
 
+    /// Notes that a connection may have more to read.
+    pub(super) fn read_again(&mut self, leg: u32) {
+        if let Some(stream) = self.open.get_mut(leg as usize)
+            && !std::mem::replace(&mut stream.unfinished, true)
+        {
+            self.unfinished.push_back(leg);
+        }
+    }
+
+    /// How many connections may have more to read.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished.len()
+    }
+
+    /// Takes out the one that has waited longest, unless it is closed.
+    pub(super) fn pop_unfinished(&mut self) -> Option<u32> {
+        let leg = self.unfinished.pop_front()?;
+        let stream = self.open.get_mut(leg as usize)?;
+        std::mem::take(&mut stream.unfinished).then_some(leg)
+    }
+
     /// How many connections are without an allocation.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
@@ -135,7 +169,7 @@ impl Streams {
         [header, payload]: [&[u8]; 2],
         padding: usize,
         limit: usize,
-        (poller, stats): (&Poller, &Stats),
+        stats: &Stats,
     ) {
         let Some(stream) = self.open.get_mut(leg as usize) else {
             return;
@@ -158,7 +192,7 @@ impl Streams {
             self.dirty.push(leg);
         }
         if waits + length >= WRITE_AT && !stream.blocked {
-            self.write_or_break(leg, poller);
+            self.write_or_break(leg);
         }
     }
 
@@ -179,20 +213,20 @@ impl Streams {
     }
 
     /// Writes what this wake-up has queued.
-    pub(super) fn flush(&mut self, poller: &Poller) {
+    pub(super) fn flush(&mut self) {
         while let Some(leg) = self.dirty.pop() {
             if let Some(stream) = self.open.get_mut(leg as usize) {
                 stream.dirty = false;
                 // A blocked connection is written to when the poller says so.
                 if !stream.blocked {
-                    self.write_or_break(leg, poller);
+                    self.write_or_break(leg);
                 }
             }
         }
     }
 
-    fn write_or_break(&mut self, leg: u32, poller: &Poller) {
-        if !self.write(leg, poller)
+    fn write_or_break(&mut self, leg: u32) {
+        if !self.write(leg)
             && let Some(stream) = self.open.get_mut(leg as usize)
         {
             stream.broken = true;
@@ -212,15 +246,14 @@ impl Streams {
     }
 
     /// Writes as much as the kernel takes. False when the connection is to be closed.
-    pub(super) fn write(&mut self, leg: u32, poller: &Poller) -> bool {
+    pub(super) fn write(&mut self, leg: u32) -> bool {
         let Some(stream) = self.open.get_mut(leg as usize) else {
             return true;
         };
         while stream.sent < stream.output.len() {
-            match stream.socket.write(&stream.output[stream.sent..]) {
+            match net::write(stream.socket.as_fd(), &stream.output[stream.sent..]) {
                 Ok(0) => return false,
                 Ok(taken) => stream.sent += taken,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
@@ -238,12 +271,8 @@ impl Streams {
             recycle(&mut self.spares, std::mem::take(&mut stream.output));
         }
         stream.sent = 0;
-        if blocked == stream.blocked {
-            return true;
-        }
         stream.blocked = blocked;
-        let interest = if blocked { Interest::ReadWrite } else { Interest::Read };
-        poller.modify(stream.socket.as_fd(), Token::Stream(leg).pack(), interest).is_ok()
+        true
     }
 }
 

@@ -1,4 +1,4 @@
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     fn on_connection(&mut self, socket: std::net::TcpStream, client: SocketAddr) {
-        let (now, stats) = (self.clock.now().mono, Arc::clone(&self.stats));
+        let (now, stats) = (self.now.mono, Arc::clone(&self.stats));
         let limit = if self.exempt.exempts(client.ip()) { 0 } else { self.limits.per_address };
         if !self.shared.connect(client.ip(), limit) {
             stats.streams_refused.add(1);
@@ -59,7 +59,7 @@ impl Engine {
         self.make_room_for_stranger();
         let token = Token::Stream(self.streams.next_leg()).pack();
         let Ok(server) = socket.local_addr().and_then(|local| {
-            self.poller.add(socket.as_fd(), token, Interest::Read).map(|()| local)
+            self.poller.add(socket.as_fd(), token, Interest::Edges).map(|()| local)
         }) else {
             stats.streams_refused.add(1);
             self.shared.disconnect(client.ip());
@@ -79,12 +79,26 @@ impl Engine {
     }
 
     pub(super) fn on_stream(&mut self, leg: u32, event: net::Event) {
-        if event.writable() && !self.streams.write(leg, &self.poller) {
+        // An event may be about a connection that this wake-up has closed.
+        let Some(stream) = self.streams.get_mut(leg) else {
+            return;
+        };
+        stream.ended |= event.hangup();
+        if event.writable() && stream.is_blocked() && !self.streams.write(leg) {
             self.close_stream(leg);
             return;
         }
-        if event.readable() || event.hangup() || event.error() {
+        if event.readable() || event.error() {
             self.read_stream(leg);
+        }
+    }
+
+    /// Goes on with `count` connections that had more to read than is read in one wake-up.
+    pub(super) fn read_unfinished(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(leg) = self.streams.pop_unfinished() {
+                self.read_stream(leg);
+            }
         }
     }
 
@@ -100,17 +114,18 @@ impl Engine {
         buffer[..before].copy_from_slice(&stream.input);
         // A stranger's turn is short: others wait behind it.
         let end = if stream.is_waiting() { before + STRANGER_LIMIT } else { SLOT_SIZE };
-        let read = match stream.socket.read(&mut buffer[before..end.min(SLOT_SIZE)]) {
+        let end = end.min(SLOT_SIZE);
+        let read = match net::read(stream.socket.as_fd(), &mut buffer[before..end]) {
             Ok(0) => return self.close_stream(leg),
             Ok(read) => read,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                return;
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             Err(_) => return self.close_stream(leg),
         };
         let client = Client { tuple: stream.tuple, leg };
+        // The poller has told it once and will not again.
+        if before + read == end || stream.ended {
+            self.streams.read_again(leg);
+        }
         self.outbox.keep(1);
         self.handle_input(&client, slot, before + read, &stats);
     }
@@ -138,7 +153,7 @@ impl Engine {
                     }
                 }
                 // What was asked before is answered before the end.
-                self.streams.write(leg, &self.poller);
+                self.streams.write(leg);
                 self.close_stream(leg);
             }
         }
@@ -158,8 +173,8 @@ impl Engine {
         filled: usize,
         stats: &Stats,
     ) -> Result<usize, Closing> {
-        let now = self.clock.now();
-        let mut known = self.server.has_allocation(&client.tuple);
+        let now = self.now;
+        let mut known = self.streams.get_mut(client.leg).is_some_and(|stream| !stream.is_waiting());
         let mut at = 0;
         loop {
             let framer = Framer { limit: if known { SLOT_SIZE } else { STRANGER_LIMIT } };
@@ -193,7 +208,7 @@ impl Engine {
                 // its answer behind the data.
                 let limit = self.limits.queue + ANSWERS;
                 let message = &self.response[..reply.length];
-                self.streams.queue(client.leg, [message, &[]], 0, limit, (&self.poller, stats));
+                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
                 self.effects(now);
                 self.tell_refusal(client, reply);
                 let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);
@@ -211,7 +226,7 @@ impl Engine {
         };
         self.shared.disconnect(stream.tuple.client.ip());
         self.stats.streams_closed.add(1);
-        let (now, stats) = (self.clock.now(), Arc::clone(&self.stats));
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         let client = Client { tuple: stream.tuple, leg };
         self.server.disconnected(now, &client, &mut door, &stats.turn);
@@ -232,7 +247,7 @@ impl Engine {
 
     /// Writes what is queued and closes what is broken or has waited too long.
     pub(super) fn finish_streams(&mut self, now: Now) {
-        self.streams.flush(&self.poller);
+        self.streams.flush();
         while let Some(leg) = self.streams.pop_broken() {
             self.close_stream(leg);
         }
@@ -248,7 +263,7 @@ impl Engine {
     }
 
     fn pause_accepting(&mut self) {
-        self.accept_again = Some(self.clock.now().mono + ACCEPT_PAUSE);
+        self.accept_again = Some(self.now.mono + ACCEPT_PAUSE);
         self.set_accepting(Interest::Errors);
     }
 

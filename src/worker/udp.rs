@@ -46,7 +46,7 @@ impl Engine {
             // A listener that cannot be read is read again at the next wake-up.
             let received = received.unwrap_or(0);
             self.outbox.keep(received);
-            let now = self.clock.now();
+            let now = self.now;
             for number in 0..received {
                 if let Some(datagram) = self.receive.datagram(number) {
                     self.on_train(now, index, datagram, &stats);
@@ -136,18 +136,23 @@ impl Engine {
         let Some(relay) = self.relays.get_mut(id) else {
             return;
         };
-        let most = usize::from(relay.appetite);
+        // Ready again at once: what came may have been the first of many.
+        let at_once = std::mem::replace(&mut relay.turn, self.turn).wrapping_add(1) == self.turn;
+        let most = match usize::from(relay.appetite) {
+            1 if at_once => 4,
+            most => most,
+        };
         let socket = relay.socket.as_fd();
         let received = self.receive.receive(socket, &mut self.outbox.buffers, first, most);
         count_drops(&mut relay.dropped, self.receive.drop_count(), &stats);
         let received = received.unwrap_or(0);
         relay.appetite = match received {
-            full if full == most => (4 * most).min(BATCH) as u8,
             0 | 1 => 1,
-            _ => relay.appetite,
+            full if full == most => (4 * most).min(BATCH) as u8,
+            _ => most as u8,
         };
         self.outbox.keep(received);
-        let now = self.clock.now();
+        let now = self.now;
         for number in 0..received {
             if let Some(datagram) = self.receive.datagram(number) {
                 self.on_peer_train(now, id, datagram, &stats);
@@ -190,7 +195,7 @@ impl Engine {
         if stream {
             let payload = &self.outbox.buffers.slot(slot)[start..start + length];
             let (leg, limit) = (delivery.client.leg, self.limits.queue);
-            self.streams.queue(leg, [header, payload], padding, limit, (&self.poller, stats));
+            self.streams.queue(leg, [header, payload], padding, limit, stats);
             return;
         }
         let way = self.way_to(&delivery.client);
@@ -220,7 +225,7 @@ impl Engine {
                 (true, true) => Icmp { kind: 2, code: 0, mtu: error.mtu },
                 (false, _) => Icmp { kind: error.kind, code: error.code, mtu: error.mtu },
             };
-            let now = self.clock.now();
+            let now = self.now;
             let out = &mut self.response[..];
             let found = self.server.from_icmp(now, id, error.peer, icmp, out, &stats.turn);
             let Some((client, length)) = found else {
@@ -229,7 +234,7 @@ impl Engine {
             let message = &self.response[..length];
             if client.tuple.transport.is_stream() {
                 let limit = self.limits.queue;
-                self.streams.queue(client.leg, [message, &[]], 0, limit, (&self.poller, stats));
+                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
             } else {
                 let way = self.way_to(&client);
                 self.outbox.push_response(way, message, stats);
