@@ -34,11 +34,22 @@ pub(super) struct Planner {
     trains: Vec<Train>,
     /// Socket, place in `trains` and whether it needs a system call for itself, sorted.
     order: Vec<u64>,
-    /// By hash of the way: where its newest train *may* stand. An entry is never cleared: it counts if the train
-    /// that stands there now is of that way. Where too many ways meet, their datagrams travel alone.
-    newest: Vec<u32>,
+    /// By hash of the way: its newest train. An entry is never cleared: it counts if this flush has made it. Where
+    /// too many ways meet, their datagrams travel alone.
+    newest: Vec<Newest>,
+    /// The number of this flush, never 0.
+    flush: u32,
     refusals: [Refusal; REFUSALS],
     seed: u64,
+}
+
+/// The newest train of a way.
+#[derive(Clone, Copy)]
+struct Newest {
+    /// The flush that it was made in.
+    flush: u32,
+    /// Its place in `trains`.
+    train: u32,
 }
 
 /// A way whose trains the kernel does not take, though it takes the datagrams one by one: they are larger than
@@ -63,7 +74,8 @@ impl Planner {
         Self {
             trains: Vec::with_capacity(max),
             order: Vec::with_capacity(max),
-            newest: vec![u32::MAX; table_size(max)],
+            newest: vec![Newest { flush: 0, train: 0 }; table_size(max)],
+            flush: 0,
             refusals: [Refusal::NONE; REFUSALS],
             seed: RandomState::new().hash_one(0),
         }
@@ -79,6 +91,12 @@ impl Planner {
     ) -> u64 {
         self.trains.clear();
         self.order.clear();
+        self.flush = self.flush.wrapping_add(1);
+        if self.flush == 0 {
+            // Numbers come again, so what they have made must go.
+            self.newest.fill(Newest { flush: 0, train: 0 });
+            self.flush = 1;
+        }
         let mask = table_size(queue.len()) - 1;
         let mut left_out = 0;
         for place in 0..queue.len() {
@@ -91,10 +109,12 @@ impl Planner {
             if segmentation {
                 let key = key(datagram, self.seed);
                 if let Some(entry) = self.entry(queue, place, key as usize, mask) {
-                    if self.join(queue, place, self.newest[entry], key) {
+                    let Newest { flush, train } = self.newest[entry];
+                    if flush == self.flush && self.join(queue, place, train, key) {
                         continue;
                     }
-                    self.newest[entry] = self.trains.len() as u32;
+                    let train = self.trains.len() as u32;
+                    self.newest[entry] = Newest { flush: self.flush, train };
                 }
             }
             let number = self.trains.len() as u64;
@@ -107,13 +127,13 @@ impl Planner {
     }
 
     /// Where the newest train of the datagram's way stands in `newest`, or is to stand: the first of a few
-    /// entries that no other way has, if there is one. What an earlier flush has left in an entry is either beyond
-    /// `trains`, so that the entry is free, or another way's, because the datagram's own way has no train yet.
+    /// entries that no other way has in this flush, if there is one.
     fn entry(&self, queue: &[Queued], place: usize, home: usize, mask: usize) -> Option<usize> {
         let datagram = &queue[place].datagram;
         let others = |entry: &usize| {
-            let train = self.trains.get(self.newest[*entry] as usize);
-            train.is_some_and(|train| !queue[train.first as usize].datagram.same_way(datagram))
+            let Newest { flush, train } = self.newest[*entry];
+            let first = self.trains.get(train as usize).map(|train| train.first as usize);
+            flush == self.flush && first.is_some_and(|at| !queue[at].datagram.same_way(datagram))
         };
         let mut entries = (0..PROBES).map(|step| home.wrapping_add(step) & mask);
         entries.find(|entry| !others(entry))

@@ -133,6 +133,21 @@ fn other_destinations_in_between_do_not_split_a_train() {
     assert!((160..240).contains(&messages), "{messages} messages for 160 trains");
 }
 
+/// What one flush leaves in the table hinders no way in the next.
+#[test]
+fn every_flush_joins_as_the_first_did() {
+    let trains: Vec<_> = (0..60).map(|way| [(3, 1 + way, 100); 16]).collect();
+    let mut outbox = filled(true, trains.as_flattened());
+    for round in 0..200 {
+        let (report, _) = flush(&mut outbox, |_| None);
+        assert_eq!((report.sent, report.trains), (960, 60), "flush {round}");
+        // Another way is the last of all each time.
+        let mut turned = trains.clone();
+        turned.rotate_left(round % 60);
+        fill(&mut outbox, turned.as_flattened());
+    }
+}
+
 #[test]
 fn a_train_has_at_most_64_datagrams_and_65000_bytes() {
     for (size, count, expected) in [(100, 130, vec![64, 64, 2]), (1400, 93, vec![46, 46, 1])] {
