@@ -87,6 +87,8 @@ const ON_EXPIRY: &[(&str, OnExpiry)] =
 pub(super) const WORKERS: RangeInclusive<u64> = 0..=1024;
 const COUNT: RangeInclusive<u64> = 0..=u32::MAX as u64;
 const BUFFER: RangeInclusive<u64> = 0..=1 << 30;
+/// Longer than this would be felt.
+const GATHER: RangeInclusive<u64> = 0..=100;
 const DAY: u64 = 86400;
 
 /// All keys, in the order of the reference file.
@@ -102,6 +104,9 @@ static KEYS: &[Key] = &[
         put(&mut to.config.worker.listener_buffer, it.quantity(|text| size(text, BUFFER)));
     }),
     key("listen.trains", |to, it| put(&mut to.config.worker.trains, it.boolean())),
+    key("listen.gather_microseconds", |to, it| {
+        put(&mut to.config.worker.gather, it.number(GATHER).map(Duration::from_micros));
+    }),
     key("relay.addresses", |to, it| put(&mut to.config.relay.addresses, it.list(ip_address))),
     key("relay.external", |to, it| put(&mut to.config.relay.external, it.list(external))),
     key("relay.stun_server", |to, it| {

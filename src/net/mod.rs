@@ -32,6 +32,7 @@
 //! - Not here: retries with a clock, fairness between sockets, TLS, and any copy of a payload.
 
 mod buffers;
+mod call;
 mod errors;
 mod host;
 mod message;
@@ -55,7 +56,7 @@ pub use host::{
 };
 pub use offload::{Offload, enable_drop_count, enable_gro};
 pub use outgoing::Outgoing;
-pub use poll::{Event, Events, Interest, Poller, Waker};
+pub use poll::{Event, Events, Interest, Poller, Waker, sharpen_timers};
 pub use receive::{Datagram, RecvBatch};
 pub use send::{HEADER_MAX, SendBatch};
 pub use socket::{

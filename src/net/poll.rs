@@ -231,6 +231,13 @@ impl AsFd for Waker {
     }
 }
 
+/// Lets sleeps of this thread end on time, instead of when it suits the kernel (up to 50 microseconds later).
+pub fn sharpen_timers() {
+    // It cannot fail with these arguments; if it did, sleeps would be as long as before.
+    // SAFETY: takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
+}
+
 /// The descriptor that a system call has just made.
 fn owned(fd: i32) -> io::Result<OwnedFd> {
     if fd < 0 {

@@ -4,15 +4,15 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::ptr;
 
 use super::buffers::{Buffers, HEADROOM, SLOT_SIZE};
+use super::call::{receive_many, receive_one};
 use super::errors::is_pending_icmp;
 use super::message::{
     Control, NAME_SIZE, Name, array, control_len, empty_message, packet_info, space,
 };
-use super::system;
 
 /// The arrays that `recvmmsg` fills: a header for each slot of the arena, so that a call prepares nothing.
 pub struct RecvBatch {
@@ -86,6 +86,40 @@ impl RecvBatch {
         first_slot: usize,
         max: usize,
     ) -> io::Result<usize> {
+        self.receive_with(buffers, first_slot, max, |headers| {
+            // SAFETY: `arm` pointed each header at its own part and at its own slot of the arena, with their
+            // sizes; both are borrowed exclusively here until the kernel is done.
+            unsafe { receive_many(socket, headers) }
+        })
+    }
+
+    /// Receives at most one datagram into `slot`: [`receive`](Self::receive) for a socket without control messages,
+    /// that is, without [`enable_gro`](super::enable_gro), [`enable_drop_count`](super::enable_drop_count) and not on
+    /// a wildcard address. The kernel has less to copy. From such a socket it leaves nothing out.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive).
+    pub fn receive_plain(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        buffers: &mut Buffers,
+        slot: usize,
+    ) -> io::Result<usize> {
+        self.receive_with(buffers, slot, 1, |headers| match headers {
+            // SAFETY: as above.
+            [header] => unsafe { receive_one(socket, header) },
+            _ => Ok(0),
+        })
+    }
+
+    /// [`receive`](Self::receive) through a system call of one's choice.
+    fn receive_with(
+        &mut self,
+        buffers: &mut Buffers,
+        first_slot: usize,
+        max: usize,
+        mut call: impl FnMut(&mut [libc::mmsghdr]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         self.arm(buffers);
         let max = max.min(self.max).min(self.headers.len().saturating_sub(first_slot));
         if max == 0 {
@@ -94,11 +128,7 @@ impl RecvBatch {
         self.first_slot = first_slot;
         let mut pending_taken = false;
         loop {
-            // SAFETY: `arm` pointed each header at its own part and at its own slot of the arena, with their
-            // sizes; both are borrowed exclusively here until the kernel is done.
-            let answer =
-                unsafe { receive_many(socket, &mut self.headers[first_slot..first_slot + max]) };
-            let error = match answer {
+            let error = match call(&mut self.headers[first_slot..first_slot + max]) {
                 Ok(received) => {
                     self.received = received;
                     return Ok(received);
@@ -205,23 +235,6 @@ impl Part {
 // SAFETY: the raw pointers lead only to `parts`, which the batch owns and never grows, and to a `Buffers`
 // that is borrowed for as long as they are used.
 unsafe impl Send for RecvBatch {}
-
-/// One `recvmmsg`, or for one header a `recvmsg`, which is a little cheaper. Does not block.
-///
-/// # Safety
-/// Every header's pointers are valid for its sizes, and nothing else uses what they point at.
-unsafe fn receive_many(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
-    let (socket, flags) = (socket.as_raw_fd(), libc::MSG_DONTWAIT);
-    if let [header] = headers {
-        // SAFETY: the caller's promise.
-        let length = unsafe { system::recvmsg(socket, &mut header.msg_hdr, flags) };
-        header.msg_len = u32::try_from(length).map_err(|_| io::Error::last_os_error())?;
-        return Ok(1);
-    }
-    // SAFETY: the caller's promise.
-    let received = unsafe { system::recvmmsg(socket, headers, flags) };
-    usize::try_from(received).map_err(|_| io::Error::last_os_error())
-}
 
 // An `in6_pktinfo`, the segment size of UDP_GRO and the drop count.
 const CONTROL_SIZE: usize =

@@ -6,10 +6,11 @@ use std::os::fd::RawFd;
 use std::ptr;
 
 use super::buffers::Buffers;
+use super::call::send_many;
 use super::message::{Control, Name, control_len, empty_message, space};
 use super::outgoing::{CONTROL_SIZE, Outgoing, Queued};
 use super::train::{MAX_SEGMENTS, Planner, Train};
-use super::transmit::{End, SendReport, send_many, send_run, send_unfragmented, total};
+use super::transmit::{End, SendReport, send_run, send_unfragmented, total};
 
 /// Most bytes of a header that [`SendBatch::push_framed`] copies: a Data indication with an IPv6 peer has as many.
 pub const HEADER_MAX: usize = 48;

@@ -46,6 +46,32 @@ pub(super) unsafe fn recvmmsg(socket: RawFd, messages: &mut [mmsghdr], flags: c_
     unsafe { syscall(libc::SYS_recvmmsg, socket, messages.as_mut_ptr(), count, flags, no_limit) }
 }
 
+/// `sendto(2)`: the name and the first piece of a message.
+///
+/// # Safety
+/// The message's pointers are valid for its lengths, and it has a piece.
+pub(super) unsafe fn sendto(socket: RawFd, message: &msghdr, flags: c_int) -> c_long {
+    let (name, name_len) = (message.msg_name, message.msg_namelen);
+    // SAFETY: the caller's promise; the arguments are those of sendto(2).
+    unsafe {
+        let piece = *message.msg_iov;
+        syscall(libc::SYS_sendto, socket, piece.iov_base, piece.iov_len, flags, name, name_len)
+    }
+}
+
+/// `recvfrom(2)`: into the first piece of a message, with the name.
+///
+/// # Safety
+/// The message's pointers are valid for its lengths, it has a piece, and nothing else uses what they point at.
+pub(super) unsafe fn recvfrom(socket: RawFd, message: &mut msghdr, flags: c_int) -> c_long {
+    let (name, name_len) = (message.msg_name, ptr::from_mut(&mut message.msg_namelen));
+    // SAFETY: the caller's promise; the arguments are those of recvfrom(2).
+    unsafe {
+        let piece = *message.msg_iov;
+        syscall(libc::SYS_recvfrom, socket, piece.iov_base, piece.iov_len, flags, name, name_len)
+    }
+}
+
 /// `send(2)`
 pub(super) fn send(socket: RawFd, bytes: &[u8], flags: c_int) -> c_long {
     let nobody = ptr::null::<libc::sockaddr>();

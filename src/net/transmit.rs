@@ -6,7 +6,6 @@ use std::os::fd::RawFd;
 
 use super::errors::is_pending_icmp;
 use super::socket::{option, set_option};
-use super::system;
 
 /// What became of the datagrams of one [`SendBatch::flush`](super::SendBatch::flush): each is counted once.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -108,27 +107,6 @@ pub(super) fn send_unfragmented(
 /// All datagrams of some messages.
 pub(super) fn total(counts: &[u32]) -> u64 {
     counts.iter().copied().map(u64::from).sum()
-}
-
-/// One `sendmmsg`, or for one message a `sendmsg`, which is a little cheaper. Does not block.
-///
-/// # Safety
-/// Every message's pointers are valid for its lengths.
-pub(super) unsafe fn send_many(socket: RawFd, messages: &mut [libc::mmsghdr]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    if let [message] = messages {
-        // SAFETY: the caller's promise; the kernel only reads what the message points at. Any number is a valid
-        // argument for `socket`.
-        let sent = unsafe { system::sendmsg(socket, &message.msg_hdr, flags) };
-        return match sent {
-            0.. => Ok(1),
-            _ => Err(io::Error::last_os_error()),
-        };
-    }
-    // SAFETY: the caller's promise; the kernel only reads what the messages point at, and writes their `msg_len`.
-    // Any number is a valid argument for `socket`.
-    let sent = unsafe { system::sendmmsg(socket, messages, flags) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 impl SendReport {

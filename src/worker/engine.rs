@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::appetite::BATCH;
+use super::gather::Gather;
 use super::group::Shared;
-use super::outbox::{BATCH, Outbox};
+use super::outbox::Outbox;
 use super::relays::{Door, Relays};
 use super::sockets::Listeners;
 use super::streams::Streams;
@@ -83,8 +85,9 @@ pub(super) struct Engine {
     clock: Clock,
     /// Read once for a wake-up and once at its end.
     pub(super) now: Now,
-    /// Counts the wake-ups.
-    pub(super) turn: u32,
+    gather: Gather,
+    /// Packets, and reads of streams, in this wake-up.
+    pub(super) taken: usize,
     waker: Arc<Waker>,
     pub(super) listeners: Vec<Listener>,
     pub(super) acceptors: Vec<TcpListener>,
@@ -124,7 +127,8 @@ impl Engine {
             number: parts.number,
             events: parts.events,
             now: parts.clock.now(),
-            turn: 0,
+            gather: Gather::new(settings.gather),
+            taken: 0,
             clock: parts.clock,
             waker,
             listeners,
@@ -142,6 +146,8 @@ impl Engine {
 
     /// Works until it is told to stop.
     pub(super) fn run(mut self) {
+        // A rest is to end when it is over, not up to 50 microseconds later.
+        net::sharpen_timers();
         let mut ready = net::Events::with_capacity(EVENTS);
         while !self.shared.stop.load(Ordering::Acquire) {
             let unfinished = self.streams.unfinished();
@@ -154,7 +160,6 @@ impl Engine {
                 std::thread::yield_now();
             }
             self.now = self.clock.now();
-            self.turn = self.turn.wrapping_add(1);
             for event in ready.iter() {
                 match Token::unpack(event.token()) {
                     Token::Waker => {
@@ -177,8 +182,16 @@ impl Engine {
                 }
             }
             self.finish_turn();
+            self.rest();
         }
         self.shut_down();
+    }
+
+    fn rest(&mut self) {
+        let (began, taken) = (self.now.mono, std::mem::take(&mut self.taken));
+        if let Some(rest) = self.gather.rest(began, taken, || self.clock.now().mono) {
+            std::thread::sleep(rest);
+        }
     }
 
     fn next_deadline(&self) -> Option<Mono> {

@@ -20,8 +20,10 @@
 //! # How it is driven
 //! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`].
 
+mod appetite;
 mod engine;
 mod event;
+mod gather;
 mod group;
 mod handover;
 mod mailbox;

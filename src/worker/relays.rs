@@ -3,6 +3,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use super::Stats;
+use super::appetite::Appetite;
 use super::engine::Token;
 use super::outbox::Outbox;
 use crate::net::{
@@ -15,19 +16,31 @@ pub(super) struct Relays {
     open: Vec<Option<Relay>>,
     options: UdpOptions,
     /// Whether the kernel may hand over trains (UDP_GRO).
-    trains: bool,
+    pub(super) trains: bool,
 }
 
 /// One relay socket.
 pub(super) struct Relay {
     pub(super) socket: UdpSocket,
-    /// How many datagrams, or trains of them, the next read asks for. Most sockets have one, and
-    /// asking for one is cheaper than being told that there is no second.
-    pub(super) appetite: u8,
-    /// The wake-up in which it was read last.
-    pub(super) turn: u32,
+    pub(super) appetite: Appetite,
+    /// Whether the kernel joins its datagrams to trains and counts what it drops.
+    pub(super) tells_more: bool,
     /// Datagrams that the kernel has dropped on it so far.
     pub(super) dropped: u32,
+}
+
+impl Relay {
+    /// Lets the kernel hand over trains, if `trains`, and count what it drops, which it has done from the
+    /// beginning. That is for sockets with bursts: others have neither trains nor losses, and are read with
+    /// less.
+    pub(super) fn tell_more(&mut self, trains: bool) {
+        self.tells_more = true;
+        // Without these it works as well: one datagram at a time, and losses unseen.
+        if trains {
+            let _ = enable_gro(self.socket.as_fd());
+        }
+        let _ = enable_drop_count(self.socket.as_fd());
+    }
 }
 
 impl Relays {
@@ -72,11 +85,6 @@ impl RelaySockets for Door<'_> {
                 ErrorKind::AddrInUse => OpenError::PortInUse,
                 _ => OpenError::Unavailable,
             })?;
-        // Without these it works as well: one datagram at a time, and losses unseen.
-        if self.relays.trains {
-            let _ = enable_gro(socket.as_fd());
-        }
-        let _ = enable_drop_count(socket.as_fd());
         let token = Token::Relay(relay.index() as u32).pack();
         self.poller
             .add(socket.as_fd(), token, Interest::Read)
@@ -85,7 +93,8 @@ impl RelaySockets for Door<'_> {
         if open.len() <= relay.index() {
             open.resize_with(relay.index() + 1, || None);
         }
-        open[relay.index()] = Some(Relay { socket, appetite: 1, turn: 0, dropped: 0 });
+        open[relay.index()] =
+            Some(Relay { socket, appetite: Appetite::new(), tells_more: false, dropped: 0 });
         Ok(())
     }
 

@@ -17,6 +17,9 @@ pub struct Settings {
     /// Whether trains of datagrams move with one system call, where the kernel can (UDP_GRO,
     /// UDP_SEGMENT).
     pub trains: bool,
+    /// The longest time for which a busy worker lets packets gather before it takes them, at most 100 microseconds;
+    /// zero takes each as soon as it comes. A worker with little to do never waits.
+    pub gather: Duration,
     /// Bounds on TCP connections.
     pub streams: StreamLimits,
 }
@@ -66,6 +69,7 @@ impl Default for Settings {
             listener_buffer: 4 << 20,
             relay_buffer: 0,
             trains: true,
+            gather: Duration::ZERO,
             streams: StreamLimits::default(),
         }
     }

@@ -127,6 +127,7 @@ impl Engine {
             self.streams.read_again(leg);
         }
         self.outbox.keep(1);
+        self.taken += 1;
         self.handle_input(&client, slot, before + read, &stats);
     }
 

@@ -3,8 +3,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Stats;
+use super::appetite::BATCH;
 use super::engine::Engine;
-use super::outbox::{BATCH, Way};
+use super::outbox::Way;
 use crate::net::{self, Datagram, HEADROOM, enable_drop_count, enable_gro};
 use crate::stun::DATA_INDICATION_MAX;
 use crate::time::Now;
@@ -46,6 +47,7 @@ impl Engine {
             // A listener that cannot be read is read again at the next wake-up.
             let received = received.unwrap_or(0);
             self.outbox.keep(received);
+            self.taken += received;
             let now = self.now;
             for number in 0..received {
                 if let Some(datagram) = self.receive.datagram(number) {
@@ -132,26 +134,25 @@ impl Engine {
             self.on_relay_errors(id, &stats);
         }
         let first = self.outbox.reserve(BATCH, &stats);
+        let trains = self.relays.trains;
         // An event may be about a socket that this wake-up has closed.
         let Some(relay) = self.relays.get_mut(id) else {
             return;
         };
-        // Ready again at once: what came may have been the first of many.
-        let at_once = std::mem::replace(&mut relay.turn, self.turn).wrapping_add(1) == self.turn;
-        let most = match usize::from(relay.appetite) {
-            1 if at_once => 4,
-            most => most,
+        let (most, buffers) = (relay.appetite.most(), &mut self.outbox.buffers);
+        let received = if most == 1 && !relay.tells_more {
+            self.receive.receive_plain(relay.socket.as_fd(), buffers, first)
+        } else {
+            self.receive.receive(relay.socket.as_fd(), buffers, first, most)
         };
-        let socket = relay.socket.as_fd();
-        let received = self.receive.receive(socket, &mut self.outbox.buffers, first, most);
         count_drops(&mut relay.dropped, self.receive.drop_count(), &stats);
         let received = received.unwrap_or(0);
-        relay.appetite = match received {
-            0 | 1 => 1,
-            full if full == most => (4 * most).min(BATCH) as u8,
-            _ => most as u8,
-        };
+        relay.appetite.fed(received);
+        if relay.appetite.is_large() && !relay.tells_more {
+            relay.tell_more(trains);
+        }
         self.outbox.keep(received);
+        self.taken += received;
         let now = self.now;
         for number in 0..received {
             if let Some(datagram) = self.receive.datagram(number) {
