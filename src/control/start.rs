@@ -17,6 +17,7 @@ use super::{discovery, invitation, log, reflexive};
 use crate::auth::{self, Authority};
 use crate::config::{Config, Level};
 use crate::net;
+use crate::net::Offload;
 use crate::turn::{self, Discovery, Ledger, PeerPolicy, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
@@ -73,6 +74,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         &events,
     )
     .map_err(|error| StartError::System("what a worker needs", error))?;
+    log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
     let sources = Sources { stats: workers.stats().to_vec(), ledger, lost, clock };
@@ -154,6 +156,28 @@ fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartEr
     }
     auth.secrets.push(kept.secret.clone());
     Ok(Some(kept.secret))
+}
+
+/// Says once what the kernel does for the datapath.
+fn log_datapath(wanted: bool, offload: Offload) {
+    let (receive, send) = (offload.receive, offload.send);
+    match (wanted, receive && send) {
+        (false, _) => tracing::info!(
+            event = "datapath",
+            "datagrams move one by one: listen.trains is off, so bursts cost more"
+        ),
+        (true, true) => tracing::info!(
+            event = "datapath",
+            "datagrams of one way move together where they come together (UDP_GRO, UDP_SEGMENT)"
+        ),
+        (true, false) => tracing::warn!(
+            event = "datapath",
+            receive,
+            send,
+            "this kernel does not move datagrams together (UDP_GRO needs Linux 5.0, UDP_SEGMENT \
+             4.18): all works, bursts cost more"
+        ),
+    }
 }
 
 fn log_secret(what: &str, path: &Path) {

@@ -7,8 +7,11 @@
 //! goes there in a letter (`mailbox`).
 //!
 //! # One wake-up
-//! 1. Sleep until a socket is ready, a deadline has come or another thread calls.
-//! 2. For each ready socket, one batch: datagrams land in slots of one arena, behind some headroom.
+//! 1. Sleep until a socket is ready, a deadline has come or another thread calls. A busy worker may rest a little
+//!    before that, so that more is there (`gather`). The clock is read once.
+//! 2. For each ready socket, one batch: datagrams land in slots of one arena, behind some headroom. A listener,
+//!    which carries all clients, gets up to four batches of 64, a relay socket one, of as many as it is used to
+//!    (`appetite`). What is left is told again, behind the others: nobody starves.
 //! 3. The server decides. Client to peer: the payload's place in its slot goes into the send batch.
 //!    Peer to client: the header is written into the headroom, in place.
 //! 4. Send the batch, grouped by socket; write to the connections that got something.
@@ -16,6 +19,26 @@
 //!
 //! Nothing is allocated for a relayed packet, and nobody is waited for: what the kernel does not
 //! take is dropped and counted.
+//!
+//! # A train goes through
+//! A packet's price is its system calls and its walk through the kernel's stack; deciding about it is a few percent.
+//! Datagrams that come together therefore stay together. From a peer to two clients, in one wake-up:
+//!
+//! ```text
+//! relay socket A    p p p p p          one message (UDP_GRO)     relay socket B    q q
+//!                       |                                                            |
+//! arena  [headroom|p1|p2|p3|p4|p5]                         [headroom|q1] [headroom|q2]
+//!                       |  decide: the permission, the channel, the budget            |
+//! send batch   to a: h p1, h p2, h p3, h p4, h p5          to b: h|q1, h|q2   (headers in place)
+//!                       |  plan: by socket, then by way                               |
+//! listener     one sendmmsg: [h p1 h p2 h p3 h p4 h p5 | UDP_SEGMENT] [h q1 h q2 | UDP_SEGMENT]
+//!                       |                                                             |
+//! on the wire   c1 c2 c3 c4 c5  to a                                   d1 d2  to b
+//! ```
+//!
+//! Payloads stay where the kernel put them: headers inside a train are gathered from beside the arena. From a client
+//! to peers it is the same the other way around, with one call for each relay socket that has something to send.
+//! Without these offloads (an old kernel, `trains` off) each datagram is a train of one on the same way.
 //!
 //! # How it is driven
 //! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`].

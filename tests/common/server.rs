@@ -67,7 +67,7 @@ impl Setup {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).expect("a directory for the server");
         let (config, ready) = (directory.join("turnwire.toml"), directory.join("ready.json"));
-        fs::write(&config, &self.config).expect("a configuration file");
+        fs::write(&config, on_the_datapath(&self.config)).expect("a configuration file");
         let log = fs::File::create(directory.join("log")).expect("a log file");
         let process = Command::new(env!("CARGO_BIN_EXE_turnwire"))
             .args(&self.flags)
@@ -87,6 +87,24 @@ impl Setup {
         server.become_ready(&ready);
         server
     }
+}
+
+/// The configuration with the datapath that the environment names, so that the same tests run over each:
+/// `single` moves one datagram at a time, `gathering` lets packets gather.
+fn on_the_datapath(config: &str) -> String {
+    let Ok(path) = std::env::var("TEST_DATAPATH") else {
+        return config.to_owned();
+    };
+    let line = match path.as_str() {
+        "single" => "trains = false\n",
+        "gathering" => "gather_microseconds = 100\n",
+        other => panic!("TEST_DATAPATH is `single`, `gathering` or not set, not {other}"),
+    };
+    let section = "[listen]\n";
+    if !config.contains(section) {
+        return format!("{config}\n{section}{line}");
+    }
+    config.replacen(section, &format!("{section}{line}"), 1)
 }
 
 /// A running server. It is killed at the end, and its log shown when the test has failed.
