@@ -11,7 +11,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("net", &[]),
     ("auth", &["stun", "time"]),
     ("turn", &["auth", "stun", "time"]),
-    ("tls", &["time"]),
+    ("tls", &["net", "time"]),
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
     ("config", &["worker", "turn", "tls", "auth"]),

@@ -48,6 +48,7 @@ mod system;
 mod tests;
 mod train;
 mod transmit;
+mod user;
 
 pub use buffers::{Buffers, HEADROOM, SLOT_SIZE};
 pub use errors::{IcmpError, next_icmp};
@@ -64,3 +65,4 @@ pub use socket::{
 };
 pub use stream::{read, write};
 pub use transmit::SendReport;
+pub use user::{Account, account, become_user, effective_user, group, group_name, user_name};

@@ -2,7 +2,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::SignatureAlgorithm;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -58,7 +57,7 @@ impl Set {
     /// Those that serve a name, most fitting first: its own, a wildcard's, the default's.
     fn serving(&self, name: Option<&str>) -> Vec<&Identity> {
         let named = |name: &str| -> Vec<&Identity> {
-            self.identities.iter().filter(|it| it.names.iter().any(|own| own == name)).collect()
+            self.identities.iter().filter(|it| it.names().iter().any(|own| own == name)).collect()
         };
         let name = name.map(str::to_ascii_lowercase);
         let exact = name.as_deref().map(named).unwrap_or_default();
@@ -72,7 +71,7 @@ impl Set {
             return wild;
         }
         let default = &self.identities[0];
-        self.identities.iter().filter(|it| it.names == default.names).collect()
+        self.identities.iter().filter(|it| it.names() == default.names()).collect()
     }
 }
 
@@ -85,9 +84,8 @@ impl ResolvesServerCert for Identities {
         let usable = |identity: &&&Identity| {
             identity.certified.key.choose_scheme(hello.signature_schemes()).is_some()
         };
-        let cheap =
-            |identity: &&Identity| identity.certified.key.algorithm() == SignatureAlgorithm::RSA;
-        let chosen = serving.iter().filter(usable).min_by_key(|identity| cheap(identity));
+        // An RSA signature costs as much as twenty of ECDSA.
+        let chosen = serving.iter().filter(usable).min_by_key(|it| it.is_rsa());
         // With none that the client could use, rustls finds out why by itself, in better words.
         chosen.or(serving.first()).map(|identity| Arc::clone(&identity.certified))
     }
@@ -103,3 +101,7 @@ thread_local! {
 pub(super) fn take_asked_name() -> Option<Box<str>> {
     ASKED_NAME.take()
 }
+
+#[cfg(test)]
+#[path = "identities/tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
 //! TLS for the stream side: whose certificates, and sessions as pure state machines.
 //!
 //! # How it is driven
-//! [`Identities`] is the set of certificates, replaced as a whole while connections live. A
+//! [`Files::load`] gives an [`Identity`], or says which file is wrong and how;
+//! [`Identity::doubts`] says what clients may dislike. [`Identities`] is the set of them, replaced
+//! as a whole while connections live. A
 //! [`Server`] is made of it once for each kind of listener, and a [`Session`] of the server for
 //! each connection:
 //!
@@ -22,13 +24,19 @@
 //! connection. A record layer of our own on extracted keys would cost 0.19 µs each way: a few
 //! percent of a relayed packet, and not worth being in charge of nonces.
 
+mod chain;
 mod failure;
+mod files;
 mod identities;
 mod identity;
 mod server;
 mod session;
+#[cfg(test)]
+mod testing;
 
+pub use chain::{Doubt, Roots};
 pub use failure::{Cause, Failure};
+pub use files::{Barrier, Files, InvalidFile, Why};
 pub use identities::{Identities, NoIdentity};
 pub use identity::{Identity, InvalidIdentity};
 pub use server::{Protocol, Server, ServerError, Settings, Version};

@@ -1,12 +1,20 @@
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion, version,
+};
 
+use super::super::testing::{Authority, ECDSA, Issued, NOW, RSA};
 use super::super::{Identities, Identity, Settings};
 use super::*;
 
@@ -22,24 +30,33 @@ struct Ends {
 /// A server for `a.test` and a client of one version that the test may change.
 fn ends(version: &'static SupportedProtocolVersion, edit: impl FnOnce(&mut ClientConfig)) -> Ends {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    let mut params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
     // An authority of the same name with another key would be another failure.
-    let name = format!("{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    params.distinguished_name.push(DnType::CommonName, name);
-    let chain = params.self_signed(&key).unwrap().pem();
-    let identity = Identity::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    let identities = Arc::new(Identities::new(vec![identity]).unwrap());
+    let root = Authority::root(&NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+    let issued = [root.issue(&["a.test"], RSA), root.issue(&["a.test"], ECDSA)];
+    let identity =
+        |it: &Issued| Identity::from_pem(it.certificate.as_bytes(), it.key.as_bytes()).unwrap();
+    let identities = Arc::new(Identities::new(issued.iter().map(identity).collect()).unwrap());
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(root.pem().as_bytes()).unwrap()).unwrap();
     let mut client = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    client.time_provider = Arc::new(Then);
     edit(&mut client);
     let server = Server::new(&identities, &Settings::default()).unwrap();
     Ends { server, client: client.into() }
+}
+
+/// The time at which the certificates are good.
+#[derive(Debug)]
+struct Then;
+
+impl TimeProvider for Then {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(NOW)))
+    }
 }
 
 /// A client and a session, with what is on the way between them.
@@ -290,4 +307,77 @@ fn a_change_of_keys_by_the_client_is_answered() {
         assert_eq!(wire.client_heard.last(), Some(&round));
     }
     assert_eq!(wire.heard, b"after".repeat(3));
+}
+
+#[test]
+fn the_cheap_key_signs_for_those_who_accept_it_and_the_other_one_for_the_rest() {
+    for (version, _) in BOTH {
+        let ends = ends(version, |_| ());
+        let key = |config: Arc<ClientConfig>| {
+            let mut wire = Wire::new(&ends, "a.test");
+            wire.client = ClientConnection::new(config, "a.test".try_into().unwrap()).unwrap();
+            wire.settle().unwrap();
+            let leaf = &wire.client.peer_certificates().unwrap()[0];
+            let (_, leaf) = x509_parser::parse_x509_certificate(leaf).unwrap();
+            leaf.public_key().parsed().unwrap().key_size()
+        };
+        assert_eq!(key(Arc::clone(&ends.client)), 256);
+        // A client that knows RSA alone.
+        let mut provider = aws_lc_rs::default_provider();
+        let WebPkiSupportedAlgorithms { mapping, .. } = provider.signature_verification_algorithms;
+        let is_rsa = |scheme: &SignatureScheme| format!("{scheme:?}").starts_with("RSA");
+        let rsa: Vec<_> = mapping.iter().filter(|(scheme, _)| is_rsa(scheme)).copied().collect();
+        provider.signature_verification_algorithms.mapping = rsa.leak();
+        let provider = Arc::new(provider);
+        let verifier = Anybody(Arc::clone(&provider));
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        assert_eq!(key(config.into()), 2048);
+    }
+}
+
+/// A client that looks at signatures of the handshake and not at the certificate, whose issuer's
+/// signature it could not check.
+#[derive(Debug)]
+struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, leaf, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, leaf, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
