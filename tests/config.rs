@@ -195,7 +195,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(config.turn.software, None);
     assert_eq!(config.turn.default_lifetime, Duration::from_secs(120));
     assert_eq!(config.turn.max_lifetime, Duration::from_secs(86400));
-    assert!(config.turn.rfc5766_channels);
+    assert!(config.turn.rfc5766_channels && config.turn.mobility);
     let peers: Vec<_> = config.peers.iter().map(|it| (it.prefix.to_string(), it.allow)).collect();
     assert_eq!(peers, [("10.0.0.0/8".to_owned(), true), ("10.0.0.1/32".to_owned(), false)]);
 
@@ -240,6 +240,7 @@ software = ""
 default_lifetime = "2m"
 max_lifetime = "1d"
 rfc5766_channels = true
+mobility = true
 [peers]
 allow = ["10.0.0.0/8"]
 deny = ["10.0.0.1"]

@@ -92,13 +92,21 @@ pub struct Turn {
     pub max_lifetime: Duration,
     /// Also admit channel numbers 0x5000-0x7FFF (RFC 5766).
     pub rfc5766_channels: bool,
+    /// Whether clients may take their allocations along to another address (RFC 8016).
+    pub mobility: bool,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        let turn::Settings { software, default_lifetime, max_lifetime, rfc5766_channels, .. } =
-            turn::Settings::default();
-        Self { software, default_lifetime, max_lifetime, rfc5766_channels }
+        let turn::Settings {
+            software,
+            default_lifetime,
+            max_lifetime,
+            rfc5766_channels,
+            mobility,
+            ..
+        } = turn::Settings::default();
+        Self { software, default_lifetime, max_lifetime, rfc5766_channels, mobility }
     }
 }
 

@@ -80,6 +80,17 @@ pub(super) fn spawn(events: Receiver<Event>) -> io::Result<JoinHandle<()>> {
 fn line(event: &Event) {
     match event {
         Event::Ended(session) => ended(session),
+        Event::Moved(moved) => tracing::info!(
+            event = "session_moved",
+            user = moved.username.as_str(),
+            from = %moved.from.client,
+            from_transport = moved.from.transport.label(),
+            client = %moved.to.client,
+            transport = moved.to.transport.label(),
+            server = %moved.to.server,
+            relayed = list(moved.relayed.iter().flatten()),
+            "session moved to another client address",
+        ),
         Event::Refused { client, method, cause } => {
             let rule = match cause {
                 Cause::PeerDenied(DeniedBy::Rule(rule)) => Some(display(Rule(*rule))),
@@ -104,7 +115,7 @@ fn line(event: &Event) {
 }
 
 fn ended(session: &Session) {
-    let relayed: Vec<_> = session.relayed.iter().flatten().map(ToString::to_string).collect();
+    let earlier = list(session.earlier.iter().map(|tuple| tuple.client));
     let traffic = session.traffic;
     tracing::info!(
         event = "session_ended",
@@ -113,7 +124,8 @@ fn ended(session: &Session) {
         client = %session.client.client,
         transport = session.client.transport.label(),
         server = %session.client.server,
-        relayed = relayed.join(","),
+        earlier = (!earlier.is_empty()).then_some(earlier),
+        relayed = list(session.relayed.iter().flatten()),
         duration_ms = u64::try_from(session.duration.as_millis()).unwrap_or(u64::MAX),
         to_peer_packets = traffic.to_peer_packets,
         to_peer_bytes = traffic.to_peer_bytes,
@@ -122,6 +134,11 @@ fn ended(session: &Session) {
         reason = session.reason.label(),
         "session ended",
     );
+}
+
+/// Addresses behind each other.
+fn list(addresses: impl Iterator<Item = impl ToString>) -> String {
+    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// A peer rule as it is configured.

@@ -100,7 +100,11 @@ impl Page<'_, '_> {
         let ended = EndReason::ALL.map(|reason| {
             ([("reason", reason.label())], self.sum(|s| &s.turn.ended[reason as usize]))
         });
-        self.counts("allocations_ended", "Allocations ended, by reason", ended)
+        self.counts("allocations_ended", "Allocations ended, by reason", ended)?;
+        let moves = self.sum(|s| &s.turn.moves);
+        self.count("allocations_moved", "Clients that came to a new address (RFC 8016)", moves)?;
+        let between = self.sum(|s| &s.turn.moved_in);
+        self.count("allocations_handed_over", "Allocations that changed the worker", between)
     }
 
     fn traffic(&mut self) -> fmt::Result {
@@ -134,6 +138,7 @@ impl Page<'_, '_> {
             ("send_too_big", self.sum(|s| &s.send_too_big)),
             ("send_other", self.sum(|s| &s.send_other)),
             ("queue_full", self.sum(|s| &s.queue_full)),
+            ("handover_full", self.sum(|s| &s.handover_full)),
         ];
         let drops = core.into_iter().chain(datapath);
         let drops = drops.map(|(reason, count)| ([("reason", reason)], count));

@@ -218,6 +218,7 @@ fn turn_settings(
         max_lifetime: config.turn.max_lifetime,
         rfc5766_channels: config.turn.rfc5766_channels,
         discovery,
+        mobility: config.turn.mobility,
         limits: config.limits.clone(),
     }
 }

@@ -71,6 +71,8 @@ pub const FINGERPRINT: u16 = 0x8028;
 pub const RESPONSE_ORIGIN: u16 = 0x802B;
 /// RFC 5780 §7.4.
 pub const OTHER_ADDRESS: u16 = 0x802C;
+/// RFC 8016 §3.3.
+pub const MOBILITY_TICKET: u16 = 0x8030;
 
 /// Whether a receiver that does not know the attribute must refuse the message (RFC 8489 §14).
 pub const fn comprehension_required(kind: u16) -> bool {

@@ -8,6 +8,8 @@ pub const BAD_REQUEST: u16 = 400;
 pub const UNAUTHENTICATED: u16 = 401;
 /// 403, RFC 8656 §19.
 pub const FORBIDDEN: u16 = 403;
+/// 405, RFC 8016 §3.4.
+pub const MOBILITY_FORBIDDEN: u16 = 405;
 /// 420, RFC 8489 §14.8.
 pub const UNKNOWN_ATTRIBUTE: u16 = 420;
 /// 437, RFC 8656 §19.

@@ -22,6 +22,7 @@ struct Plan {
     both: bool,
     wanted: Wanted,
     reservation: Option<Token>,
+    mobile: bool,
 }
 
 /// A taken port with its open socket.
@@ -77,6 +78,7 @@ impl Server {
         if request.malformed {
             return Err(Cause::Malformed);
         }
+        let mobile = self.admit_mobility(request)?;
         match request.transport {
             None => return Err(Cause::Missing),
             Some(PROTOCOL_UDP) => {}
@@ -109,7 +111,7 @@ impl Server {
             return Err(Cause::Contradiction);
         }
         let reservation = request.reservation;
-        Ok(Plan { family, both: additional.is_some(), wanted, reservation })
+        Ok(Plan { family, both: additional.is_some(), wanted, reservation, mobile })
     }
 
     /// Opens the sockets and files the allocation.
@@ -157,6 +159,8 @@ impl Server {
             traffic: Traffic::default(),
             to_peer: Bucket::default(),
             to_client: Bucket::default(),
+            detached: false,
+            mobility: plan.mobile.then(|| self.mobilize(slot, context.client)),
         };
         let end = allocation.next_end();
         let filed = self.insert(allocation);
@@ -289,6 +293,9 @@ impl Server {
         writer.number(attribute::LIFETIME, allocation.birth.lifetime);
         if let Some(token) = allocation.birth.reservation {
             writer.attribute(attribute::RESERVATION_TOKEN, &token);
+        }
+        if let Some(ticket) = self.first_ticket(allocation) {
+            writer.attribute(attribute::MOBILITY_TICKET, &ticket);
         }
         if let Some((family, code)) = allocation.birth.address_error {
             writer.address_error_code(family, code);

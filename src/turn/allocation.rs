@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Owner, Token};
+use super::mobility::Mobility;
 use super::rate::Bucket;
 use super::{Client, FiveTuple};
 use crate::auth::Credential;
@@ -31,6 +32,10 @@ pub(super) struct Allocation {
     pub(super) traffic: Traffic,
     pub(super) to_peer: Bucket,
     pub(super) to_client: Bucket,
+    /// Its client is at none of this worker's 5-tuples, and nothing can be delivered to it.
+    pub(super) detached: bool,
+    /// What a mobile allocation has besides.
+    pub(super) mobility: Option<Box<Mobility>>,
 }
 
 /// What a retransmitted Allocate is answered with: the same again (RFC 8656 §7.2).
@@ -97,14 +102,22 @@ pub enum EndReason {
     CredentialExpired,
     /// The server stopped.
     Shutdown,
+    /// The system did not let its socket be served by the worker that its client has come to.
+    NoSocket,
 }
 
 impl EndReason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 5] =
-        [Self::Deleted, Self::Expired, Self::Disconnected, Self::CredentialExpired, Self::Shutdown];
+    pub const ALL: [Self; 6] = [
+        Self::Deleted,
+        Self::Expired,
+        Self::Disconnected,
+        Self::CredentialExpired,
+        Self::Shutdown,
+        Self::NoSocket,
+    ];
 
     /// The metric label and log word.
     pub const fn label(self) -> &'static str {
@@ -114,6 +127,7 @@ impl EndReason {
             Self::Disconnected => "disconnected",
             Self::CredentialExpired => "credential_expired",
             Self::Shutdown => "shutdown",
+            Self::NoSocket => "no_socket",
         }
     }
 }
@@ -123,8 +137,10 @@ impl EndReason {
 pub struct Session {
     /// The username of its Allocate.
     pub username: String,
-    /// The 5-tuple.
+    /// The 5-tuple; of one that has moved, the last.
     pub client: FiveTuple,
+    /// The 5-tuples before it, the oldest first: the first one and the latest.
+    pub earlier: Vec<FiveTuple>,
     /// The relayed transport addresses as clients knew them: IPv4, IPv6.
     pub relayed: [Option<SocketAddr>; 2],
     /// How long it lived.
@@ -133,6 +149,21 @@ pub struct Session {
     pub traffic: Traffic,
     /// Why it ended.
     pub reason: EndReason,
+}
+
+/// A mobile allocation's client has come to a new 5-tuple (RFC 8016).
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The username of its Allocate.
+    pub username: String,
+    /// The 5-tuple that it had.
+    pub from: FiveTuple,
+    /// The 5-tuple that it has now.
+    pub to: FiveTuple,
+    /// The worker at which the packets of the new one arrive.
+    pub worker: u32,
+    /// The relayed transport addresses as clients know them: IPv4, IPv6.
+    pub relayed: [Option<SocketAddr>; 2],
 }
 
 impl Allocation {
@@ -213,6 +244,7 @@ impl Allocation {
         Session {
             username: self.credential.username().to_owned(),
             client: self.client.tuple,
+            earlier: self.mobility.as_ref().map_or_else(Vec::new, |it| it.earlier.clone()),
             relayed: self.relays.map(|relay| relay.map(|relay| relay.advertised)),
             duration: now.since(self.birth.at),
             traffic: self.traffic,

@@ -52,6 +52,18 @@ pub enum Cause {
     PermissionLimit,
     /// 508: the allocation's channels.
     ChannelLimit,
+    /// 405: MOBILITY-TICKET, and the settings do not want it (RFC 8016 §3.1.2, §3.2.2).
+    MobilityForbidden,
+    /// 400: a ticket that was not made here, or was altered, or is not to be there.
+    BadTicket,
+    /// 400: a ticket that has been used.
+    UsedTicket,
+    /// 400: a ticket from the 5-tuple that the allocation has (RFC 8016 §3.2.2).
+    SameAddress,
+    /// 437: the allocation that a ticket names has ended.
+    LostAllocation,
+    /// 508: another worker would have to be asked, and has no time.
+    Busy,
 }
 
 impl Cause {
@@ -67,10 +79,16 @@ impl Cause {
             | Self::Contradiction
             | Self::ChannelRange
             | Self::ChannelConflict
-            | Self::Classic => code::BAD_REQUEST,
+            | Self::Classic
+            | Self::BadTicket
+            | Self::UsedTicket
+            | Self::SameAddress => code::BAD_REQUEST,
             Self::PeerDenied(_) => code::FORBIDDEN,
+            Self::MobilityForbidden => code::MOBILITY_FORBIDDEN,
             Self::UnknownAttribute => code::UNKNOWN_ATTRIBUTE,
-            Self::NoAllocation | Self::AllocationExists => code::ALLOCATION_MISMATCH,
+            Self::NoAllocation | Self::AllocationExists | Self::LostAllocation => {
+                code::ALLOCATION_MISMATCH
+            }
             Self::FamilyNotSupported => code::ADDRESS_FAMILY_NOT_SUPPORTED,
             Self::WrongUser => code::WRONG_CREDENTIALS,
             Self::TransportNotSupported => code::UNSUPPORTED_TRANSPORT,
@@ -82,7 +100,8 @@ impl Cause {
             | Self::BadReservation
             | Self::NoSocket
             | Self::PermissionLimit
-            | Self::ChannelLimit => code::INSUFFICIENT_CAPACITY,
+            | Self::ChannelLimit
+            | Self::Busy => code::INSUFFICIENT_CAPACITY,
         }
     }
 
@@ -119,6 +138,12 @@ impl Cause {
             Self::PermissionLimit => 27,
             Self::ChannelLimit => 28,
             Self::Classic => 29,
+            Self::MobilityForbidden => 30,
+            Self::BadTicket => 31,
+            Self::UsedTicket => 32,
+            Self::SameAddress => 33,
+            Self::LostAllocation => 34,
+            Self::Busy => 35,
         }
     }
 
@@ -167,11 +192,17 @@ impl Cause {
             Self::NoSocket => "the server is out of sockets",
             Self::PermissionLimit => "the allocation has too many permissions",
             Self::ChannelLimit => "the allocation has too many channels",
+            Self::MobilityForbidden => "Mobility Forbidden",
+            Self::BadTicket => "the mobility ticket is not valid",
+            Self::UsedTicket => "the mobility ticket has been used",
+            Self::SameAddress => "the client has not moved: refresh without the mobility ticket",
+            Self::LostAllocation => "the mobility ticket's allocation has ended",
+            Self::Busy => "the server is too busy for this now",
         }
     }
 }
 
-const LABELS: [(&str, u16); 30] = [
+const LABELS: [(&str, u16); 36] = [
     ("challenge", 401),
     ("wrong_realm", 401),
     ("unknown_user", 401),
@@ -202,4 +233,10 @@ const LABELS: [(&str, u16); 30] = [
     ("permission_limit", 508),
     ("channel_limit", 508),
     ("classic_over_dtls", 400),
+    ("mobility_forbidden", 405),
+    ("bad_ticket", 400),
+    ("used_ticket", 400),
+    ("same_address", 400),
+    ("lost_allocation", 437),
+    ("busy", 508),
 ];

@@ -81,6 +81,23 @@ impl fmt::Display for FiveTuple {
     }
 }
 
+/// Which of the servers that share a [`super::Ledger`] one is. What a server hands out and another
+/// may get back tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its own number: less than `of`.
+    pub number: u32,
+    /// How many there are: at least 1.
+    pub of: u32,
+}
+
+impl Default for Seat {
+    /// The only server.
+    fn default() -> Self {
+        Self { number: 0, of: 1 }
+    }
+}
+
 /// A client with the leg on which the worker reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {

@@ -85,7 +85,11 @@ impl Server {
         stats: &Stats,
     ) -> Result<Verdict, Dropped> {
         let data = ChannelData::parse(packet).map_err(|_| Dropped::Malformed)?;
-        let slot = self.find(&client.tuple).ok_or(Dropped::NoAllocation)?;
+        let place = self.find_place(&client.tuple).ok_or(Dropped::NoAllocation)?;
+        let slot = place.slot();
+        if place.is_next() {
+            self.arrive(slot, stats);
+        }
         let allocation = &mut self.allocations[slot as usize];
         let channel = allocation.channel(data.number, now.mono).ok_or(Dropped::NoChannel)?;
         let (peer, route) = (channel.peer, channel.route);
@@ -105,7 +109,8 @@ impl Server {
         packet: &[u8],
         stats: &Stats,
     ) -> Result<Verdict, Dropped> {
-        let slot = self.find(&client.tuple).ok_or(Dropped::NoAllocation)?;
+        let place = self.find_place(&client.tuple).ok_or(Dropped::NoAllocation)?;
+        let slot = place.slot();
         let message = Message::parse(packet).map_err(|_| Dropped::Malformed)?;
         let request = Request::read(message, packet);
         // RFC 8489 §6.3.2: an indication with unknown attributes is discarded.
@@ -115,6 +120,9 @@ impl Server {
         let (Some(peer), Some(payload)) = (request.peer, request.data) else {
             return Err(Dropped::Malformed);
         };
+        if place.is_next() {
+            self.arrive(slot, stats);
+        }
         let allocation = &mut self.allocations[slot as usize];
         let permission = allocation.permission(peer.ip(), now.mono).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
@@ -155,6 +163,9 @@ impl Server {
             self.allocations.get_mut(relay.slot as usize).ok_or(Dropped::NoAllocation)?;
         let live = allocation.relay(relay.family).filter(|relay| now < relay.expires);
         live.ok_or(Dropped::NoAllocation)?;
+        if allocation.detached {
+            return Err(Dropped::Away);
+        }
         let peer = self.settings.peers.known_as(sender);
         let permission = allocation.permission(peer.ip(), now).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
@@ -194,7 +205,7 @@ impl Server {
         let live = allocation.relay(relay.family);
         live.filter(|relay| now.mono < relay.expires)?;
         let peer = self.settings.peers.known_as(destination);
-        if !relayed || allocation.permission(peer.ip(), now.mono).is_none() {
+        if !relayed || allocation.detached || allocation.permission(peer.ip(), now.mono).is_none() {
             return None;
         }
         let too_big = match relay.family {

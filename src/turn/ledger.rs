@@ -1,11 +1,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::guard::{Guard, prefix};
 use super::ports::PortPool;
 use super::rate::SharedBucket;
+use super::ticket::Tickets;
 use super::{Cause, FiveTuple, Limits, Settings};
 use crate::stun::Family;
 use crate::time::Mono;
@@ -33,6 +34,8 @@ pub struct Ledger {
     pub(super) guard: Guard,
     /// What NAT behaviour discovery may send another way, to all addresses together.
     discovery: SharedBucket,
+    /// Made with the first mobile allocation.
+    pub(super) tickets: OnceLock<Tickets>,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Ledger {
                 settings.limits.unauthenticated_per_second != 0 || !settings.discovery.is_empty(),
             ),
             discovery: SharedBucket::default(),
+            tickets: OnceLock::new(),
         }
     }
 

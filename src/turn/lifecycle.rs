@@ -7,7 +7,7 @@ use crate::time::{Mono, Now};
 const EXPIRIES: usize = 256;
 
 impl Server {
-    /// A client's connection is gone, and with it its allocation.
+    /// A client's connection is gone, and with it its allocation, unless it is a mobile one.
     pub fn disconnected(
         &mut self,
         now: Now,
@@ -15,11 +15,29 @@ impl Server {
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) {
-        if let Some(slot) = self.find(&client.tuple)
-            && self.allocations[slot as usize].client.leg == client.leg
-        {
-            self.end(slot, EndReason::Disconnected, now.mono, sockets, stats);
+        let Some(place) = self.find_place(&client.tuple) else {
+            return self.part(client);
+        };
+        let (slot, next) = (place.slot(), place.is_next());
+        let allocation = &self.allocations[slot as usize];
+        if allocation.client_at(next).leg != client.leg {
+            return;
         }
+        match allocation.mobility {
+            Some(_) => self.disconnect_mobile(slot, next, stats),
+            None => self.end(slot, EndReason::Disconnected, now.mono, sockets, stats),
+        }
+    }
+
+    /// Ends an allocation whose relay's socket cannot be served.
+    pub fn give_up(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
+        self.end(relay.slot, EndReason::NoSocket, now.mono, sockets, stats);
     }
 
     /// Ends every allocation.
@@ -109,10 +127,12 @@ impl Server {
                 self.close_relay(RelayId { slot, family }, *relay, sockets);
             }
         }
-        self.ledger.dismiss(&allocation.owner, allocation.client.tuple.client.ip(), now);
+        self.demobilize(&allocation);
+        self.ledger.dismiss(&allocation.owner, allocation.counted(), now);
         stats.ended[reason as usize].add(1);
         let session = Box::new(allocation.session(reason, now));
-        self.effects.push_back(Effect::Ended { leg: allocation.client.leg, session });
+        let leg = (!allocation.detached).then_some(allocation.client.leg);
+        self.effects.push_back(Effect::Ended { leg, session });
     }
 
     /// Closes the socket first, so that no other worker finds the port taken.

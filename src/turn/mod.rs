@@ -10,7 +10,7 @@
 //! - [`Server::from_icmp`]: an ICMP error about a packet that was relayed.
 //! - [`Server::disconnected`]: a client's connection is gone.
 //! - [`Server::expire`] when [`Server::next_deadline`] has come.
-//! - [`Server::poll_effect`] after each of these: sessions that ended.
+//! - [`Server::poll_effect`] after each of these: sessions that ended, clients that moved.
 //!
 //! Relay sockets are asked for through [`RelaySockets`] in the middle of it: an Allocate's answer
 //! depends on whether its socket can be opened, and a port may be given away only when its socket
@@ -19,7 +19,12 @@
 //! For data the core answers with a decision, never with a copy: nothing is allocated, formatted
 //! or locked for a relayed packet.
 //!
-//! Several servers, one in each worker, share a [`Ledger`]: quotas and relay ports.
+//! Several servers, one in each worker, share a [`Ledger`]: quotas and relay ports. A mobile client
+//! (RFC 8016) may come to another worker than its allocation's:
+//! - [`Verdict::Elsewhere`]: the packet is for [`Server::receive_forwarded`] of that worker. After
+//!   its answer the 5-tuple is a guest where it is ([`Server::host`]).
+//! - [`Effect::Moved`] to another worker: the allocation goes there, by [`Server::release`] and
+//!   [`Server::adopt`].
 
 mod allocate;
 mod allocation;
@@ -28,8 +33,11 @@ mod client;
 mod data;
 mod discovery;
 mod guard;
+mod guests;
+mod index;
 mod ledger;
 mod lifecycle;
+mod mobility;
 mod peers;
 mod permission;
 mod ports;
@@ -41,11 +49,13 @@ mod response;
 mod server;
 mod settings;
 mod stats;
+mod ticket;
+mod transfer;
 pub(crate) mod wheel;
 
-pub use allocation::{EndReason, Session, Traffic};
+pub use allocation::{EndReason, Move, Session, Traffic};
 pub use cause::Cause;
-pub use client::{Client, FiveTuple, RelayId, Transport};
+pub use client::{Client, FiveTuple, RelayId, Seat, Transport};
 pub use data::{Delivery, Framing, Icmp, MAX_RELAYED};
 pub use discovery::{Detour, Discovery};
 pub use ledger::Ledger;
@@ -56,3 +66,4 @@ pub use server::{
 };
 pub use settings::{Limits, PortRange, RelayAddress, Settings};
 pub use stats::{Counter, Dropped, Stats};
+pub use transfer::Moved;

@@ -13,6 +13,17 @@ impl Server {
         out: &mut [u8],
         sockets: &mut dyn RelaySockets,
     ) -> Result<usize, Cause> {
+        let (family, lifetime) = self.renewal(context, slot)?;
+        self.renew(context, slot, family, lifetime, sockets);
+        Ok(self.refresh_response(context, slot, lifetime, out))
+    }
+
+    /// Which family's relayed transport address is renewed, if not all of them, and for how long.
+    pub(super) fn renewal(
+        &self,
+        context: &Context<'_>,
+        slot: u32,
+    ) -> Result<(Option<Family>, u32), Cause> {
         let request = context.request;
         let allocation = &self.allocations[slot as usize];
         let family = match request.family {
@@ -28,6 +39,18 @@ impl Server {
             Some(0) => 0,
             asked => self.granted(asked),
         };
+        Ok((family, lifetime))
+    }
+
+    /// Renews it; a lifetime of 0 deletes it.
+    pub(super) fn renew(
+        &mut self,
+        context: &Context<'_>,
+        slot: u32,
+        family: Option<Family>,
+        lifetime: u32,
+        sockets: &mut dyn RelaySockets,
+    ) {
         let now = context.now.mono;
         if lifetime == 0 {
             self.delete(context, slot, family, sockets);
@@ -44,9 +67,21 @@ impl Server {
         if let Some(end) = self.allocations.get(slot as usize).and_then(|a| a.next_end()) {
             self.wheel.set(slot, end);
         }
+    }
+
+    pub(super) fn refresh_response(
+        &self,
+        context: &Context<'_>,
+        slot: u32,
+        lifetime: u32,
+        out: &mut [u8],
+    ) -> usize {
         let mut writer = context.success(out);
         writer.number(attribute::LIFETIME, lifetime);
-        Ok(context.finish(writer, self.settings.software.as_deref()))
+        if let Some(ticket) = self.ticket(slot) {
+            writer.attribute(attribute::MOBILITY_TICKET, &ticket);
+        }
+        context.finish(writer, self.settings.software.as_deref())
     }
 
     /// Deletes the relayed transport address of a family, and the allocation with its last one.

@@ -29,6 +29,8 @@ pub(super) struct Request<'a> {
     /// The R bit of EVEN-PORT.
     pub(super) even_port: Option<bool>,
     pub(super) reservation: Option<[u8; 8]>,
+    /// MOBILITY-TICKET; empty where one is asked for.
+    pub(super) ticket: Option<&'a [u8]>,
     pub(super) dont_fragment: bool,
     /// A known attribute's value is not what its type says.
     pub(super) malformed: bool,
@@ -52,6 +54,7 @@ impl<'a> Request<'a> {
             additional_family: None,
             even_port: None,
             reservation: None,
+            ticket: None,
             dont_fragment: false,
             malformed: false,
             unknown: [0; UNKNOWN],
@@ -65,7 +68,7 @@ impl<'a> Request<'a> {
         request
     }
 
-    fn take(&mut self, kind: u16, value: &[u8], packet: &[u8]) -> Result<(), Error> {
+    fn take(&mut self, kind: u16, value: &'a [u8], packet: &[u8]) -> Result<(), Error> {
         match kind {
             attribute::LIFETIME => first(&mut self.lifetime, number(value)),
             attribute::CHANNEL_NUMBER => {
@@ -93,6 +96,7 @@ impl<'a> Request<'a> {
             attribute::RESERVATION_TOKEN => {
                 first(&mut self.reservation, value.try_into().map_err(|_| Error::Value))
             }
+            attribute::MOBILITY_TICKET => first(&mut self.ticket, Ok(value)),
             attribute::DONT_FRAGMENT => {
                 self.dont_fragment = true;
                 Ok(())

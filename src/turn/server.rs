@@ -6,12 +6,15 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
-use std::hash::BuildHasher;
 
 use super::allocation::{Allocation, Session};
+use super::guests::Guests;
+use super::index::Place;
 use super::request::Request;
 use super::wheel::Wheel;
-use super::{Cause, Client, Detour, Dropped, FiveTuple, Ledger, RelayId, Settings, Stats};
+use super::{
+    Cause, Client, Detour, Dropped, FiveTuple, Ledger, Move, RelayId, Seat, Settings, Stats,
+};
 use crate::auth::{Authenticated, Authority, Denial};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
@@ -27,6 +30,12 @@ pub enum Verdict {
     Reply(Reply),
     /// Relay a part of the packet to a peer.
     ToPeer(ToPeer),
+    /// Another server of this process has to answer: it is to get the packet with
+    /// [`Server::receive_forwarded`] or, on a stream, with what follows on this connection. If it
+    /// takes nothing, [`Server::receive_here`] has the answer.
+    Elsewhere(u32),
+    /// Keep it until the 5-tuple's allocation comes ([`Server::adopt`]), and take it then.
+    Hold,
     /// Nothing.
     Drop(Dropped),
     /// Nothing: an indication that asks for nothing, such as a keep-alive.
@@ -64,10 +73,27 @@ pub struct ToPeer {
 pub enum Effect {
     /// An allocation has ended; its sockets are closed already.
     Ended {
-        /// The client's leg.
-        leg: u32,
+        /// The client's leg, unless the client was away.
+        leg: Option<u32>,
         /// What it was.
         session: Box<Session>,
+    },
+    /// A mobile client has come to another 5-tuple.
+    Moved(Box<Move>),
+    /// A 5-tuple has no allocation any more: its client is at another one.
+    Released {
+        /// The 5-tuple, with its leg.
+        client: Client,
+        /// The worker at which its packets arrive.
+        worker: u32,
+    },
+    /// The connection of a client is gone whose allocation another worker holds: to be
+    /// [`Server::disconnected`] there.
+    Parted {
+        /// The client.
+        client: Client,
+        /// The worker that holds the allocation.
+        holder: u32,
     },
 }
 
@@ -112,13 +138,19 @@ pub struct Server {
     pub(super) ledger: Arc<Ledger>,
     pub(super) random: Box<dyn Random>,
     pub(super) allocations: Slab<Allocation>,
-    /// Slots of `allocations` by their 5-tuple: the only index there is.
-    index: HashTable<u32>,
-    hasher: RandomState,
+    /// Slots of `allocations` by their 5-tuples: the only index there is.
+    pub(super) index: HashTable<Place>,
+    pub(super) hasher: RandomState,
     /// When each slot's next relayed transport address ends.
     pub(super) wheel: Wheel,
     pub(super) effects: VecDeque<Effect>,
     pub(super) indications: u64,
+    pub(super) seat: Seat,
+    /// The worker at which the packet in hand has arrived, if it is another one.
+    pub(super) origin: Option<u32>,
+    /// Whether the packet in hand is another worker's, which does not take it.
+    pub(super) here: bool,
+    pub(super) guests: Guests,
 }
 
 /// A request that has passed authentication, with what its handler needs.
@@ -151,7 +183,16 @@ impl Server {
             wheel: Wheel::new(now),
             effects: VecDeque::new(),
             indications,
+            seat: Seat::default(),
+            origin: None,
+            here: false,
+            guests: Guests::default(),
         }
+    }
+
+    /// One of several servers: what it hands out tells them apart.
+    pub fn seated(self, seat: Seat) -> Self {
+        Self { seat, ..self }
     }
 
     /// Takes a datagram, or a message that a [`crate::stun::Framer`] has cut off a stream.
@@ -173,6 +214,12 @@ impl Server {
             _ => Err(Dropped::Noise),
         };
         verdict.unwrap_or_else(|reason| {
+            if reason == Dropped::NoAllocation
+                && !self.here
+                && let Some(verdict) = self.guest_data(now, &client.tuple)
+            {
+                return verdict;
+            }
             stats.drop(reason);
             Verdict::Drop(reason)
         })
@@ -200,14 +247,27 @@ impl Server {
                     return Err(Dropped::Unserved);
                 }
                 let slot = self.find_live(now, &client.tuple, sockets, stats);
+                if slot.is_none()
+                    && method != Method::BINDING
+                    && !self.here
+                    && let Some(verdict) = self.guest_request(now, &client.tuple)
+                {
+                    return verdict;
+                }
                 let guarded =
                     slot.is_none() && !self.settings.limits.exempts(client.tuple.client.ip());
                 let rate = self.settings.limits.unauthenticated_per_second;
                 let bounded = guarded && rate != 0;
-                if bounded && !self.ledger.guard.admit(&client.tuple, now.mono, rate) {
+                let admit = || self.ledger.guard.admit(&client.tuple, now.mono, rate);
+                if bounded && self.origin.is_none() && !admit() {
                     return Err(Dropped::RateLimited);
                 }
                 let mut request = Request::read(message, packet);
+                if slot.is_none()
+                    && let Some(verdict) = self.stray(&request)
+                {
+                    return verdict;
+                }
                 let reply = if method == Method::BINDING {
                     let answer = self.discover(client, &mut request, packet.len());
                     if let Ok(Some(answer)) = &answer {
@@ -240,7 +300,9 @@ impl Server {
         stats: &Stats,
     ) -> Reply {
         let address = client.tuple.client;
-        let known = slot.and_then(|slot| self.allocations.get(slot as usize));
+        // RFC 8016 §3.2.2: a ticket stands for its allocation, wherever it comes from.
+        let known = slot.or_else(|| self.named_slot(request));
+        let known = known.and_then(|slot| self.allocations.get(slot as usize));
         let known = known.map(|allocation| &allocation.credential);
         let checked = self.authority.check(&request.message, &request.claim, known, address, now);
         let who = match checked {
@@ -262,12 +324,18 @@ impl Server {
         sockets: &mut dyn RelaySockets,
     ) -> Result<usize, Cause> {
         let request = context.request;
+        if slot.is_none() && self.guests.has(&context.client.tuple) {
+            return Err(Cause::Busy);
+        }
         // RFC 8489 §6.3: after authentication.
         if !request.unknown().is_empty() {
             return Err(Cause::UnknownAttribute);
         }
         if request.method == Method::ALLOCATE {
             return self.allocate(context, slot, out, sockets);
+        }
+        if request.method == Method::REFRESH && request.ticket.is_some() {
+            return self.refresh_by_ticket(context, slot, out, sockets);
         }
         // RFC 8656 §5: all other requests need the 5-tuple's allocation, and its user.
         let slot = slot.ok_or(Cause::NoAllocation)?;
@@ -306,41 +374,14 @@ impl Server {
         self.effects.pop_front()
     }
 
-    /// Whether a 5-tuple has an allocation.
+    /// Whether a 5-tuple has an allocation, here or at another worker.
     pub fn has_allocation(&self, tuple: &FiveTuple) -> bool {
-        self.find(tuple).is_some()
+        self.find(tuple).is_some() || self.guests.has(tuple)
     }
 
     /// How many allocations there are.
     pub fn allocations(&self) -> usize {
         self.allocations.len()
-    }
-
-    /// The slot of a 5-tuple's allocation.
-    pub(super) fn find(&self, tuple: &FiveTuple) -> Option<u32> {
-        let hash = self.hasher.hash_one(tuple);
-        self.index
-            .find(hash, |slot| self.allocations[*slot as usize].client.tuple == *tuple)
-            .copied()
-    }
-
-    pub(super) fn insert(&mut self, allocation: Allocation) -> u32 {
-        let hash = self.hasher.hash_one(allocation.client.tuple);
-        let slot = self.allocations.insert(allocation) as u32;
-        let (allocations, hasher) = (&self.allocations, &self.hasher);
-        self.index.insert_unique(hash, slot, |slot| {
-            hasher.hash_one(allocations[*slot as usize].client.tuple)
-        });
-        slot
-    }
-
-    pub(super) fn remove(&mut self, slot: u32) -> Option<Allocation> {
-        let allocation = self.allocations.try_remove(slot as usize)?;
-        let hash = self.hasher.hash_one(allocation.client.tuple);
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
-            entry.remove();
-        }
-        Some(allocation)
     }
 }
 

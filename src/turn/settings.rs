@@ -20,6 +20,8 @@ pub struct Settings {
     pub max_lifetime: Duration,
     /// Also admit the channel numbers 0x5000-0x7FFF of RFC 5766.
     pub rfc5766_channels: bool,
+    /// Whether clients may take their allocations along to another address (RFC 8016).
+    pub mobility: bool,
     /// Which peers may be relayed to.
     pub peers: PeerPolicy,
     /// Where NAT behaviour discovery is served: at most once for each family, or not at all.
@@ -37,6 +39,7 @@ impl Default for Settings {
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
             rfc5766_channels: false,
+            mobility: false,
             peers: PeerPolicy::default(),
             discovery: Vec::new(),
             limits: Limits::default(),

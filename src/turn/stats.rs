@@ -47,13 +47,15 @@ pub enum Dropped {
     Bandwidth,
     /// Too long for the framing towards the client.
     TooLong,
+    /// Data for a mobile client that is away.
+    Away,
 }
 
 impl Dropped {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Noise,
         Self::Malformed,
         Self::Fingerprint,
@@ -66,6 +68,7 @@ impl Dropped {
         Self::PeerDenied,
         Self::Bandwidth,
         Self::TooLong,
+        Self::Away,
     ];
 
     /// The metric label.
@@ -83,6 +86,7 @@ impl Dropped {
             Self::PeerDenied => "peer_denied",
             Self::Bandwidth => "bandwidth",
             Self::TooLong => "too_long",
+            Self::Away => "client_away",
         }
     }
 }
@@ -116,6 +120,12 @@ pub struct Stats {
     pub to_client_bytes: Counter,
     /// ICMP errors handed to clients (RFC 8656 §11.5).
     pub icmp: Counter,
+    /// Clients that have come to a new 5-tuple (RFC 8016).
+    pub moves: Counter,
+    /// Allocations that have come from other workers.
+    pub moved_in: Counter,
+    /// Allocations that have gone to other workers.
+    pub moved_out: Counter,
 }
 
 impl Default for Stats {
@@ -134,6 +144,9 @@ impl Default for Stats {
             to_client_packets: Counter::default(),
             to_client_bytes: Counter::default(),
             icmp: Counter::default(),
+            moves: Counter::default(),
+            moved_in: Counter::default(),
+            moved_out: Counter::default(),
         }
     }
 }
@@ -155,6 +168,7 @@ impl Stats {
     /// Allocations alive now.
     pub fn live(&self) -> u64 {
         let ended: u64 = self.ended.iter().map(Counter::get).sum();
-        self.allocations.get().saturating_sub(ended)
+        let came = self.allocations.get() + self.moved_in.get();
+        came.saturating_sub(ended + self.moved_out.get())
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::appetite::BATCH;
 use super::gather::Gather;
 use super::group::Shared;
+use super::mailbox::Letter;
+use super::mobility::Held;
 use super::outbox::Outbox;
 use super::relays::{Door, Relays};
 use super::sockets::Listeners;
@@ -17,10 +19,15 @@ use super::udp::Listener;
 use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, Effect, Limits, RESPONSE_MAX, RelayId, Reply, Server, Verdict};
+use crate::turn::{
+    Client, Effect, Limits, Move, RESPONSE_MAX, RelayId, Reply, Server, Transport, Verdict,
+};
 
 /// Sockets served in one wake-up; the others are told again, behind these.
 const EVENTS: usize = 128;
+
+/// How soon an allocation is sent again after its client, when a mailbox was full.
+const FOLLOW_AGAIN: Duration = Duration::from_millis(10);
 
 /// What an event of the poller is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +109,10 @@ pub(super) struct Engine {
     pub(super) exempt: Limits,
     /// When to accept again, after the system was out of descriptors.
     pub(super) accept_again: Option<Mono>,
+    /// Data of guests that wait for their allocations.
+    pub(super) held: Held,
+    /// Moves of clients to workers whose mailboxes had no room for the allocation.
+    pub(super) unfollowed: Vec<Move>,
 }
 
 impl Engine {
@@ -141,6 +152,8 @@ impl Engine {
             limits,
             exempt: parts.exempt.clone(),
             accept_again: None,
+            held: Held::default(),
+            unfollowed: Vec::new(),
         })
     }
 
@@ -195,7 +208,8 @@ impl Engine {
     }
 
     fn next_deadline(&self) -> Option<Mono> {
-        [self.server.next_deadline(), self.stream_deadline()].into_iter().flatten().min()
+        let follow = (!self.unfollowed.is_empty()).then(|| self.now.mono + FOLLOW_AGAIN);
+        [self.server.next_deadline(), self.stream_deadline(), follow].into_iter().flatten().min()
     }
 
     /// Sends what the wake-up has produced and ends what is over.
@@ -207,6 +221,7 @@ impl Engine {
             let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
             self.server.expire(now, &mut door, &stats.turn);
         }
+        self.follow_again();
         self.effects(now);
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
@@ -232,17 +247,67 @@ impl Engine {
         self.server.receive(now, client, packet, &mut self.response[..], &mut door, &stats.turn)
     }
 
+    /// The same for a packet that another worker should have had, which takes nothing.
+    pub(super) fn decide_here(
+        &mut self,
+        now: Now,
+        client: &Client,
+        slot: usize,
+        place: Range<usize>,
+        stats: &Stats,
+    ) -> Verdict {
+        let mut door = Door {
+            relays: &mut self.relays,
+            poller: &self.poller,
+            sends: &mut self.outbox.sends,
+            buffers: &self.outbox.buffers,
+            stats,
+        };
+        let packet = &self.outbox.buffers.slot(slot)[place];
+        let out = &mut self.response[..];
+        self.server.receive_here(now, client, packet, out, &mut door, &stats.turn)
+    }
+
     /// Does what the server wants besides.
     pub(super) fn effects(&mut self, now: Now) {
-        while let Some(Effect::Ended { leg, session }) = self.server.poll_effect() {
-            if session.client.transport.is_stream() {
-                self.streams.set_waiting(leg, Some(now.mono));
+        while let Some(effect) = self.server.poll_effect() {
+            match effect {
+                Effect::Ended { leg, session } => {
+                    if let Some(leg) = leg {
+                        self.set_idle(&Client { tuple: session.client, leg }, now);
+                    }
+                    if self.shared.stop.load(Ordering::Relaxed) {
+                        self.events.tell_at_last(Event::Ended(session));
+                    } else {
+                        self.events.tell(Event::Ended(session));
+                    }
+                }
+                Effect::Moved(moved) => {
+                    if moved.worker != self.number as u32 {
+                        self.follow(&moved);
+                    }
+                    self.events.tell(Event::Moved(moved));
+                }
+                Effect::Released { client, worker } if worker == self.number as u32 => {
+                    self.set_idle(&client, now);
+                }
+                Effect::Released { client, worker } => {
+                    // A guest that is not told so lives until its allocation would have ended.
+                    let _ = self.post(worker, Letter::Gone(client));
+                }
+                Effect::Parted { client, holder } => {
+                    let _ = self.post(holder, Letter::Parted(client));
+                }
             }
-            if self.shared.stop.load(Ordering::Relaxed) {
-                self.events.tell_at_last(Event::Ended(session));
-            } else {
-                self.events.tell(Event::Ended(session));
-            }
+        }
+    }
+
+    /// Notes that a client's connection, if it has one still, has no allocation any more.
+    fn set_idle(&mut self, client: &Client, now: Now) {
+        if client.tuple.transport == Transport::Tcp
+            && self.streams.get_mut(client.leg).is_some_and(|stream| stream.tuple == client.tuple)
+        {
+            self.streams.set_waiting(client.leg, Some(now.mono));
         }
     }
 

@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::stun::{Hopeless, Method};
-use crate::turn::{Cause, FiveTuple, Session};
+use crate::turn::{Cause, FiveTuple, Move, Session};
 
 /// Something worth a log line, told by a worker.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// An allocation has ended.
     Ended(Box<Session>),
+    /// A mobile allocation's client has come to another address.
+    Moved(Box<Move>),
     /// A request was refused; told only while [`super::Workers::set_verbose`] asks for it.
     Refused {
         /// Who asked.

@@ -12,7 +12,7 @@ use super::{Events, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
-use crate::turn::{self, Ledger};
+use crate::turn::{self, Ledger, Seat};
 
 /// The clocks of the process. All workers count from the same start.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,8 @@ impl Workers {
                 Arc::clone(ledger),
                 Box::new(random),
                 clock.now().mono,
-            );
+            )
+            .seated(Seat { number: number as u32, of: count as u32 });
             let engine = Engine::new(Parts {
                 server,
                 sockets: listeners,

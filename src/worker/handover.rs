@@ -11,7 +11,6 @@ impl Engine {
     /// Hands a connection without an allocation to another worker, with a message that this worker has no answer to
     /// and what follows it. False when that worker takes nothing: the connection then has its leg again and is to
     /// be answered here.
-    #[expect(dead_code, reason = "ConnectionBind is the first to use it")]
     pub(super) fn hand_over(&mut self, leg: u32, message_on: &[u8], worker: usize) -> bool {
         let shared = Arc::clone(&self.shared);
         let Some(mailbox) = shared.mailboxes.get(worker) else {
@@ -31,6 +30,8 @@ impl Engine {
                 self.take_in(*stream);
                 false
             }
+            // It is what was posted that comes back.
+            Err(_) => false,
         }
     }
 
@@ -40,6 +41,11 @@ impl Engine {
         for letter in shared.mailboxes[self.number].take() {
             match letter {
                 Letter::Stream(stream) => self.on_handed_over(*stream),
+                Letter::Packet(packet) => self.on_packet_letter(*packet),
+                Letter::Answer(answer) => self.on_answer(&answer),
+                Letter::Arrival(arrival) => self.on_arrival(*arrival),
+                Letter::Gone(client) => self.on_gone(&client),
+                Letter::Parted(client) => self.on_parted(&client),
             }
         }
     }
@@ -50,6 +56,9 @@ impl Engine {
         for letter in shared.mailboxes[self.number].close() {
             match letter {
                 Letter::Stream(stream) => self.drop_stream(&stream),
+                // It ends with the others.
+                Letter::Arrival(arrival) => self.take_allocation(*arrival),
+                _ => {}
             }
         }
     }

@@ -6,8 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::mobility::{Answer, Arrival, Packet};
 use super::streams::Stream;
 use crate::net::Waker;
+use crate::turn::Client;
 
 /// Letters that may lie in one mailbox. A worker that lets more lie has no time for them either.
 const CAPACITY: usize = 256;
@@ -17,6 +19,16 @@ pub(super) enum Letter {
     /// A TCP connection, watched by nobody. Its `input` begins with a whole message that the receiver is to handle
     /// as if it had been read just now; bytes of the next ones may follow.
     Stream(Box<Stream>),
+    /// A datagram of a client whose allocation the receiver has.
+    Packet(Box<Packet>),
+    /// What it is answered with.
+    Answer(Box<Answer>),
+    /// An allocation whose client is at the receiver.
+    Arrival(Box<Arrival>),
+    /// The receiver's client has no allocation at the sender any more.
+    Gone(Client),
+    /// The sender's client is gone, whose allocation the receiver has.
+    Parted(Client),
 }
 
 /// The letters for one worker.
@@ -87,7 +99,7 @@ mod tests {
     }
 
     fn client(letter: &Letter) -> std::net::SocketAddr {
-        let Letter::Stream(stream) = letter;
+        let Letter::Stream(stream) = letter else { panic!("nothing else was posted") };
         stream.tuple.client
     }
 

@@ -50,6 +50,7 @@ mod gather;
 mod group;
 mod handover;
 mod mailbox;
+mod mobility;
 mod outbox;
 mod relays;
 mod settings;

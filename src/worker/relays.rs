@@ -1,4 +1,4 @@
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
@@ -53,6 +53,28 @@ impl Relays {
         self.open.get(relay.index())?.as_ref()
     }
 
+    /// Files a socket and has it watched.
+    ///
+    /// # Errors
+    /// The system's limit of watches is reached.
+    pub(super) fn put(&mut self, id: RelayId, relay: Relay, poller: &Poller) -> io::Result<()> {
+        let token = Token::Relay(id.index() as u32).pack();
+        let watched = poller.add(relay.socket.as_fd(), token, Interest::Read);
+        if self.open.len() <= id.index() {
+            self.open.resize_with(id.index() + 1, || None);
+        }
+        self.open[id.index()] = Some(relay);
+        watched
+    }
+
+    /// Takes a socket out, to be put to another worker's.
+    pub(super) fn take(&mut self, id: RelayId, poller: &Poller) -> Option<Relay> {
+        let relay = self.open.get_mut(id.index())?.take()?;
+        // It stays open, so the poller would go on telling about it.
+        let _ = poller.delete(relay.socket.as_fd());
+        Some(relay)
+    }
+
     pub(super) fn get_mut(&mut self, relay: RelayId) -> Option<&mut Relay> {
         self.open.get_mut(relay.index())?.as_mut()
     }
@@ -85,17 +107,11 @@ impl RelaySockets for Door<'_> {
                 ErrorKind::AddrInUse => OpenError::PortInUse,
                 _ => OpenError::Unavailable,
             })?;
-        let token = Token::Relay(relay.index() as u32).pack();
-        self.poller
-            .add(socket.as_fd(), token, Interest::Read)
-            .map_err(|_| OpenError::Unavailable)?;
-        let open = &mut self.relays.open;
-        if open.len() <= relay.index() {
-            open.resize_with(relay.index() + 1, || None);
-        }
-        open[relay.index()] =
-            Some(Relay { socket, appetite: Appetite::new(), tells_more: false, dropped: 0 });
-        Ok(())
+        let opened = Relay { socket, appetite: Appetite::new(), tells_more: false, dropped: 0 };
+        self.relays.put(relay, opened, self.poller).map_err(|_| {
+            self.relays.open[relay.index()] = None;
+            OpenError::Unavailable
+        })
     }
 
     fn close(&mut self, relay: RelayId) {

@@ -18,6 +18,9 @@ pub struct Stats {
     pub send_too_big: Counter,
     /// Datagrams dropped for another reason.
     pub send_other: Counter,
+    /// Datagrams of mobile clients dropped because their allocations are at another worker, which
+    /// has no room for letters, or are under way and too many wait.
+    pub handover_full: Counter,
     /// Messages dropped because a TCP client reads too slowly.
     pub queue_full: Counter,
     /// TCP connections accepted.

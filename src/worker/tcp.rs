@@ -1,5 +1,6 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,8 @@ enum Closing {
     Hopeless(Hopeless),
     /// A stranger asks more than is answered; on a stream nobody would ask again.
     Flood,
+    /// It is another worker's now, with what it said: there is nothing to close.
+    HandedOver,
 }
 
 impl Engine {
@@ -147,6 +150,7 @@ impl Engine {
             }
             Err(closing) => {
                 match closing {
+                    Closing::HandedOver => return,
                     Closing::Flood => stats.streams_refused.add(1),
                     Closing::Hopeless(what) => {
                         stats.streams_hopeless.add(1);
@@ -184,7 +188,7 @@ impl Engine {
             let Frame::Message { length, consumed } = frame else {
                 return Ok(at);
             };
-            if self.on_message(now, client, slot, at, length, stats)? {
+            if self.on_message(now, client, slot, at..at + length, filled, stats)? {
                 known = self.server.has_allocation(&client.tuple);
                 self.streams.set_waiting(client.leg, (!known).then_some(now.mono));
             }
@@ -198,11 +202,22 @@ impl Engine {
         now: Now,
         client: &Client,
         slot: usize,
-        at: usize,
-        length: usize,
+        place: Range<usize>,
+        filled: usize,
         stats: &Stats,
     ) -> Result<bool, Closing> {
-        match self.decide(now, client, slot, at..at + length, stats) {
+        let at = place.start;
+        let verdict = match self.decide(now, client, slot, place.clone(), stats) {
+            Verdict::Elsewhere(worker) => {
+                let message_on = self.outbox.buffers.slot(slot)[at..filled].to_vec();
+                if self.hand_over(client.leg, &message_on, worker as usize) {
+                    return Err(Closing::HandedOver);
+                }
+                self.decide_here(now, client, slot, place, stats)
+            }
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
             Verdict::Reply(reply) => {
                 // RFC 8489 §6.2.2: nobody repeats a request on a stream, so there is room kept for
@@ -216,7 +231,8 @@ impl Engine {
                 return Ok(changes && reply.refusal.is_none());
             }
             Verdict::Drop(Dropped::RateLimited) => return Err(Closing::Flood),
-            Verdict::Drop(_) | Verdict::Ignore => {}
+            // Whoever can be asked has been asked; streams are nobody's guests.
+            Verdict::Drop(_) | Verdict::Ignore | Verdict::Elsewhere(_) | Verdict::Hold => {}
         }
         Ok(false)
     }

@@ -72,7 +72,7 @@ impl Engine {
         }
     }
 
-    fn on_packet(
+    pub(super) fn on_packet(
         &mut self,
         now: Now,
         client: &Client,
@@ -81,7 +81,15 @@ impl Engine {
         length: usize,
         stats: &Stats,
     ) {
-        match self.decide(now, client, slot, start..start + length, stats) {
+        let place = start..start + length;
+        let verdict = match self.decide(now, client, slot, place.clone(), stats) {
+            Verdict::Elsewhere(worker) => {
+                self.send_elsewhere(now, worker, client, slot, place, stats)
+            }
+            Verdict::Hold => return self.hold(client, (slot, place)),
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, start, stats),
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
@@ -91,7 +99,8 @@ impl Engine {
                 self.effects(now);
                 self.tell_refusal(client, reply);
             }
-            Verdict::Drop(_) | Verdict::Ignore => {}
+            // Whoever can be asked has been asked.
+            Verdict::Drop(_) | Verdict::Ignore | Verdict::Elsewhere(_) | Verdict::Hold => {}
         }
     }
 
@@ -106,7 +115,7 @@ impl Engine {
     }
 
     /// The way to a client on UDP.
-    fn way_to(&self, client: &Client) -> Way {
+    pub(super) fn way_to(&self, client: &Client) -> Way {
         let listener = &self.listeners[client.leg as usize];
         let wildcard = listener.local.ip().is_unspecified();
         Way::new(&listener.socket, client.tuple.client)

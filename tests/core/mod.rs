@@ -10,6 +10,7 @@ mod random;
 mod response;
 mod server;
 mod sockets;
+mod workers;
 
 pub(crate) use client::{Style, TestClient, channel_data, send_indication};
 pub(crate) use forged::Forged;
@@ -19,3 +20,4 @@ pub(crate) use server::{
     LISTENER, LISTENER_V6, REALM, RELAYS, START, Setup, TestServer, auth_settings, turn_settings,
 };
 pub(crate) use sockets::{FakeSockets, Host};
+pub(crate) use workers::{Relayed, Workers};

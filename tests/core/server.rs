@@ -9,8 +9,8 @@ use turnwire::auth::{self, Authority, Secret, User};
 use turnwire::stun::Class;
 use turnwire::time::{Mono, Now};
 use turnwire::turn::{
-    Client, Effect, Ledger, PeerPolicy, PortRange, RESPONSE_MAX, RelayAddress, Server, Session,
-    Settings, Stats, Verdict,
+    Client, Effect, Ledger, PeerPolicy, PortRange, RESPONSE_MAX, RelayAddress, Seat, Server,
+    Session, Settings, Stats, Verdict,
 };
 
 /// When every test begins.
@@ -77,20 +77,21 @@ impl Setup {
     }
 
     /// Servers that share a ledger and a host, as the workers of a process do.
-    pub(crate) fn servers(self, count: u64) -> Vec<TestServer> {
+    pub(crate) fn servers(self, count: u32) -> Vec<TestServer> {
         let settings = Arc::new(self.turn);
         let authority = Authority::new(self.auth, [7; 32]).expect("valid credentials");
         let (authority, ledger) = (Arc::new(authority), Arc::new(Ledger::new(&settings)));
         let host = Host::default();
         let make = |number| {
-            let mut random = Random::new(self.seed ^ number);
+            let mut random = Random::new(self.seed ^ u64::from(number));
             let server = Server::new(
                 Arc::clone(&settings),
                 Arc::clone(&authority),
                 Arc::clone(&ledger),
                 Box::new(move || random.next()),
                 START.mono,
-            );
+            )
+            .seated(Seat { number, of: count });
             TestServer {
                 server,
                 ledger: Arc::clone(&ledger),
@@ -143,17 +144,27 @@ impl TestServer {
 
     /// Hands a packet to the server, and checks what holds for every verdict.
     pub(crate) fn receive(&mut self, client: &Client, packet: &[u8]) -> Verdict {
+        self.receive_from(None, client, packet)
+    }
+
+    /// The same for one that has arrived at another worker.
+    pub(crate) fn receive_from(
+        &mut self,
+        origin: Option<u32>,
+        client: &Client,
+        packet: &[u8],
+    ) -> Verdict {
         let dropped = |stats: &Stats| stats.dropped.iter().map(|c| c.get()).sum::<u64>();
         let refused = |stats: &Stats| stats.refused.iter().map(|c| c.get()).sum::<u64>();
         let before = (dropped(&self.stats), refused(&self.stats));
-        let verdict = self.server.receive(
-            self.now,
-            client,
-            packet,
-            &mut self.out,
-            &mut self.sockets,
-            &self.stats,
-        );
+        let (out, sockets, stats) = (&mut self.out, &mut self.sockets, &self.stats);
+        let verdict = match origin {
+            None => self.server.receive(self.now, client, packet, out, sockets, stats),
+            Some(origin) => {
+                let server = &mut self.server;
+                server.receive_forwarded(self.now, origin, client, packet, out, sockets, stats)
+            }
+        };
         let counted = (dropped(&self.stats) - before.0, refused(&self.stats) - before.1);
         match &verdict {
             Verdict::Reply(reply) => {
@@ -178,7 +189,7 @@ impl TestServer {
                 assert_eq!(counted, (0, 0));
             }
             Verdict::Drop(_) => assert_eq!(counted, (1, 0)),
-            Verdict::Ignore => assert_eq!(counted, (0, 0)),
+            Verdict::Ignore | Verdict::Elsewhere(_) | Verdict::Hold => assert_eq!(counted, (0, 0)),
         }
         assert_eq!(self.stats.live(), self.server.allocations() as u64);
         verdict
@@ -200,7 +211,10 @@ impl TestServer {
     /// The sessions that have ended since it was asked last.
     pub(crate) fn ended(&mut self) -> Vec<Session> {
         std::iter::from_fn(|| self.server.poll_effect())
-            .map(|Effect::Ended { session, .. }| *session)
+            .filter_map(|effect| match effect {
+                Effect::Ended { session, .. } => Some(*session),
+                _ => None,
+            })
             .collect()
     }
 

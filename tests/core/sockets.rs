@@ -56,6 +56,31 @@ impl FakeSockets {
         Self { host: host.clone(), ..Self::default() }
     }
 
+    /// Takes the sockets of relays out, to be taken in by another worker.
+    pub(crate) fn take_out(&mut self, relays: &[Option<RelayId>; 2]) -> Vec<(usize, SocketAddr)> {
+        let families = relays.iter().enumerate();
+        let taken = families.filter_map(|(family, relay)| {
+            let address = self.open.remove(&(*relay)?.index()).expect("it is open");
+            self.at.remove(&address);
+            Some((family, address))
+        });
+        taken.collect()
+    }
+
+    /// Takes them in.
+    pub(crate) fn take_in(
+        &mut self,
+        relays: &[Option<RelayId>; 2],
+        sockets: &[(usize, SocketAddr)],
+    ) {
+        assert_eq!(relays.iter().flatten().count(), sockets.len());
+        for (family, address) in sockets {
+            let index = relays[*family].expect("a relay of its family").index();
+            assert_eq!(self.open.insert(index, *address), None);
+            self.at.insert(*address, index);
+        }
+    }
+
     /// The relay whose socket is open at the local address.
     pub(crate) fn relay_at(&self, address: SocketAddr) -> Option<RelayId> {
         self.at.get(&address).map(|index| RelayId::from_index(*index))

@@ -103,7 +103,7 @@ impl World {
             .collect();
         let peer = |n: u16| SocketAddr::new([9, 9, 9, (n / 2) as u8].into(), 7000 + n);
         let mut world = Self {
-            servers: setup.servers(plan.servers as u64),
+            servers: setup.servers(plan.servers as u32),
             plan,
             random,
             now: START,

@@ -135,6 +135,7 @@ impl Shadow {
             EndReason::Expired => assert!(self.expires <= now),
             EndReason::CredentialExpired => assert!(self.hard_end.is_some_and(|end| end <= now)),
             EndReason::Shutdown => panic!("nobody stopped the server"),
+            EndReason::NoSocket => panic!("nothing moved"),
         }
         self.assert_in_time(now);
     }

@@ -1,0 +1,103 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+
+use super::rate::Bucket;
+use super::{Client, Dropped, Effect, FiveTuple, Server, Verdict};
+use crate::time::{Mono, Now};
+
+/// Guests of one worker. Each is a client that has moved and has not sent data yet.
+const MOST: usize = 16 << 10;
+/// How long an allocation that was sent for is waited for before it is sent for again.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// Requests per second that are passed on for one guest: setting up a call takes a few.
+const REQUESTS: u64 = 200;
+
+/// The 5-tuples whose packets arrive at this worker, while their allocations are at another one: a
+/// mobile client has come here (RFC 8016), and its allocation follows when it sends data.
+#[derive(Default)]
+pub(super) struct Guests {
+    of: HashMap<FiveTuple, Guest, RandomState>,
+}
+
+struct Guest {
+    /// The worker that holds the allocation.
+    holder: u32,
+    /// When the allocation ends unless it is refreshed; guests do not outlive it.
+    until: Mono,
+    /// When data were passed on to send for the allocation.
+    asked: Option<Mono>,
+    requests: Bucket,
+}
+
+impl Guests {
+    pub(super) fn has(&self, tuple: &FiveTuple) -> bool {
+        !self.of.is_empty() && self.of.contains_key(tuple)
+    }
+}
+
+impl Server {
+    /// Takes a 5-tuple as a guest until its allocation, which another worker holds, ends or comes
+    /// here. False when it cannot be one: it has an allocation here, or there are too many.
+    pub fn host(&mut self, now: Now, tuple: &FiveTuple, holder: u32, until: Mono) -> bool {
+        if self.find(tuple).is_some() {
+            return false;
+        }
+        let guests = &mut self.guests.of;
+        if guests.len() >= MOST && !guests.contains_key(tuple) {
+            guests.retain(|_, guest| now.mono < guest.until);
+            if guests.len() >= MOST {
+                return false;
+            }
+        }
+        let fresh = || Guest { holder, until, asked: None, requests: Bucket::default() };
+        let guest = guests.entry(*tuple).or_insert_with(fresh);
+        (guest.holder, guest.until) = (holder, until);
+        true
+    }
+
+    /// Forgets a guest whose 5-tuple has no allocation any more.
+    pub fn forget_guest(&mut self, tuple: &FiveTuple) {
+        self.guests.of.remove(tuple);
+    }
+
+    /// What becomes of a guest's request, if it is one.
+    pub(super) fn guest_request(
+        &mut self,
+        now: Now,
+        tuple: &FiveTuple,
+    ) -> Option<Result<Verdict, Dropped>> {
+        let guest = self.live_guest(now, tuple)?;
+        // They are neither authenticated here nor bounded as a stranger's.
+        if !guest.requests.take(now.mono, 1, REQUESTS) {
+            return Some(Err(Dropped::RateLimited));
+        }
+        Some(Ok(Verdict::Elsewhere(guest.holder)))
+    }
+
+    /// What becomes of a guest's data. The first go to the allocation, which then comes here; the
+    /// others wait for it.
+    pub(super) fn guest_data(&mut self, now: Now, tuple: &FiveTuple) -> Option<Verdict> {
+        let guest = self.live_guest(now, tuple)?;
+        if guest.asked.is_some_and(|asked| now.mono < asked + PATIENCE) {
+            return Some(Verdict::Hold);
+        }
+        guest.asked = Some(now.mono);
+        Some(Verdict::Elsewhere(guest.holder))
+    }
+
+    fn live_guest(&mut self, now: Now, tuple: &FiveTuple) -> Option<&mut Guest> {
+        if self.guests.of.is_empty() {
+            return None;
+        }
+        self.guests.of.get_mut(tuple).filter(|guest| now.mono < guest.until)
+    }
+
+    /// A guest's connection is gone.
+    pub(super) fn part(&mut self, client: &Client) {
+        if let Some(Guest { holder, .. }) = self.guests.of.remove(&client.tuple) {
+            self.effects.push_back(Effect::Parted { client: *client, holder });
+        }
+    }
+}

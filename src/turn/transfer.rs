@@ -1,0 +1,118 @@
+use super::allocation::Allocation;
+use super::index::Place;
+use super::ticket::Holder;
+use super::{Client, FiveTuple, RelayId, RelaySockets, Server, Stats, Verdict};
+use crate::stun::Family;
+use crate::time::{Mono, Now};
+
+/// An allocation on its way from one worker to another: all of its state, as plain data. Its
+/// sockets go beside it.
+pub struct Moved(Box<Allocation>);
+
+impl Moved {
+    /// The 5-tuple that it follows.
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+}
+
+impl Server {
+    /// Takes a packet that has arrived at another worker, `origin`: that worker's own server has
+    /// said [`Verdict::Elsewhere`]. `client` has the leg of that worker.
+    #[expect(clippy::too_many_arguments, reason = "receive, and where from")]
+    pub fn receive_forwarded(
+        &mut self,
+        now: Now,
+        origin: u32,
+        client: &Client,
+        packet: &[u8],
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Verdict {
+        self.origin = Some(origin);
+        let verdict = self.receive(now, client, packet, out, sockets, stats);
+        self.origin = None;
+        verdict
+    }
+
+    /// Takes a packet that another server should have had, which takes nothing now. Its request is
+    /// refused with 508, and everything stays where it is.
+    pub fn receive_here(
+        &mut self,
+        now: Now,
+        client: &Client,
+        packet: &[u8],
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Verdict {
+        self.here = true;
+        let verdict = self.receive(now, client, packet, out, sockets, stats);
+        self.here = false;
+        verdict
+    }
+
+    /// When the allocation of a 5-tuple ends unless it is refreshed.
+    pub fn ends(&self, tuple: &FiveTuple) -> Option<Mono> {
+        let allocation = self.allocations.get(self.find(tuple)? as usize)?;
+        allocation.relays.iter().flatten().map(|relay| relay.expires).max()
+    }
+
+    /// Takes out the allocation of a client that has come to another worker's 5-tuple, for
+    /// [`Self::adopt`] there. Its sockets, those of the relays that are returned, stay open and go
+    /// with it. `None` when there is nothing to do.
+    pub fn release(
+        &mut self,
+        tuple: &FiveTuple,
+        stats: &Stats,
+    ) -> Option<(Moved, [Option<RelayId>; 2])> {
+        let slot = self.find(tuple)?;
+        let mobility = self.allocations.get(slot as usize)?.mobility.as_ref()?;
+        let (name, worker) = (mobility.name, mobility.away?);
+        // One more move that has begun meanwhile would lose its way: the client begins it again.
+        self.drop_next(slot);
+        let allocation = Box::new(self.remove(slot)?);
+        self.wheel.clear(slot);
+        if let Some(tickets) = self.ledger.tickets.get() {
+            tickets.settle(name, Holder { worker, slot: None });
+        }
+        stats.moved_out.add(1);
+        let relays = relays(&allocation, slot);
+        Some((Moved(allocation), relays))
+    }
+
+    /// Takes in an allocation that another worker has [released](Self::release): its sockets are
+    /// now known by the relays that are returned.
+    pub fn adopt(&mut self, moved: Moved, stats: &Stats) -> [Option<RelayId>; 2] {
+        let mut allocation = *moved.0;
+        self.forget_guest(&allocation.client.tuple);
+        let taken = self.find(&allocation.client.tuple).is_some();
+        if let Some(mobility) = &mut allocation.mobility
+            && (mobility.away == Some(self.seat.number) || taken)
+        {
+            mobility.away = None;
+            allocation.detached = taken;
+        }
+        let end = allocation.next_end();
+        let name = allocation.mobility.as_ref().map(|mobility| mobility.name);
+        let slot = self.allocations.insert(allocation) as u32;
+        if !taken {
+            self.link(Place::of(slot));
+        }
+        if let Some(end) = end {
+            self.wheel.set(slot, end);
+        }
+        if let (Some(name), Some(tickets)) = (name, self.ledger.tickets.get()) {
+            tickets.settle(name, Holder { worker: self.seat.number, slot: Some(slot) });
+        }
+        stats.moved_in.add(1);
+        relays(&self.allocations[slot as usize], slot)
+    }
+}
+
+/// The relays that an allocation in a slot has.
+fn relays(allocation: &Allocation, slot: u32) -> [Option<RelayId>; 2] {
+    [Family::V4, Family::V6]
+        .map(|family| allocation.relay(family).map(|_| RelayId { slot, family }))
+}

@@ -1,0 +1,249 @@
+//! Mobile clients (RFC 8016) between workers.
+//!
+//! A client that moves sends its Refresh from a new address, and the kernel may bring that to
+//! another worker. A connection then goes to the worker that holds the allocation. Datagrams
+//! cannot: their worker hosts the 5-tuple as a guest.
+//!
+//! ```text
+//! host                                     holder
+//!   Refresh with ticket  --- Packet --->     the old 5-tuple stays, the new one is noted
+//!   sends it, hosts      <-- Answer ----
+//!   first data           --- Packet --->     relays it: the client is there, the old 5-tuple goes
+//!   takes the allocation <-- Arrival ---     gives it away with its sockets
+//!   data that came meanwhile
+//! ```
+//!
+//! So both ways work until the client has shown that it has the new one, and what is relayed makes
+//! no detour but for that one datagram.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Stats;
+use super::engine::Engine;
+use super::mailbox::Letter;
+use super::relays::{Door, Relay};
+use crate::net::{HEADROOM, SLOT_SIZE};
+use crate::time::{Mono, Now};
+use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Transport, Verdict};
+
+/// How often a packet is sent on: its allocation may go on while it is under way.
+const HOPS: u8 = 4;
+/// Data that may wait for allocations, on one worker: what a few clients send in a millisecond.
+const HELD: usize = 256;
+/// The same in bytes.
+const HELD_BYTES: usize = 1 << 20;
+
+/// A packet for the worker that holds its client's allocation.
+pub(super) struct Packet {
+    /// Where it has arrived.
+    origin: u32,
+    hops: u8,
+    client: Client,
+    bytes: Box<[u8]>,
+}
+
+/// A response for the worker at which the client is.
+pub(super) struct Answer {
+    holder: u32,
+    client: Client,
+    /// When the client's allocation ends, if it has one.
+    until: Option<Mono>,
+    bytes: Box<[u8]>,
+}
+
+/// An allocation for the worker at which its client is.
+pub(super) struct Arrival {
+    moved: Moved,
+    sockets: [Option<Relay>; 2],
+}
+
+/// Data that waits for allocations to come.
+#[derive(Default)]
+pub(super) struct Held {
+    packets: VecDeque<(Client, Box<[u8]>)>,
+    bytes: usize,
+}
+
+impl Held {
+    /// False when there is no room.
+    fn keep(&mut self, client: &Client, packet: &[u8]) -> bool {
+        if self.packets.len() == HELD || self.bytes + packet.len() > HELD_BYTES {
+            return false;
+        }
+        self.bytes += packet.len();
+        self.packets.push_back((*client, packet.into()));
+        true
+    }
+
+    /// Takes out what has come from a 5-tuple, the oldest first.
+    fn take(&mut self, tuple: &FiveTuple) -> Vec<(Client, Box<[u8]>)> {
+        let (taken, left) =
+            std::mem::take(&mut self.packets).into_iter().partition(|(it, _)| it.tuple == *tuple);
+        self.packets = left;
+        let taken = Vec::from(taken);
+        self.bytes -= taken.iter().map(|(_, packet)| packet.len()).sum::<usize>();
+        taken
+    }
+}
+
+impl Engine {
+    /// Sends a client's datagram, which lies in a slot, to the worker that has to answer it. If that
+    /// takes nothing, what is to be done is returned.
+    pub(super) fn send_elsewhere(
+        &mut self,
+        now: Now,
+        worker: u32,
+        client: &Client,
+        slot: usize,
+        place: std::ops::Range<usize>,
+        stats: &Stats,
+    ) -> Verdict {
+        let bytes = self.outbox.buffers.slot(slot)[place.clone()].into();
+        let packet = Packet { origin: self.number as u32, hops: 0, client: *client, bytes };
+        if self.post(worker, Letter::Packet(Box::new(packet))).is_ok() {
+            return Verdict::Ignore;
+        }
+        stats.handover_full.add(1);
+        self.decide_here(now, client, slot, place, stats)
+    }
+
+    /// Keeps data of a guest until its allocation comes.
+    pub(super) fn hold(&mut self, client: &Client, packet: (usize, std::ops::Range<usize>)) {
+        let bytes = &self.outbox.buffers.slot(packet.0)[packet.1];
+        if !self.held.keep(client, bytes) {
+            self.stats.handover_full.add(1);
+        }
+    }
+
+    /// A client has come to another worker: its allocation follows.
+    pub(super) fn follow(&mut self, moved: &Move) {
+        let stats = Arc::clone(&self.stats);
+        let Some((state, relays)) = self.server.release(&moved.to, &stats.turn) else {
+            return;
+        };
+        if !self.outbox.sends.is_empty() {
+            // The batch knows the sockets by their numbers: what it holds has to leave first.
+            stats.sent(self.outbox.sends.flush(&self.outbox.buffers));
+        }
+        let sockets = relays.map(|relay| self.relays.take(relay?, &self.poller));
+        let arrival = Box::new(Arrival { moved: state, sockets });
+        if let Err(Letter::Arrival(back)) = self.post(moved.worker, Letter::Arrival(arrival)) {
+            // Its client is not reached from here. It is tried again soon.
+            self.take_allocation(*back);
+            self.unfollowed.push(moved.clone());
+        }
+    }
+
+    /// Tries again what found no room in a mailbox.
+    pub(super) fn follow_again(&mut self) {
+        for moved in std::mem::take(&mut self.unfollowed) {
+            self.follow(&moved);
+        }
+    }
+
+    pub(super) fn on_packet_letter(&mut self, packet: Packet) {
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
+        let Packet { origin, hops, client, bytes } = packet;
+        let (slot, place) = self.lay_down(&bytes, &stats);
+        let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+        let out = &mut self.response[..];
+        let server = &mut self.server;
+        match server.receive_forwarded(now, origin, &client, &bytes, out, &mut door, &stats.turn) {
+            Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, place.start, &stats),
+            // A response that did not fit is no response.
+            Verdict::Reply(Reply { length: 0, .. }) => {}
+            Verdict::Reply(reply) => {
+                let until = self.server.ends(&client.tuple);
+                let bytes = self.response[..reply.length].into();
+                let answer = Answer { holder: self.number as u32, client, until, bytes };
+                // Without it, the client asks again.
+                let _ = self.post(origin, Letter::Answer(Box::new(answer)));
+                self.tell_refusal(&client, reply);
+            }
+            Verdict::Elsewhere(worker) if hops < HOPS => {
+                let packet = Packet { origin, hops: hops + 1, client, bytes };
+                if self.post(worker, Letter::Packet(Box::new(packet))).is_err() {
+                    stats.handover_full.add(1);
+                }
+            }
+            Verdict::Drop(Dropped::NoAllocation) => {
+                // A guest that is not told so lives until its allocation would have ended.
+                let _ = self.post(origin, Letter::Gone(client));
+            }
+            Verdict::Elsewhere(_) | Verdict::Hold | Verdict::Drop(_) | Verdict::Ignore => {}
+        }
+        self.effects(now);
+    }
+
+    pub(super) fn on_answer(&mut self, answer: &Answer) {
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
+        let Answer { holder, client, until, ref bytes } = *answer;
+        if let Some(until) = until
+            && !self.server.host(now, &client.tuple, holder, until)
+        {
+            let _ = self.post(holder, Letter::Parted(client));
+            return;
+        }
+        if client.tuple.transport == Transport::Udp {
+            let way = self.way_to(&client);
+            self.outbox.push_response(way, bytes, &stats);
+        }
+    }
+
+    pub(super) fn on_arrival(&mut self, arrival: Arrival) {
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
+        let tuple = arrival.moved.client().tuple;
+        self.take_allocation(arrival);
+        for (client, packet) in self.held.take(&tuple) {
+            let (slot, place) = self.lay_down(&packet, &stats);
+            self.on_packet(now, &client, slot, place.start, place.len(), &stats);
+        }
+        self.effects(now);
+    }
+
+    pub(super) fn on_gone(&mut self, client: &Client) {
+        self.server.forget_guest(&client.tuple);
+        let lost = self.held.take(&client.tuple).len();
+        self.stats.handover_full.add(lost as u64);
+    }
+
+    pub(super) fn on_parted(&mut self, client: &Client) {
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
+        let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+        self.server.disconnected(now, client, &mut door, &stats.turn);
+        self.effects(now);
+    }
+
+    /// Takes an allocation in, with its sockets.
+    pub(super) fn take_allocation(&mut self, arrival: Arrival) {
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
+        let Arrival { moved, sockets } = arrival;
+        let relays = self.server.adopt(moved, &stats.turn);
+        for (relay, socket) in relays.into_iter().zip(sockets) {
+            if let (Some(id), Some(relay)) = (relay, socket)
+                && self.relays.put(id, relay, &self.poller).is_err()
+            {
+                let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+                self.server.give_up(now, id, &mut door, &stats.turn);
+            }
+        }
+    }
+
+    /// Copies a packet into a slot of its own.
+    fn lay_down(&mut self, packet: &[u8], stats: &Stats) -> (usize, std::ops::Range<usize>) {
+        let slot = self.outbox.reserve(1, stats);
+        let place = HEADROOM..SLOT_SIZE.min(HEADROOM + packet.len());
+        self.outbox.buffers.slot_mut(slot)[place.clone()].copy_from_slice(&packet[..place.len()]);
+        self.outbox.keep(1);
+        (slot, place)
+    }
+
+    /// Leaves a letter for another worker.
+    pub(super) fn post(&self, worker: u32, letter: Letter) -> Result<(), Letter> {
+        match self.shared.mailboxes.get(worker as usize) {
+            Some(mailbox) => mailbox.post(letter),
+            None => Err(letter),
+        }
+    }
+}

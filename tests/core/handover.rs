@@ -1,0 +1,112 @@
+//! What happens between workers while a mobile client comes from one to another.
+
+use std::time::Duration;
+
+use crate::core::{TestClient, channel_data};
+use crate::mobile::{self, Call, mobile_setup, server_with};
+use turnwire::stun::Method;
+use turnwire::turn::Transport;
+
+#[test]
+fn a_worker_that_takes_no_letters_moves_nothing() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut workers = server_with(mobile_setup());
+        let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+        let old = call.client.client;
+        let mut new = TestClient::over(transport, "198.51.100.2:2000", "alice", "wonder");
+        mobile::challenge(&mut workers, 1, &mut new);
+        workers.deaf = true;
+        let packet = new.build(Method::REFRESH, mobile::with_ticket(&call.ticket));
+        assert_eq!(workers.ask(1, &new, &packet).code(), 508);
+        assert!(call.relays(&mut workers, 0, &old));
+        workers.deaf = false;
+        call.move_to(&mut workers, 1, &mut new);
+        // A guest that nobody can be asked for has no allocation of its own either.
+        if transport == Transport::Udp {
+            workers.deaf = true;
+            let allocate = new.build(Method::ALLOCATE, mobile::allocate(None));
+            assert_eq!(workers.ask(1, &new, &allocate).code(), 508);
+            assert!(!call.relays(&mut workers, 1, &new.client));
+            workers.deaf = false;
+            workers.advance(Duration::from_millis(150));
+        }
+        assert!(call.relays(&mut workers, 1, &new.client));
+    }
+}
+
+#[test]
+fn data_that_comes_while_the_allocation_is_under_way_waits_for_it() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    for number in 0..5_u8 {
+        workers.arrive(1, &new.client, &channel_data(0x4000, &[number]));
+    }
+    assert!(workers.to_peers.is_empty());
+    workers.settle();
+    let order: Vec<_> = workers.to_peers.iter().map(|it| it.data[0]).collect();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+    let dropped: u64 = workers.servers.iter().flat_map(|s| &s.stats.dropped).map(|c| c.get()).sum();
+    assert_eq!(dropped, 0);
+}
+
+/// What a guest may do where its allocation is not.
+#[test]
+fn a_guest_is_no_stranger_and_no_client_of_its_own() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    let answer = workers.request(1, &mut new, Method::ALLOCATE, mobile::allocate(None));
+    assert_eq!(answer.code(), 437);
+    let binding = new.build(Method::BINDING, |_| ());
+    assert_eq!(workers.ask(1, &new, &binding).mapped(), Some(new.client.tuple.client));
+    // The allocation ends, and the guest is one no more.
+    let answer = workers.request(0, &mut call.client, Method::REFRESH, mobile::lifetime(0));
+    assert_eq!(answer.code(), 0);
+    workers.settle();
+    let answer = workers.request(1, &mut new, Method::ALLOCATE, mobile::allocate(None));
+    assert_eq!(answer.code(), 0);
+}
+
+/// A request that was sent on and finds its allocation gone begins nothing there.
+#[test]
+fn an_allocation_that_ends_while_a_letter_is_under_way_is_gone() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    let allocate = new.build(Method::ALLOCATE, mobile::allocate(None));
+    workers.arrive(1, &new.client, &allocate);
+    let delete = call.client.build(Method::REFRESH, mobile::lifetime(0));
+    workers.arrive(0, &call.client.client, &delete);
+    workers.settle();
+    assert_eq!(workers.answers.pop().map(|(_, answer)| answer.code()), Some(0));
+    assert!(workers.answers.is_empty());
+    assert_eq!(workers.allocations(), 0);
+    // Asked again, it is answered where the client is.
+    assert_eq!(workers.ask(1, &new, &allocate).code(), 0);
+}
+
+/// Strangers that have seen a ticket trouble no worker.
+#[test]
+fn a_flood_with_a_ticket_stays_where_it_is() {
+    let mut setup = mobile_setup();
+    setup.turn.limits.unauthenticated_per_second = 20;
+    let mut workers = server_with(setup);
+    let call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut stranger = TestClient::new("198.51.100.66:6", "alice", "wrong");
+    let packet = stranger.build(Method::REFRESH, mobile::with_ticket(&call.ticket));
+    for _ in 0..100 {
+        workers.arrive(1, &stranger.client, &packet);
+    }
+    assert_eq!((workers.letters(), workers.answers.len()), (0, 40));
+    workers.advance(Duration::from_secs(5));
+    stranger.learn(&workers.answers[0].1);
+    let packet = stranger.build(Method::REFRESH, mobile::with_ticket(&call.ticket));
+    for _ in 0..100 {
+        workers.arrive(1, &stranger.client, &packet);
+    }
+    assert_eq!(workers.letters(), 40);
+}
