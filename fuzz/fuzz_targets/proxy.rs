@@ -1,0 +1,26 @@
+//! A PROXY header from a proxy that is not what it should be: it is a header or none, within its bounds, the pieces
+//! make no difference, and who is in it is written again as it was.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use turnwire::worker::proxy::{HEADER_MAX, WRITTEN_MAX, parse, write};
+
+fuzz_target!(|bytes: &[u8]| {
+    let outcome = parse(bytes);
+    // Its first kilobyte decides what follows it, and more would only be slower.
+    let pieces = bytes.len().min(1024);
+    if let Some(early) = (0..pieces).map(|end| parse(&bytes[..end])).find(|it| *it != Ok(None)) {
+        assert_eq!(early, outcome);
+    }
+    let Ok(Some(header)) = outcome else {
+        return;
+    };
+    assert!(header.length <= bytes.len().min(HEADER_MAX));
+    let Some(addresses) = header.addresses else {
+        return;
+    };
+    let mut out = [0; WRITTEN_MAX];
+    let length = write(&mut out, addresses);
+    let again = parse(&out[..length]).expect("a header").expect("a whole one");
+    assert_eq!((again.length, again.addresses), (length, Some(addresses)));
+});
