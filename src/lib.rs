@@ -6,10 +6,10 @@
 //! |---|---|
 //! | [`time`] | the two clocks that the core is told of |
 //! | [`stun`] | the wire: borrowed views and writers, no state |
-//! | [`net`] | system calls and the only `unsafe` |
+//! | [`net`] | system calls and nearly all of the `unsafe` |
 //! | [`auth`] | who is asking: keys, nonces, REST credentials |
 //! | [`turn`] | what is allowed: the server as a pure state machine |
-//! | [`tls`] | certificates, and TLS as a pure state machine |
+//! | [`tls`] | certificates, TLS and DTLS as pure state machines |
 //! | [`client`] | the other side: a STUN/TURN client as a pure state machine |
 //! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
 //! | [`config`] | flags and TOML to the settings of each room |

@@ -1,5 +1,5 @@
 //! The plan of the house, kept by a test: rooms import only from those below them, the core sees
-//! no clock, socket or random source, `unsafe` stays in `net`, and no file becomes a drawer.
+//! no clock, socket or random source, `unsafe` stays in two places, and no file becomes a drawer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -172,11 +172,12 @@ fn the_core_is_told_everything() {
 }
 
 #[test]
-fn unsafe_stays_in_net() {
+fn unsafe_stays_in_net_and_in_the_bindings_to_openssl() {
     for source in sources() {
         let mut words = source.code.split(|c: char| !c.is_alphanumeric() && c != '_');
         let found = words.any(|word| word == "unsafe");
-        assert!(!found || source.room == "net", "{}", source.path.display());
+        let place = source.room == "net" || source.path.ends_with("tls/dtls/ffi.rs");
+        assert!(!found || place, "{}", source.path.display());
     }
 }
 

@@ -1,6 +1,6 @@
 //! System calls: batches of datagrams, socket options, readiness, and what the host says about itself.
 //!
-//! This room is the only one with `unsafe`. It moves bytes and decides nothing: it knows no STUN, no client
+//! Nearly all `unsafe` stands in this room. It moves bytes and decides nothing: it knows no STUN, no client
 //! and no relay, and it imports nothing of ours. Linux only (5.4 or later). One thread drives it like this:
 //!
 //! ```text

@@ -216,7 +216,7 @@ impl Cause {
         }
     }
 
-    const fn of_alert(alert: AlertDescription) -> Self {
+    pub(super) const fn of_alert(alert: AlertDescription) -> Self {
         match alert {
             AlertDescription::UnknownCA => Self::UnknownCa,
             AlertDescription::BadCertificate => Self::BadCertificate,
@@ -274,6 +274,12 @@ impl Cause {
 impl Failure {
     pub(super) const fn new(cause: Cause) -> Self {
         Self { cause, detail: None }
+    }
+
+    /// With what was said exactly.
+    #[cfg(feature = "dtls")]
+    pub(super) const fn told(cause: Cause, detail: String) -> Self {
+        Self { cause, detail: Some(detail) }
     }
 }
 

@@ -6,6 +6,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::Identity;
+#[cfg(feature = "dtls")]
+use super::dtls::Credentials;
 
 /// The identities of the server, replaced as a whole while sessions live: each handshake takes
 /// the set that it finds.
@@ -41,6 +43,13 @@ impl Identities {
     pub fn replace(&self, identities: Vec<Identity>) -> Result<(), NoIdentity> {
         self.set.store(Arc::new(Set::new(identities)?));
         Ok(())
+    }
+
+    /// What OpenSSL may show to a client that asks for a name, or for none.
+    #[cfg(feature = "dtls")]
+    pub(super) fn credentials(&self, name: Option<&str>) -> Vec<Credentials> {
+        let set = self.set.load();
+        set.serving(name).into_iter().map(|identity| identity.credentials.clone()).collect()
     }
 
     /// The identities of this moment.

@@ -11,12 +11,18 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+#[cfg(feature = "dtls")]
+use super::dtls::Credentials;
+
 /// A certificate with its chain and its key: what the server can prove to be. Cheap to clone.
 #[derive(Clone)]
 pub struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
     /// The same key for whoever brings a TLS of its own.
     key: Arc<PrivateKeyDer<'static>>,
+    /// Both for OpenSSL.
+    #[cfg(feature = "dtls")]
+    pub(super) credentials: Credentials,
     leaf: Arc<Leaf>,
 }
 
@@ -107,7 +113,16 @@ impl Identity {
             let place = owner(&certified.cert, certified.key.public_key());
             return Err(InvalidIdentity::Mismatch(place));
         }
-        Ok(Self { certified: Arc::new(certified), key: Arc::new(key), leaf: Arc::new(leaf) })
+        #[cfg(feature = "dtls")]
+        let credentials = Credentials::new(&certified.cert, &key)
+            .map_err(|errors| InvalidIdentity::Key(errors.to_string()))?;
+        Ok(Self {
+            certified: Arc::new(certified),
+            key: Arc::new(key),
+            #[cfg(feature = "dtls")]
+            credentials,
+            leaf: Arc::new(leaf),
+        })
     }
 
     /// The leaf and what follows it, in DER.

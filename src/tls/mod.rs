@@ -1,4 +1,5 @@
-//! TLS for the stream side: whose certificates, and sessions as pure state machines.
+//! TLS for the stream side: whose certificates, and sessions as pure state machines. DTLS for
+//! datagrams, with the same certificates, stands in `dtls`.
 //!
 //! # How it is driven
 //! [`Files::load`] gives an [`Identity`], or says which file is wrong and how;
@@ -25,6 +26,8 @@
 //! percent of a relayed packet, and not worth being in charge of nonces.
 
 mod chain;
+#[cfg(feature = "dtls")]
+pub mod dtls;
 mod failure;
 mod files;
 mod identities;
