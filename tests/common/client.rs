@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use socket2::SockRef;
 use turnwire::stun::{
@@ -147,6 +148,23 @@ impl Client {
             panic!("only on UDP");
         };
         socket.connect(server).expect("a route to the server");
+    }
+
+    /// Its socket alone, which takes what comes from anywhere.
+    pub(crate) fn hear_all(self) -> UdpSocket {
+        let Leg::Udp(socket) = self.leg else {
+            panic!("only on UDP");
+        };
+        let local = socket.local_addr().expect("a bound socket");
+        // SAFETY: all zeros is an address without a family, which ends a connection of UDP.
+        let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+        let size = size_of_val(&nowhere) as libc::socklen_t;
+        // SAFETY: the kernel reads one address.
+        let ended = unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, size) };
+        assert_eq!(ended, 0, "{}", std::io::Error::last_os_error());
+        // The kernel has taken the port back, because it had chosen it.
+        SockRef::from(&socket).bind(&local.into()).expect("its port again");
+        socket
     }
 
     /// From now on [`Self::try_read`] does not wait.

@@ -197,8 +197,18 @@ impl Server {
     }
 
     /// Stops its threads where they are, while what is sent to it piles up in its sockets.
+    #[track_caller]
     pub(crate) fn pause(&self) {
         self.signal(libc::SIGSTOP);
+        eventually("every thread has stopped", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("alive");
+            let stopped = |task: std::io::Result<fs::DirEntry>| {
+                let stat = fs::read_to_string(task.expect("a thread").path().join("stat"));
+                // The state stands behind the name, which is in brackets.
+                stat.expect("alive").rsplit(") ").next().expect("a state").starts_with('T')
+            };
+            tasks.into_iter().all(stopped).then_some(())
+        });
     }
 
     pub(crate) fn resume(&self) {
