@@ -2,12 +2,13 @@
 //!
 //! `cargo bench --bench compare` runs `turnwire load` against each and prints, for each load, how much was done in a
 //! second and the server's CPU microseconds for each packet, request or cycle (medians of the rounds), with the ratio
-//! to coturn's of the same round and its spread, and the resident memory per idle allocation. Everything stays on
+//! to coturn's of the same round and its spread, and the resident memory per idle allocation; then what is delivered
+//! in overload, how long packets take at half load, and what a flood costs its neighbours. Everything stays on
 //! 127.0.0.1; each server is pinned to core 0, the load to core 1.
 //!
 //! A packet counts when it arrives whole and at its place. An echo is two relayed packets.
 //!
-//! An argument picks the loads whose names contain it. Settings are taken from the environment:
+//! An argument picks what is measured by a part of its name. Settings are taken from the environment:
 //!
 //! | ROUNDS, MILLISECONDS, ALLOCATIONS | 3 rounds of 2000 ms each; 10000 idle allocations |
 //! | COTURN | coturn's program, where it is not `turnserver` (Debian's package `coturn`) |
@@ -17,6 +18,7 @@ mod figures;
 mod load;
 mod naive;
 mod server;
+mod stress;
 
 use std::process::Command;
 
@@ -81,30 +83,49 @@ fn main() {
         "echo, or as it says", "server", "per second", "CPU us each", "ratio", "spread"
     );
     let picked = words.first();
-    for scenario in &SCENARIOS {
-        if picked.is_none_or(|part| scenario.name.contains(part)) {
-            compare(scenario);
+    let wanted = |name: &str| picked.is_none_or(|part| name.contains(part));
+    SCENARIOS.iter().filter(|one| wanted(one.name)).for_each(compare);
+    if wanted("idle memory") {
+        Kind::ALL.into_iter().for_each(memory);
+    }
+    for (name, direction) in [("overload, to the peer", "up"), ("overload, to the clients", "down")]
+    {
+        if wanted(name) {
+            stress::overload(name, direction);
         }
     }
-    if picked.is_none() {
-        Kind::ALL.into_iter().for_each(memory);
+    if wanted("half load") {
+        stress::latency();
+    }
+    for (name, direction) in [("flood, of a peer", "down"), ("flood, of a client", "up")] {
+        if wanted(name) {
+            stress::fairness(name, direction);
+        }
     }
 }
 
-/// A B C, then C B A, and so on: what drifts hits all alike.
-fn compare(scenario: &Scenario) {
-    let flags = format!("{} --duration {}ms", scenario.flags, number("MILLISECONDS", 2000));
-    let mut rows: [Vec<Option<Outcome>>; 3] = Default::default();
+/// Does something with each server in each round, A B C, then C B A, and so on: what drifts hits all alike.
+fn rounds<T>(mut each: impl FnMut(Kind) -> Option<T>) -> [Vec<Option<T>>; 3] {
+    let mut rows = [const { Vec::new() }; 3];
     for round in 0..number("ROUNDS", 3) {
         let order = if round % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
         for place in order {
-            let kind = Kind::ALL[place];
-            let possible = kind != Kind::Naive || !flags.contains("tcp");
-            let server = possible.then(|| Running::start(kind, scenario.coturn)).flatten();
-            let report = server.and_then(|server| load::run(&server, &flags));
-            rows[place].push(report.and_then(|report| load::outcome(&report)));
+            rows[place].push(each(Kind::ALL[place]));
         }
     }
+    rows
+}
+
+/// What a server pays for one load.
+fn compare(scenario: &Scenario) {
+    let flags = format!("{} --duration {}ms", scenario.flags, milliseconds());
+    let rows = rounds(|kind| {
+        if kind == Kind::Naive && flags.contains("tcp") {
+            return None;
+        }
+        let server = Running::start(kind, scenario.coturn)?;
+        load::outcome(&load::run(&server, &flags)?)
+    });
     let [.., base] = &rows;
     for (kind, row) in Kind::ALL.iter().zip(&rows) {
         let name = kind.name();
@@ -155,6 +176,11 @@ fn coturn_version() -> String {
     let text = text.unwrap_or_default();
     let version = text.lines().rfind(|line| line.starts_with(|c: char| c.is_ascii_digit()));
     version.map_or_else(|| "not there, or does not tell its version".to_owned(), str::to_owned)
+}
+
+/// How long each load lasts.
+fn milliseconds() -> usize {
+    number("MILLISECONDS", 2000)
 }
 
 /// A setting from the environment.
