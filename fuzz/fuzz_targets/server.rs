@@ -139,6 +139,8 @@ enum Extra<'a> {
     Attribute(u16, Piece<'a>),
     /// One byte changed after signing.
     Damage(u16, u8),
+    /// MOBILITY-TICKET: one of the last, or an empty one.
+    Ticket(u8),
 }
 
 /// Up to 127 bytes of the input. The crate's own slices take half of what is left each time.
@@ -157,6 +159,8 @@ struct World {
     clients: Vec<TestClient>,
     sent: Vec<Vec<u8>>,
     token: [u8; 8],
+    /// Mobility tickets that were given, the last one first.
+    tickets: Vec<Vec<u8>>,
 }
 
 fn peer(number: u8) -> SocketAddr {
@@ -171,6 +175,7 @@ impl World {
         turn.limits.channels = 3;
         turn.limits.allocations_per_user = 3;
         turn.limits.bytes_per_second = 100_000;
+        turn.mobility = true;
         let mut server = Setup { turn, ..Setup::default() }.server();
         let client = |(address, transport): &(&str, Transport)| {
             TestClient::over(*transport, address, "alice", "wonder")
@@ -181,7 +186,7 @@ impl World {
             challenge(&mut server, client);
         }
         let sent = vec![Vec::new(); clients.len()];
-        Self { server, clients, sent, token: [0; 8] }
+        Self { server, clients, sent, token: [0; 8], tickets: Vec::new() }
     }
 
     fn receive(&mut self, number: usize, packet: &[u8]) {
@@ -190,6 +195,10 @@ impl World {
             Verdict::Reply(reply) => {
                 let response = self.server.reply(reply.length);
                 self.token = response.token().unwrap_or(self.token);
+                if let Some(ticket) = response.get(attribute::MOBILITY_TICKET) {
+                    self.tickets.insert(0, ticket.to_vec());
+                    self.tickets.truncate(7);
+                }
                 for relayed in response.relayed() {
                     assert!(PORTS.contains(relayed.port()));
                     assert!(RELAYS.iter().any(|relay| relay.advertised == relayed.ip()));
@@ -203,6 +212,7 @@ impl World {
                 assert!(!own || PORTS.contains(decision.peer.port()), "to the server itself");
             }
             Verdict::Drop(_) | Verdict::Ignore => {}
+            Verdict::Elsewhere(_) | Verdict::Hold => panic!("there is no other server"),
         }
     }
 
@@ -228,11 +238,16 @@ impl World {
             Ask::ChannelBind { .. } => Method::CHANNEL_BIND,
             Ask::Method(number) => Method((*number).into()),
         };
-        let token = self.token;
+        let (token, tickets) = (self.token, &self.tickets);
         let mut packet = client.build(method, |writer| {
             put(writer, ask, &token);
-            if let Extra::Attribute(kind, value) = extra {
-                writer.attribute(*kind, value.0);
+            match extra {
+                Extra::Attribute(kind, value) => writer.attribute(*kind, value.0),
+                Extra::Ticket(place) => {
+                    let ticket = tickets.get(usize::from(place % 8)).map_or(&[][..], |it| it);
+                    writer.attribute(attribute::MOBILITY_TICKET, ticket);
+                }
+                Extra::Nothing | Extra::Damage(..) => {}
             }
         });
         if let Extra::Damage(at, bits) = extra {
