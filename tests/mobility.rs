@@ -319,7 +319,7 @@ fn the_log_tells_of_a_move() {
     assert!(moved.contains(&format!("client={second}")), "{moved}");
     let ended = line("session ended");
     assert!(ended.contains(&format!("client={second}")), "{ended}");
-    assert!(ended.contains(&format!("earlier=\"{first}\"")), "{ended}");
+    assert!(ended.contains(&format!("earlier={first}")), "{ended}");
 }
 
 /// A worker that stops in the middle of it all ends what it has got.

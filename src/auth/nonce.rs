@@ -1,8 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -58,11 +56,8 @@ impl Nonces {
             0,
             0,
         ];
-        let mut features = [0; 4];
-        // unwrap: 3 bytes are always 4 characters of base64.
-        base64::engine::general_purpose::STANDARD
-            .encode_slice(bits, &mut features)
-            .expect("4 characters");
+        // The alphabets of base64 differ in the last two characters only, which do not occur here.
+        let features = text(bits);
         // unwrap: HMAC takes a key of any length.
         let keyed = Hmac::new_from_slice(master).expect("any length");
         Self { keyed, features, lifetime }
@@ -76,8 +71,10 @@ impl Nonces {
         let mut nonce = [0; NONCE_LENGTH];
         nonce[..9].copy_from_slice(COOKIE);
         nonce[9..13].copy_from_slice(&self.features);
-        // unwrap: 12 bytes are always 16 characters of base64.
-        URL_SAFE_NO_PAD.encode_slice(payload, &mut nonce[13..]).expect("16 characters");
+        for (text_of, bytes) in nonce[13..].as_chunks_mut().0.iter_mut().zip(payload.as_chunks().0)
+        {
+            *text_of = text(*bytes);
+        }
         nonce
     }
 
@@ -86,9 +83,14 @@ impl Nonces {
             return Worth::Foreign;
         };
         let mut payload = [0; 12];
-        if &nonce[..9] != COOKIE
-            || URL_SAFE_NO_PAD.decode_slice(&nonce[13..], &mut payload) != Ok(payload.len())
+        for (bytes_of, text) in payload.as_chunks_mut().0.iter_mut().zip(nonce[13..].as_chunks().0)
         {
+            let Some(bytes) = bytes(*text) else {
+                return Worth::Foreign;
+            };
+            *bytes_of = bytes;
+        }
+        if &nonce[..9] != COOKIE {
             return Worth::Foreign;
         }
         let features = [nonce[9], nonce[10], nonce[11], nonce[12]];
@@ -125,13 +127,35 @@ impl Nonces {
 
 /// Whether the nonce says that the server offers PASSWORD-ALGORITHMS (RFC 8489 §9.2.4).
 pub(super) fn offers_algorithms(nonce: &[u8]) -> bool {
-    let Some(features) = nonce.strip_prefix(COOKIE).and_then(|rest| rest.get(..4)) else {
-        return false;
-    };
-    let mut bits = [0; 3];
-    base64::engine::general_purpose::STANDARD.decode_slice(features, &mut bits).is_ok()
-        && bits[0] & PASSWORD_ALGORITHMS != 0
+    let features = nonce.strip_prefix(COOKIE).and_then(|rest| rest.first_chunk());
+    features.and_then(|text| bytes(*text)).is_some_and(|bits| bits[0] & PASSWORD_ALGORITHMS != 0)
 }
+
+/// Three bytes as four characters of base64 (RFC 4648 §5).
+fn text([a, b, c]: [u8; 3]) -> [u8; 4] {
+    let at = |sextet: u8| ALPHABET[usize::from(sextet & 0x3F)];
+    [at(a >> 2), at(a << 4 | b >> 4), at(b << 2 | c >> 6), at(c)]
+}
+
+/// The inverse of [`text`].
+fn bytes(text: [u8; 4]) -> Option<[u8; 3]> {
+    let [a, b, c, d] = text.map(|letter| SEXTETS[usize::from(letter)]);
+    // Only what is no letter has a value beyond six bits.
+    ((a | b | c | d) < 64).then_some([a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d])
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The place of each byte in [`ALPHABET`], and 64 for all others.
+const SEXTETS: [u8; 256] = {
+    let mut sextets = [64; 256];
+    let mut place = 0;
+    while place < ALPHABET.len() {
+        sextets[ALPHABET[place] as usize] = place as u8;
+        place += 1;
+    }
+    sextets
+};
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +180,32 @@ mod tests {
         let other = "192.0.2.1:1235".parse().unwrap();
         assert_eq!(nonces.judge(&nonce, other, at(0)), Worth::Foreign);
         assert_eq!(nonces.judge(b"", client(), at(0)), Worth::Foreign);
+    }
+
+    #[test]
+    fn three_bytes_are_four_characters_and_nothing_else_is_read_as_such() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        for seed in 0..=u8::MAX {
+            let three = [seed, seed.wrapping_mul(7).wrapping_add(3), seed ^ 0xA5];
+            assert_eq!(text(three), *URL_SAFE_NO_PAD.encode(three).as_bytes());
+            assert_eq!(bytes(text(three)), Some(three));
+            let read = URL_SAFE_NO_PAD.decode([b'A', seed, b'_', b'-']).ok();
+            assert_eq!(bytes([b'A', seed, b'_', b'-']).map(Vec::from), read);
+        }
+    }
+
+    #[test]
+    fn a_nonce_with_another_character_is_another_nonce() {
+        let (nonces, now) = (nonces(), Mono::from_secs(77));
+        let nonce = nonces.make(client(), now);
+        for place in 0..NONCE_LENGTH {
+            for other in (0..=u8::MAX).filter(|other| *other != nonce[place]) {
+                let mut altered = nonce;
+                altered[place] = other;
+                assert_eq!(nonces.judge(&altered, client(), now), Worth::Foreign);
+            }
+        }
     }
 
     #[test]

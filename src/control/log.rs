@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tracing::field::{Field, display};
+use tracing::field::{Field, Value, display};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -88,7 +88,7 @@ fn line(event: &Event) {
             client = %moved.to.client,
             transport = moved.to.transport.label(),
             server = %moved.to.server,
-            relayed = list(moved.relayed.iter().flatten()),
+            relayed = %List(moved.relayed.iter().flatten()),
             "session moved to another client address",
         ),
         Event::Refused { client, method, cause } => {
@@ -115,7 +115,6 @@ fn line(event: &Event) {
 }
 
 fn ended(session: &Session) {
-    let earlier = list(session.earlier.iter().map(|tuple| tuple.client));
     let traffic = session.traffic;
     tracing::info!(
         event = "session_ended",
@@ -124,8 +123,8 @@ fn ended(session: &Session) {
         client = %session.client.client,
         transport = session.client.transport.label(),
         server = %session.client.server,
-        earlier = (!earlier.is_empty()).then_some(earlier),
-        relayed = list(session.relayed.iter().flatten()),
+        earlier = earlier(session),
+        relayed = %List(session.relayed.iter().flatten()),
         duration_ms = u64::try_from(session.duration.as_millis()).unwrap_or(u64::MAX),
         to_peer_packets = traffic.to_peer_packets,
         to_peer_bytes = traffic.to_peer_bytes,
@@ -136,9 +135,23 @@ fn ended(session: &Session) {
     );
 }
 
-/// Addresses behind each other.
-fn list(addresses: impl Iterator<Item = impl ToString>) -> String {
-    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
+/// The addresses that the client came from before, if it has moved (RFC 8016).
+fn earlier(session: &Session) -> Option<impl Value + use<'_>> {
+    let addresses = session.earlier.iter().map(|tuple| tuple.client);
+    (!session.earlier.is_empty()).then(|| display(List(addresses)))
+}
+
+/// Addresses, with a comma between two. Nothing is formatted for a line that is not written.
+struct List<I>(I);
+
+impl<I: Iterator<Item: fmt::Display> + Clone> fmt::Display for List<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, address) in self.0.clone().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(f, "{comma}{address}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A peer rule as it is configured.

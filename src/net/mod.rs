@@ -61,7 +61,8 @@ pub use poll::{Event, Events, Interest, Poller, Waker, sharpen_timers};
 pub use receive::{Datagram, RecvBatch};
 pub use send::{HEADER_MAX, SendBatch};
 pub use socket::{
-    Transport, UdpOptions, accept, port_is_free, relay_socket, tcp_listener, udp_listener,
+    Transport, UdpOptions, accept, bare_relay_socket, port_is_free, ready_to_send, relay_socket,
+    tcp_listener, udp_listener,
 };
 pub use stream::{read, write};
 pub use transmit::SendReport;

@@ -3,11 +3,13 @@
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
 use libc::c_int;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::Family;
 
 /// What an operator may set about UDP sockets.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub enum Transport {
 /// What the system calls say. A port that another server shares too is not one: see [`port_is_free`].
 pub fn udp_listener(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
     let socket = udp_socket(address, options)?;
+    clear_df(socket.as_raw_fd(), family(address))?;
     socket.set_reuse_port(true)?;
     if address.ip().is_unspecified() {
         let (level, name) = match address {
@@ -46,20 +49,39 @@ pub fn udp_listener(address: SocketAddr, options: &UdpOptions) -> io::Result<Udp
     Ok(socket.into())
 }
 
-/// Binds a UDP socket for one relayed transport address. It has the port for itself, and keeps the ICMP errors
-/// that its datagrams cause for [`next_icmp`](super::next_icmp).
+/// Binds a UDP socket for one relayed transport address, and makes it ready to send. It has the port for itself.
 ///
 /// # Errors
 /// `AddrInUse` if anybody has the port; else what the system calls say.
 pub fn relay_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
+    let socket = bare_relay_socket(address, options)?;
+    ready_to_send(socket.as_fd(), family(address))?;
+    Ok(socket)
+}
+
+/// The same with the port only: what arrives is kept, but before a datagram is sent from it, it has to be made
+/// [ready](ready_to_send).
+///
+/// # Errors
+/// As for [`relay_socket`].
+pub fn bare_relay_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
     let socket = udp_socket(address, options)?;
-    let (level, name) = match address {
-        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
-        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
-    };
-    set_option(socket.as_raw_fd(), level, name, 1)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Makes a socket send with DF clear, and keep the ICMP errors that its datagrams cause for
+/// [`next_icmp`](super::next_icmp).
+///
+/// # Errors
+/// None, for a UDP socket of the family.
+pub fn ready_to_send(socket: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    let (level, errors) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    clear_df(socket.as_raw_fd(), family)?;
+    set_option(socket.as_raw_fd(), level, errors, 1)
 }
 
 /// Listens for TCP connections, with at most `backlog` not yet accepted (the system has a limit of its own).
@@ -133,19 +155,27 @@ fn udp_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     let socket =
         Socket::new_raw(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), None)?;
     only_its_family(&socket, address)?;
-    // RFC 8656 §14, §15: the DF bit is 0 unless a client asks for it. No path MTU is remembered or enforced.
-    // With DONT the kernel would keep IPv4's "fragmentation needed" to itself, which clients are to be told
-    // (RFC 8656 §11.5); with OMIT it would keep IPv6's "packet too big".
-    let (level, name, value) = match address {
-        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
-        SocketAddr::V6(_) => {
-            (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
-        }
-    };
-    set_option(socket.as_raw_fd(), level, name, value)?;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, options.receive_buffer)?;
     set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, options.send_buffer)?;
     Ok(socket)
+}
+
+/// RFC 8656 §14, §15: the DF bit is 0 unless a client asks for it. No path MTU is remembered or enforced.
+fn clear_df(socket: RawFd, family: Family) -> io::Result<()> {
+    // With DONT the kernel would keep IPv4's "fragmentation needed" to itself, which clients are to be told
+    // (RFC 8656 §11.5); with OMIT it would keep IPv6's "packet too big".
+    let (level, name, value) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
+    };
+    set_option(socket, level, name, value)
+}
+
+const fn family(address: SocketAddr) -> Family {
+    match address {
+        SocketAddr::V4(_) => Family::V4,
+        SocketAddr::V6(_) => Family::V6,
+    }
 }
 
 /// IPv6 sockets leave IPv4 to IPv4 sockets: nobody then meets an IPv4 address in IPv6 clothes.

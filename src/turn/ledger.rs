@@ -1,7 +1,10 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+use foldhash::quality::RandomState;
 
 use super::guard::{Guard, prefix};
 use super::ports::PortPool;
@@ -40,8 +43,8 @@ pub struct Ledger {
 
 #[derive(Default)]
 struct Inner {
-    users: HashMap<Arc<str>, Arc<Owner>>,
-    addresses: HashMap<u64, u32>,
+    users: HashMap<Arc<str>, Arc<Owner>, RandomState>,
+    addresses: HashMap<u64, u32, RandomState>,
     allocations: u32,
     pools: Vec<(IpAddr, PortPool)>,
     /// Which of several relay addresses of a family is next.
@@ -159,22 +162,17 @@ impl Ledger {
         }
         let owner = match inner.users.get(owner) {
             Some(owner) => Arc::clone(owner),
-            None => Arc::new(Owner {
-                name: owner.into(),
-                to_peer: SharedBucket::default(),
-                to_client: SharedBucket::default(),
-                held: Mutex::default(),
-            }),
+            None => inner.new_owner(owner),
         };
         let mut held = owner.held();
+        // A new one holds nothing: it is never refused, and so never left behind.
         if over(held.allocations, limits.allocations_per_user) {
             return Err(Cause::UserQuota);
         }
         held.allocations += 1;
         drop(held);
         inner.allocations += 1;
-        inner.addresses.insert(prefix(client), from_address + 1);
-        inner.users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        *inner.addresses.entry(prefix(client)).or_default() += 1;
         Ok(owner)
     }
 
@@ -182,10 +180,10 @@ impl Ledger {
     pub(super) fn dismiss(&self, owner: &Owner, client: IpAddr, now: Mono) {
         let mut inner = self.lock();
         inner.allocations = inner.allocations.saturating_sub(1);
-        if let Some(count) = inner.addresses.get_mut(&prefix(client)) {
-            *count -= 1;
-            if *count == 0 {
-                inner.addresses.remove(&prefix(client));
+        if let Entry::Occupied(mut count) = inner.addresses.entry(prefix(client)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
         let mut held = owner.held();
@@ -277,6 +275,17 @@ impl Ledger {
 }
 
 impl Inner {
+    fn new_owner(&mut self, name: &str) -> Arc<Owner> {
+        let owner = Arc::new(Owner {
+            name: name.into(),
+            to_peer: SharedBucket::default(),
+            to_client: SharedBucket::default(),
+            held: Mutex::default(),
+        });
+        self.users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        owner
+    }
+
     fn release(&mut self, local: IpAddr, port: u16) {
         if let Some((_, pool)) = self.pools.iter_mut().find(|(ip, _)| *ip == local) {
             pool.release(port);

@@ -42,7 +42,8 @@ impl Server {
 
     /// Ends every allocation.
     pub fn shutdown(&mut self, now: Now, sockets: &mut dyn RelaySockets, stats: &Stats) {
-        while let Some((slot, _)) = self.allocations.iter().next() {
+        // By number: an iterator would begin anew behind all that have been ended before.
+        for slot in 0..self.allocations.capacity() {
             self.end(slot as u32, EndReason::Shutdown, now.mono, sockets, stats);
         }
     }

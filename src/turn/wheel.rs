@@ -2,16 +2,20 @@ use crate::time::Mono;
 
 /// Seconds that the wheel spans; later deadlines wait in its last slot and are filed again.
 const SLOTS: u64 = 4096;
+/// As many as there are bits in one.
+const WORDS: usize = SLOTS as usize / 64;
 const NONE: u32 = u32::MAX;
 
 /// A timing wheel of one-second slots: the deadlines of keys that are small numbers.
 ///
 /// Setting and clearing a deadline costs the same however many there are. A key comes out in the
-/// second after its deadline; the next deadline is found by 64 words of bits.
+/// second after its deadline; the next deadline is found by two words of bits.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     slots: Box<[u32]>,
-    occupied: [u64; SLOTS as usize / 64],
+    occupied: [u64; WORDS],
+    /// One bit for each word of `occupied` that is not 0.
+    words: u64,
     links: Vec<Link>,
     /// The first second not yet turned past.
     second: u64,
@@ -32,7 +36,8 @@ impl Wheel {
     pub(crate) fn new(now: Mono) -> Self {
         Self {
             slots: vec![NONE; SLOTS as usize].into(),
-            occupied: [0; SLOTS as usize / 64],
+            occupied: [0; WORDS],
+            words: 0,
             links: Vec::new(),
             second: now.as_secs(),
         }
@@ -59,6 +64,7 @@ impl Wheel {
         self.links[key as usize] = Link { next, previous: NONE, filed, due };
         self.slots[slot] = key;
         self.occupied[slot / 64] |= 1 << (slot % 64);
+        self.words |= 1 << (slot / 64);
     }
 
     /// Forgets the deadline of a key, if it has one.
@@ -78,6 +84,9 @@ impl Wheel {
             self.slots[slot] = next;
             if next == NONE {
                 self.occupied[slot / 64] &= !(1 << (slot % 64));
+                if self.occupied[slot / 64] == 0 {
+                    self.words &= !(1 << (slot / 64));
+                }
             }
         } else {
             self.links[previous as usize].next = next;
@@ -111,22 +120,20 @@ impl Wheel {
     /// The earliest second with a key in it.
     fn next_second(&self) -> Option<u64> {
         let start = (self.second % SLOTS) as usize;
-        let words = self.occupied.len();
-        for step in 0..=words {
-            let word = (start / 64 + step) % words;
-            let mut bits = self.occupied[word];
-            if step == 0 {
-                bits &= u64::MAX << (start % 64);
-            } else if step == words {
-                bits &= !(u64::MAX << (start % 64));
-            }
-            if bits != 0 {
-                let slot = word * 64 + bits.trailing_zeros() as usize;
-                let ahead = (slot + SLOTS as usize - start) % SLOTS as usize;
-                return Some(self.second + ahead as u64);
-            }
-        }
-        None
+        let ahead_in_word = self.occupied[start / 64] & (u64::MAX << (start % 64));
+        let (word, bits) = if ahead_in_word != 0 {
+            (start / 64, ahead_in_word)
+        } else if self.words != 0 {
+            // The words behind the first one, in turn; last of all the first one, from its start.
+            let turned = self.words.rotate_right((start / 64 + 1) as u32 % 64);
+            let word = (start / 64 + 1 + turned.trailing_zeros() as usize) % WORDS;
+            (word, self.occupied[word])
+        } else {
+            return None;
+        };
+        let slot = word * 64 + bits.trailing_zeros() as usize;
+        let ahead = (slot + SLOTS as usize - start) % SLOTS as usize;
+        Some(self.second + ahead as u64)
     }
 }
 

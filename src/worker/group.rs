@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::engine::{Engine, Parts};
 use super::mailbox::Mailbox;
+use super::random::SystemRandom;
 use super::{Events, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
@@ -117,7 +118,7 @@ impl Workers {
                 Arc::clone(turn),
                 Arc::clone(authority),
                 Arc::clone(ledger),
-                Box::new(random),
+                Box::new(SystemRandom::new()),
                 clock.now().mono,
             )
             .seated(Seat { number: number as u32, of: count as u32 });
@@ -181,10 +182,4 @@ impl Workers {
             let _ = thread.join();
         }
     }
-}
-
-/// The system's random numbers. Without them nothing that must be unpredictable would be.
-fn random() -> u64 {
-    // unwrap: after the first success at start, Linux's getrandom does not fail.
-    getrandom::u64().expect("the system's random numbers")
 }

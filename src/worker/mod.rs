@@ -52,6 +52,7 @@ mod handover;
 mod mailbox;
 mod mobility;
 mod outbox;
+mod random;
 mod relays;
 mod settings;
 mod sockets;

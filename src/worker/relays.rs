@@ -7,7 +7,8 @@ use super::appetite::Appetite;
 use super::engine::Token;
 use super::outbox::Outbox;
 use crate::net::{
-    Buffers, Interest, Poller, SendBatch, UdpOptions, enable_drop_count, enable_gro, relay_socket,
+    Buffers, Family, Interest, Poller, SendBatch, UdpOptions, bare_relay_socket, enable_drop_count,
+    enable_gro, ready_to_send,
 };
 use crate::turn::{OpenError, RelayId, RelaySockets};
 
@@ -27,9 +28,17 @@ pub(super) struct Relay {
     pub(super) tells_more: bool,
     /// Datagrams that the kernel has dropped on it so far.
     pub(super) dropped: u32,
+    family: Family,
+    /// Whether a packet has been sent from it, or waits in the batch.
+    sends: bool,
 }
 
 impl Relay {
+    fn new(socket: UdpSocket, family: Family) -> Self {
+        let (appetite, tells_more, dropped, sends) = (Appetite::new(), false, 0, false);
+        Self { socket, appetite, tells_more, dropped, family, sends }
+    }
+
     /// Lets the kernel hand over trains, if `trains`, and count what it drops, which it has done from the
     /// beginning. That is for sockets with bursts: others have neither trains nor losses, and are read with
     /// less.
@@ -75,6 +84,18 @@ impl Relays {
         Some(relay)
     }
 
+    /// The relay that a packet leaves by. The first one makes its socket ready to send: most
+    /// allocations never send any, because their clients find a shorter way.
+    pub(super) fn for_sending(&mut self, relay: RelayId) -> Option<&Relay> {
+        let relay = self.open.get_mut(relay.index())?.as_mut()?;
+        if !relay.sends {
+            relay.sends = true;
+            // No error is possible for an open socket of the family.
+            let _ = ready_to_send(relay.socket.as_fd(), relay.family);
+        }
+        Some(relay)
+    }
+
     pub(super) fn get_mut(&mut self, relay: RelayId) -> Option<&mut Relay> {
         self.open.get_mut(relay.index())?.as_mut()
     }
@@ -103,24 +124,123 @@ impl<'a> Door<'a> {
 impl RelaySockets for Door<'_> {
     fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
         let socket =
-            relay_socket(address, &self.relays.options).map_err(|error| match error.kind() {
-                ErrorKind::AddrInUse => OpenError::PortInUse,
-                _ => OpenError::Unavailable,
+            bare_relay_socket(address, &self.relays.options).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::AddrInUse => OpenError::PortInUse,
+                    _ => OpenError::Unavailable,
+                }
             })?;
-        let opened = Relay { socket, appetite: Appetite::new(), tells_more: false, dropped: 0 };
-        self.relays.put(relay, opened, self.poller).map_err(|_| {
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        self.relays.put(relay, Relay::new(socket, family), self.poller).map_err(|_| {
             self.relays.open[relay.index()] = None;
             OpenError::Unavailable
         })
     }
 
     fn close(&mut self, relay: RelayId) {
-        // The batch knows the socket by its number: what it holds has to leave first.
-        if !self.sends.is_empty() {
+        let Some(relay) = self.relays.open.get_mut(relay.index()).and_then(Option::take) else {
+            return;
+        };
+        // The batch knows the socket by its number: what it holds of it has to leave first.
+        if relay.sends && !self.sends.is_empty() {
             self.stats.sent(self.sends.flush(self.buffers));
         }
-        if let Some(open) = self.relays.open.get_mut(relay.index()) {
-            *open = None;
+        drop(relay);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::net::{HEADROOM, Offload, Outgoing, RecvBatch};
+    use crate::worker::appetite::BATCH;
+
+    const RELAY: RelayId = RelayId::from_index(0);
+    const SIZE: usize = 1000;
+
+    /// One relay with a peer that sends to it.
+    struct Scene {
+        relays: Relays,
+        outbox: Outbox,
+        receive: RecvBatch,
+        peer: UdpSocket,
+    }
+
+    impl Scene {
+        fn new(buffer: usize) -> Self {
+            let offload = Offload::probe();
+            let mut scene = Self {
+                relays: Relays::new(buffer, offload.receive),
+                outbox: Outbox::new(offload.send),
+                receive: RecvBatch::new(BATCH),
+                peer: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+            };
+            let (poller, stats) = (Poller::new().unwrap(), Stats::default());
+            let mut door = Door::new(&mut scene.relays, &poller, &mut scene.outbox, &stats);
+            door.open(RELAY, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            scene
         }
+
+        /// Sends datagrams of one size, as a train where the kernel can.
+        fn send(&mut self, count: u32) {
+            let to = self.relays.get(RELAY).unwrap().socket.local_addr().unwrap();
+            let socket = std::os::fd::AsRawFd::as_raw_fd(&self.peer);
+            let (start, len) = (HEADROOM as u32, SIZE as u32);
+            for _ in 0..count {
+                let (from, slot, dont_fragment) = (None, 0, false);
+                let datagram = Outgoing { socket, to, from, slot, start, len, dont_fragment };
+                self.outbox.sends.push(datagram);
+            }
+            self.outbox.sends.flush(&self.outbox.buffers);
+        }
+
+        fn tell_more(&mut self) {
+            let trains = self.relays.trains;
+            self.relays.get_mut(RELAY).unwrap().tell_more(trains);
+        }
+
+        /// Reads all that there is: the number of segments of each message, and the drop count.
+        fn read(&mut self) -> (Vec<usize>, Option<u32>) {
+            let socket = self.relays.get(RELAY).unwrap().socket.as_fd();
+            let buffers = &mut self.outbox.buffers;
+            let (mut messages, mut dropped) = (Vec::new(), None);
+            loop {
+                let count = self.receive.receive(socket, buffers, 0, BATCH).unwrap();
+                if count == 0 {
+                    return (messages, dropped);
+                }
+                dropped = self.receive.drop_count().or(dropped);
+                let datagrams = (0..count).filter_map(|i| self.receive.datagram(i));
+                messages.extend(datagrams.map(|datagram| datagram.segments().len()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_before_trains_are_asked_for_comes_singly_and_is_not_lost() {
+        let mut scene = Scene::new(1 << 20);
+        scene.send(30);
+        scene.tell_more();
+        assert_eq!(scene.read().0, [1; 30]);
+        scene.send(30);
+        match Offload::probe() {
+            Offload { receive: true, send: true } => assert_eq!(scene.read().0, [30]),
+            _ => assert_eq!(scene.read().0, [1; 30]),
+        }
+    }
+
+    #[test]
+    fn datagrams_lost_before_they_were_counted_are_counted() {
+        let mut scene = Scene::new(4 * SIZE);
+        scene.send(60);
+        scene.tell_more();
+        let (messages, unknown) = scene.read();
+        assert!(messages.len() < 60);
+        assert_eq!(unknown, None);
+        scene.send(1);
+        let lost = 60 - messages.len() as u32;
+        assert_eq!(scene.read(), (vec![1], Some(lost)));
     }
 }

@@ -130,7 +130,7 @@ impl Engine {
         start: usize,
         stats: &Stats,
     ) {
-        if let Some(relay) = self.relays.get(decision.relay) {
+        if let Some(relay) = self.relays.for_sending(decision.relay) {
             let way = Way::new(&relay.socket, decision.peer).dont_fragment(decision.dont_fragment);
             let payload = &decision.payload;
             self.outbox.push(way, slot, start + payload.start, payload.len(), stats);
