@@ -1,7 +1,9 @@
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
 use turnwire::config::{Config, Flags};
+use turnwire::tls::Identity;
 use turnwire::tools::load;
 
 const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]";
@@ -74,15 +76,31 @@ pub(crate) fn summary(config: &Config) -> String {
         }
     };
     format!(
-        "{}, {who}, realm {:?}, relay ports {}-{} ({}), {}, admin {}",
+        "{}, {who}, realm {:?}, relay ports {}-{} ({}), {}, {}, admin {}",
         count(config.worker.listeners.len(), "listener"),
         config.auth.realm,
         ports.first,
         ports.last,
         ports.len(),
         count(config.peers.len(), "peer rule"),
+        count(config.tls.certificates.len(), "certificate"),
         config.admin.map_or("off".to_owned(), |address| format!("on {address}")),
     )
+}
+
+/// A certificate in one line.
+pub(crate) fn certificate(identity: &Identity) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    let kind = if identity.is_rsa() { "RSA" } else { "ECDSA" };
+    let names = match identity.names() {
+        [] => identity.label().to_owned(),
+        names => names.join(", "),
+    };
+    let left = match identity.seconds_left(now) {
+        past if past < 0 => "expired".to_owned(),
+        left => format!("{} left", count((left / 86400) as usize, "day")),
+    };
+    format!("certificate of {names} ({kind}), {left}")
 }
 
 fn count(number: usize, what: &str) -> String {

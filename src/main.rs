@@ -25,9 +25,16 @@ fn main() -> ExitCode {
 
 fn check_config(file: PathBuf) -> ExitCode {
     let name = file.display().to_string();
-    match config::load(&Flags { config: Some(file), ..Flags::default() }) {
+    let examined = config::examine(&Flags { config: Some(file), ..Flags::default() });
+    // Nobody may be reading; the exit code says it as well.
+    for remark in &examined.remarks {
+        let _ = writeln!(std::io::stderr(), "warning: {remark}");
+    }
+    for certificate in &examined.certificates {
+        let _ = writeln!(std::io::stdout(), "{name}: {}", cli::certificate(certificate));
+    }
+    match examined.config {
         Ok(config) => {
-            // Nobody may be reading; the exit code says it as well.
             let _ = writeln!(std::io::stdout(), "{name}: ok: {}", cli::summary(&config));
             ExitCode::SUCCESS
         }

@@ -19,6 +19,7 @@ use turnwire::auth::{OnExpiry, RestDigest, Secret};
 use turnwire::config::{
     Config, External, Flags, Format, Level, Problem, Problems, known_keys, load, parse,
 };
+use turnwire::tls::{Files, Version};
 
 const REFERENCE: &str = include_str!("../config/turnwire.toml");
 
@@ -111,8 +112,10 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "admin.listen",
             "auth.secrets_file",
             "auth.users",
+            "process.group",
             "process.ready_file",
             "process.state_directory",
+            "process.user",
             "relay.stun_server"
         ]
     );
@@ -162,6 +165,7 @@ fn the_examples_of_the_reference_are_right() {
     assert_eq!(config.auth.secrets.len(), 2);
     assert_eq!(config.relay.external.len(), 2);
     assert_eq!(config.peers.len(), 4);
+    assert_eq!(config.tls.certificates.len(), 1);
     assert_eq!(config.admin, Some("127.0.0.1:9641".parse().unwrap()));
     assert_eq!(config.relay.stun_server.as_deref(), Some("stun.example.org:3478"));
 }
@@ -182,6 +186,11 @@ fn every_key_reaches_its_setting() {
     assert_eq!(config.relay.stun_server.as_deref(), Some("[2001:db8::1]:3478"));
     assert_eq!((config.relay.ports.first, config.relay.ports.last), (2000, 2001));
     assert_eq!(config.worker.relay_buffer, 4096);
+    let files = |chain: &str, key: &str| Files { chain: chain.into(), key: key.into() };
+    let [first, second] = [files("a.pem", "a.key"), files("/b.pem", "/b.key")];
+    assert_eq!(config.tls.certificates, [first, second]);
+    assert_eq!(config.tls.min_version, Version::Tls13);
+    assert_eq!((config.user.as_deref(), config.group.as_deref()), (Some("turn"), Some("ssl")));
 
     let auth = &config.auth;
     assert_eq!((auth.realm.as_str(), auth.separator), ("example.org", '|'));
@@ -218,6 +227,10 @@ fn every_key_reaches_its_setting() {
 
 const EVERYTHING: &str = r#"
 listen = { addresses = ["127.0.0.1:0"], workers = 3, buffer = 0x1_0000 }
+[tls]
+certificates = ["a.pem", "/b.pem"]
+keys = ["a.key", "/b.key"]
+min_version = "1.3"
 [relay]
 addresses = ["10.0.0.5"]
 external = ["203.0.113.5/10.0.0.5"]
@@ -267,5 +280,7 @@ format = "json"
 [process]
 ready_file = "r.json"
 state_directory = "/s"
+user = "turn"
+group = "ssl"
 drain = "2h"
 "#;

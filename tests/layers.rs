@@ -14,7 +14,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("tls", &["net", "time"]),
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
-    ("config", &["worker", "turn", "tls", "auth"]),
+    ("config", &["worker", "turn", "tls", "auth", "net"]),
     ("control", &["config", "worker", "turn", "tls", "auth", "net", "stun", "time"]),
     ("tools", &["client", "net", "auth", "stun", "time"]),
 ];

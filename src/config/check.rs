@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
 use super::value::{Wrong, show_duration};
 use crate::auth::{Authority, InvalidCredential, Settings, prepare};
@@ -18,6 +19,8 @@ const CHECKS: &[Check] = &[
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&["relay.addresses"], relays),
     (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),
+    (&[CERTIFICATES, KEYS], certificates),
+    (&["process.user", "process.group"], group),
     (&["turn.default_lifetime", "turn.max_lifetime"], lifetimes),
     (&[], credentials),
     (&["auth.users", "auth.secrets", "auth.secrets_file"], anonymity),
@@ -214,6 +217,37 @@ fn lifetimes(draft: &Draft) -> Vec<Finding> {
         show_duration(max)
     );
     vec![(vec![("turn.default_lifetime", 0), ("turn.max_lifetime", 0)], Wrong::new(what))]
+}
+
+fn certificates(draft: &Draft) -> Vec<Finding> {
+    let (certificates, keys) = (&draft.certificates, &draft.keys);
+    let mut findings = Vec::new();
+    if !keys.is_empty() && keys.len() != certificates.len() {
+        let count = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let keys = count(keys.len(), "key");
+        let what = format!("{keys} for {}", count(certificates.len(), "certificate"));
+        let wrong = Wrong::new(what).hint(
+            "give each certificate its key, in the same order, or no key at all when each file \
+             has both in it",
+        );
+        // The first key that is too many, or the last one there is.
+        findings.push((vec![(KEYS, certificates.len()), (CERTIFICATES, 0)], wrong));
+    }
+    for (i, certificate) in certificates.iter().enumerate() {
+        if certificates[..i].contains(certificate) {
+            let wrong = Wrong::new(format!("{} is there twice", certificate.display()));
+            findings.push((vec![(CERTIFICATES, i)], wrong));
+        }
+    }
+    findings
+}
+
+fn group(draft: &Draft) -> Vec<Finding> {
+    if draft.config.group.is_none() || draft.config.user.is_some() {
+        return Vec::new();
+    }
+    let wrong = Wrong::new("a group alone changes nothing").hint("set process.user as well");
+    vec![(vec![("process.group", 0)], wrong)]
 }
 
 /// Asks `auth` itself, again and again without what it has refused.

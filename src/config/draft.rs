@@ -12,6 +12,9 @@ pub(super) struct Draft {
     pub(super) config: Config,
     /// A file with shared secrets, to be read yet.
     pub(super) secrets_file: Option<PathBuf>,
+    /// Files with certificates, and those with their keys.
+    pub(super) certificates: Vec<PathBuf>,
+    pub(super) keys: Vec<PathBuf>,
     /// Parts of the file that must not be shown.
     pub(super) hidden: Vec<Range<usize>>,
     /// Whether the grammar of the file is broken, so that hardly anything is known of it.
@@ -19,6 +22,7 @@ pub(super) struct Draft {
     places: HashMap<&'static str, Vec<Place>>,
     unread: HashSet<&'static str>,
     complaints: Vec<(Place, Wrong)>,
+    remarks: Vec<(Place, Wrong)>,
 }
 
 /// Where a value was given.
@@ -75,13 +79,24 @@ impl Draft {
 
     /// Complains about the first of these values that was not a default.
     pub(super) fn complain_of(&mut self, values: &[(&str, usize)], wrong: Wrong) {
-        let place = values.iter().find_map(|(key, index)| self.place(key, *index));
-        self.complain(place.unwrap_or(Place::Whole), wrong);
+        let place = self.place_of(values);
+        self.complain(place, wrong);
     }
 
-    /// The configuration, if nothing is wrong with it.
-    pub(super) fn finish(self, source: &Source) -> Result<Config, Problems> {
-        let Self { config, hidden, broken, complaints, .. } = self;
+    /// Says something about these values that keeps nothing from working.
+    pub(super) fn remark_on(&mut self, values: &[(&str, usize)], wrong: Wrong) {
+        let place = self.place_of(values);
+        self.remarks.push((place, wrong));
+    }
+
+    fn place_of(&self, values: &[(&str, usize)]) -> Place {
+        let place = values.iter().find_map(|(key, index)| self.place(key, *index));
+        place.unwrap_or(Place::Whole)
+    }
+
+    /// The configuration, if nothing is wrong with it, and what else was remarked.
+    pub(super) fn finish(self, source: &Source) -> (Result<Config, Problems>, Vec<Problem>) {
+        let Self { config, hidden, broken, complaints, remarks, .. } = self;
         let problem = |(place, wrong): (Place, Wrong)| {
             let Wrong { what, hint } = wrong;
             match place {
@@ -104,7 +119,7 @@ impl Draft {
                 },
             }
         };
-        Problems::none_of(complaints.into_iter().map(problem).collect())?;
-        Ok(config)
+        let problems = Problems::none_of(complaints.into_iter().map(problem).collect());
+        (problems.map(|()| config), remarks.into_iter().map(problem).collect())
     }
 }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::{Draft, Place};
 use super::keys::{FORMATS, LEVELS, WORKERS};
 use super::value::{
@@ -61,6 +62,14 @@ pub struct Flags {
     #[arg(long, value_name = "CIDR")]
     pub deny_peer: Vec<String>,
 
+    /// Certificate of TLS and DTLS with its chain, in PEM (repeatable; each with its own --key)
+    #[arg(long, value_name = "FILE")]
+    pub cert: Vec<String>,
+
+    /// Private key of the --cert at the same place [default: it is in that file]
+    #[arg(long, value_name = "FILE")]
+    pub key: Vec<String>,
+
     /// Serve metrics and health over HTTP here [default: off]
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<String>,
@@ -113,6 +122,16 @@ impl Flags {
         let count = |text: &str| number(text, WORKERS);
         let workers = over(draft, "listen.workers", "--workers", &self.workers, count);
         put(&mut draft.config.worker.workers, first(workers));
+
+        let certificates = over(draft, CERTIFICATES, "--cert", &self.cert, path);
+        if certificates.is_some() {
+            // Keys of the file belong to the file's certificates.
+            draft.forget(KEYS);
+            draft.keys = Vec::new();
+        }
+        put(&mut draft.certificates, certificates);
+        let keys = over(draft, KEYS, "--key", &self.key, path);
+        put(&mut draft.keys, keys);
 
         let admin = over(draft, "admin.listen", "--admin", &self.admin, socket_address);
         put(&mut draft.config.admin, first(admin).map(Some));

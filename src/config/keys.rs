@@ -1,6 +1,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::found::Found;
 use super::value::{
@@ -9,6 +10,7 @@ use super::value::{
 };
 use super::{Format, Level};
 use crate::auth::{OnExpiry, RestDigest};
+use crate::tls::Version;
 use crate::turn::PeerRule;
 
 /// A key of the file.
@@ -77,6 +79,8 @@ pub(super) const LEVELS: &[(&str, Level)] = &[
 /// The formats of the log by name.
 pub(super) const FORMATS: &[(&str, Format)] = &[("text", Format::Text), ("json", Format::Json)];
 
+const VERSIONS: &[(&str, Version)] = &[("1.2", Version::Tls12), ("1.3", Version::Tls13)];
+
 const DIGESTS: &[(&str, RestDigest)] =
     &[("sha1", RestDigest::Sha1), ("sha256", RestDigest::Sha256)];
 
@@ -106,6 +110,11 @@ static KEYS: &[Key] = &[
     key("listen.trains", |to, it| put(&mut to.config.worker.trains, it.boolean())),
     key("listen.gather_microseconds", |to, it| {
         put(&mut to.config.worker.gather, it.number(GATHER).map(Duration::from_micros));
+    }),
+    key(CERTIFICATES, |to, it| put(&mut to.certificates, it.list(path))),
+    key(CERTIFICATE_KEYS, |to, it| put(&mut to.keys, it.list(path))),
+    key("tls.min_version", |to, it| {
+        put(&mut to.config.tls.min_version, it.text(|text| choice(text, VERSIONS)));
     }),
     key("relay.addresses", |to, it| put(&mut to.config.relay.addresses, it.list(ip_address))),
     key("relay.external", |to, it| put(&mut to.config.relay.external, it.list(external))),
@@ -203,6 +212,8 @@ static KEYS: &[Key] = &[
     key("process.state_directory", |to, it| {
         put(&mut to.config.state_directory, it.text(path).map(Some));
     }),
+    key("process.user", |to, it| put(&mut to.config.user, it.text(text).map(Some))),
+    key("process.group", |to, it| put(&mut to.config.group, it.text(text).map(Some))),
     key("process.drain", |to, it| {
         put(&mut to.config.drain, it.quantity(|text| duration(text, seconds(0, DAY))));
     }),

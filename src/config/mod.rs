@@ -21,6 +21,7 @@
 
 use std::path::Path;
 
+mod certificates;
 mod check;
 mod draft;
 mod flags;
@@ -36,9 +37,10 @@ mod value;
 pub use flags::Flags;
 pub use keys::known_keys;
 pub use problem::{Excerpt, Origin, Problem, Problems};
-pub use settings::{Config, External, Format, Level, Log, Relay, Turn};
+pub use settings::{Config, External, Format, Level, Log, Relay, Tls, Turn};
 
 use crate::auth::Secret;
+use crate::tls::Identity;
 use draft::{Draft, Place};
 use source::{Source, Unreadable, read_text};
 use value::Wrong;
@@ -48,18 +50,28 @@ use value::Wrong;
 /// # Errors
 /// Everything that is wrong, in the order of the file, then of the flags.
 pub fn load(flags: &Flags) -> Result<Config, Problems> {
-    let mut draft = Draft::default();
-    let source = match &flags.config {
-        None => Source::new("configuration", ""),
-        Some(path) => open(path, &mut draft),
-    };
-    if !draft.broken {
-        reader::read(source.text(), &mut draft);
-    }
-    let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    read_secrets(directory, &mut draft);
-    flags.apply(&mut draft);
-    complete(draft, &source)
+    let (draft, source) = draft(flags);
+    draft.finish(&source).0
+}
+
+/// A configuration with what is in the files that it names.
+#[derive(Debug)]
+pub struct Examined {
+    /// The configuration, or what keeps a server from starting with it or every client away.
+    pub config: Result<Config, Problems>,
+    /// What may be wrong and may be meant.
+    pub remarks: Vec<Problem>,
+    /// The certificates that can be used.
+    pub certificates: Vec<Identity>,
+}
+
+/// The same as [`load`] for somebody who wants to know whether a server would come up with it:
+/// also reads the certificates and looks for the user to become.
+pub fn examine(flags: &Flags) -> Examined {
+    let (mut draft, source) = draft(flags);
+    let certificates = certificates::examine(&mut draft);
+    let (config, remarks) = draft.finish(&source);
+    Examined { config, remarks, certificates }
 }
 
 /// Reads a configuration from text; `name` is what problems call it. A `secrets_file` in it is not
@@ -71,14 +83,32 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
     let mut draft = Draft::default();
     let source = Source::new(name, text);
     reader::read(source.text(), &mut draft);
-    complete(draft, &source)
+    check(&mut draft);
+    draft.finish(&source).0
 }
 
-fn complete(mut draft: Draft, source: &Source) -> Result<Config, Problems> {
+fn draft(flags: &Flags) -> (Draft, Source) {
+    let mut draft = Draft::default();
+    let source = match &flags.config {
+        None => Source::new("configuration", ""),
+        Some(path) => open(path, &mut draft),
+    };
     if !draft.broken {
-        check::check(&mut draft);
+        reader::read(source.text(), &mut draft);
     }
-    draft.finish(source)
+    let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    read_secrets(directory, &mut draft);
+    certificates::resolve(directory, &mut draft);
+    flags.apply(&mut draft);
+    check(&mut draft);
+    (draft, source)
+}
+
+fn check(draft: &mut Draft) {
+    if !draft.broken {
+        certificates::pair(draft);
+        check::check(draft);
+    }
 }
 
 /// The file, or as much of it as shows what is wrong with it.

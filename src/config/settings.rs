@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::turn::{Limits, PeerRule, PortRange};
-use crate::{auth, turn, worker};
+use crate::{auth, tls, turn, worker};
 
 /// The port of STUN and TURN over UDP and TCP (RFC 8489 §18.6).
 const PORT: u16 = 3478;
@@ -25,12 +25,18 @@ pub struct Config {
     pub limits: Limits,
     /// How TURN is spoken.
     pub turn: Turn,
+    /// What TLS and DTLS are served with.
+    pub tls: Tls,
     /// Metrics and health over HTTP.
     pub admin: Option<SocketAddr>,
     /// Written as JSON when every socket is bound.
     pub ready_file: Option<PathBuf>,
     /// Where the generated secret is kept; found by itself when absent.
     pub state_directory: Option<PathBuf>,
+    /// Whom to become when all is bound and read; nobody else when absent.
+    pub user: Option<String>,
+    /// The group to have then, in place of the user's own.
+    pub group: Option<String>,
     /// The log.
     pub log: Log,
     /// How long live allocations may go on after SIGTERM.
@@ -50,9 +56,12 @@ impl Default for Config {
             peers: Vec::new(),
             limits: Limits::default(),
             turn: Turn::default(),
+            tls: Tls::default(),
             admin: None,
             ready_file: None,
             state_directory: None,
+            user: None,
+            group: None,
             log: Log { level: Level::Info, format: Format::Text },
             drain: Duration::ZERO,
         }
@@ -107,6 +116,21 @@ impl Default for Turn {
             ..
         } = turn::Settings::default();
         Self { software, default_lifetime, max_lifetime, rfc5766_channels, mobility }
+    }
+}
+
+/// What TLS and DTLS are served with.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificates with their keys; the first serves whoever asks for no name that is known.
+    pub certificates: Vec<tls::Files>,
+    /// The lowest version of TLS.
+    pub min_version: tls::Version,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { certificates: Vec::new(), min_version: tls::Settings::default().min_version }
     }
 }
 

@@ -3,7 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::secret::SecretError;
-use crate::{auth, worker};
+use crate::{auth, tls, worker};
 
 /// Why the server does not start: what, where, and what to do, on one line.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,8 @@ pub(super) enum StartError {
     Bind(#[from] worker::BindError),
     #[error(transparent)]
     Secret(#[from] SecretError),
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(#[from] tls::InvalidFile),
     #[error(transparent)]
     Credential(#[from] auth::InvalidCredential),
 
@@ -41,6 +43,13 @@ pub(super) enum StartError {
     Admin(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]
     ReadyFile(PathBuf, io::Error),
+    #[error("this host knows no {0} {1:?}: make it, or change process.{0}")]
+    Unknown(&'static str, String),
+    #[error(
+        "the user {0:?} cannot be become: {1}; only root can become another user, so start as \
+         root or take process.user out"
+    )]
+    Become(String, io::Error),
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
     #[error("the system refuses {0}: {1}")]

@@ -3,13 +3,17 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::certificates::{Entry, Report};
 use super::watch::{Lost, live, sum};
 use crate::turn::{Cause, Counter, Dropped, EndReason, Ledger};
 use crate::worker::{Clock, Stats};
@@ -24,6 +28,8 @@ pub(super) struct Sources {
     /// Events that found no place in the queue to the log.
     pub(super) lost: Lost,
     pub(super) clock: Clock,
+    /// The certificates, if there are any.
+    pub(super) certificates: Option<Arc<Report>>,
 }
 
 impl fmt::Debug for Sources {
@@ -65,6 +71,9 @@ impl Collector for Sources {
         )?;
         page.gauge("workers", "Worker threads", self.stats.len() as u64)?;
         page.gauge("uptime_seconds", "Since the start", self.clock.now().mono.as_secs())?;
+        if let Some(report) = &self.certificates {
+            page.certificates(report, self.clock.now().unix)?;
+        }
         page.build()
     }
 }
@@ -160,6 +169,20 @@ impl Page<'_, '_> {
         self.gauge("streams_live", "TCP connections open", live)
     }
 
+    fn certificates(&mut self, report: &Report, unix: u64) -> fmt::Result {
+        let left = |entry: Entry| {
+            let seconds = entry.not_after.saturating_sub_unsigned(unix);
+            ([("file", entry.file), ("name", entry.name)], seconds as f64 / 86400.0)
+        };
+        let help = "Days until a certificate expires";
+        self.gauges("certificate_days_left", help, report.entries().into_iter().map(left))?;
+        let reloads = [
+            ([("result", "ok")], report.reloads.load(Ordering::Relaxed)),
+            ([("result", "failed")], report.failures.load(Ordering::Relaxed)),
+        ];
+        self.counts("certificate_reloads", "Changed certificates, by what came of them", reloads)
+    }
+
     fn build(&mut self) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
         let help = "The version that runs";
@@ -199,11 +222,11 @@ impl Page<'_, '_> {
         self.encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
-    fn gauges<L: EncodeLabelSet>(
+    fn gauges<L: EncodeLabelSet, N: EncodeGaugeValue>(
         &mut self,
         name: &str,
         help: &str,
-        values: impl IntoIterator<Item = (L, u64)>,
+        values: impl IntoIterator<Item = (L, N)>,
     ) -> fmt::Result {
         let name = full(name);
         let mut metric = self.encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
@@ -231,8 +254,8 @@ mod tests {
         let relay = crate::turn::RelayAddress { local: ip, advertised: ip };
         let settings = Settings { relays: vec![relay], ..Settings::default() };
         let ledger = Arc::new(Ledger::new(&settings));
-        let sources =
-            Sources { stats, ledger, lost: Lost::of(Events::queue(1).0), clock: Clock::start() };
+        let (lost, clock) = (Lost::of(Events::queue(1).0), Clock::start());
+        let sources = Sources { stats, ledger, lost, clock, certificates: None };
         render(&registry(Arc::new(sources))).unwrap()
     }
 

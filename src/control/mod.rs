@@ -5,7 +5,7 @@
 //! 1. the log;
 //! 2. addresses: where allocations are made and how that is known outside, with the reasons;
 //! 3. credentials: those configured, or a secret of its own, so that no server is ever open;
-//! 4. sockets, then workers, then the admin endpoint;
+//! 4. sockets and certificates, then another user, then workers and the admin endpoint;
 //! 5. ready: the ready file, the line `ready`, the service manager;
 //! 6. until a signal: counters are watched, `/metrics` and `/healthz` answered;
 //! 7. the end: every session is ended and logged, then the ready file goes.
@@ -18,11 +18,13 @@
 mod addresses;
 mod admin;
 mod capacity;
+mod certificates;
 mod discovery;
 mod error;
 mod invitation;
 mod log;
 mod metrics;
+mod privileges;
 mod ready;
 mod reflexive;
 mod secret;
@@ -76,7 +78,8 @@ async fn serve(config: Config) -> Result<ExitCode, StartError> {
 async fn until_end(running: &Running, signals: &mut Signals, watch: &mut Watch) -> Option<Wish> {
     let mut look = tokio::time::interval(INTERVAL);
     let mut pulse = tokio::time::interval(PULSE);
-    let mut end = std::pin::pin!(signals.end());
+    let hangup = || read_again(running);
+    let mut end = std::pin::pin!(signals.end(&hangup));
     loop {
         tokio::select! {
             wish = &mut end => return Some(wish),
@@ -90,6 +93,17 @@ async fn until_end(running: &Running, signals: &mut Signals, watch: &mut Watch) 
     }
 }
 
+/// What SIGHUP does.
+fn read_again(running: &Running) {
+    tracing::warn!(
+        event = "reload_unsupported",
+        "SIGHUP: certificates are read again; configuration reload needs a restart in this version",
+    );
+    if let Some(certificates) = &running.certificates {
+        certificates.read_again();
+    }
+}
+
 /// Goes on for those who are in a call. New allocations are still made meanwhile.
 async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Duration) {
     running.admin.set_phase(Phase::Draining);
@@ -100,12 +114,12 @@ async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Dura
          a second signal stops at once",
         limit.as_secs(),
     );
-    signals.drained(limit, || running.workers.live()).await;
+    signals.drained(limit, || running.workers.live(), &|| read_again(running)).await;
 }
 
 /// Ends every session, logs each, and takes back what says that the server is ready.
 fn stop(running: Running, mut watch: Watch) {
-    let Running { workers, admin, sources, log_thread, ready_file } = running;
+    let Running { workers, admin, sources, log_thread, ready_file, certificates: _ } = running;
     ready::notify("STOPPING=1");
     admin.set_phase(Phase::Stopping);
     let cut = workers.live();

@@ -49,25 +49,27 @@ impl Signals {
         }
     }
 
-    /// The next one that wants an end.
-    pub(super) async fn end(&mut self) -> Wish {
+    /// The next one that wants an end; each SIGHUP before it is answered by `hangup`.
+    pub(super) async fn end(&mut self, hangup: &impl Fn()) -> Wish {
         loop {
             match self.next().await {
                 // The default action would end the process and every call with it.
-                Wish::Hangup => tracing::warn!(
-                    event = "reload_unsupported",
-                    "SIGHUP: configuration reload needs a restart in this version",
-                ),
+                Wish::Hangup => hangup(),
                 wish => return wish,
             }
         }
     }
 
     /// Waits until no allocation is alive, the time is over, or a second signal wants an end.
-    pub(super) async fn drained(&mut self, limit: Duration, live: impl Fn() -> u64) {
+    pub(super) async fn drained(
+        &mut self,
+        limit: Duration,
+        live: impl Fn() -> u64,
+        hangup: &impl Fn(),
+    ) {
         let deadline = Instant::now() + limit;
         let mut ticks = interval(COUNTED);
-        let mut end = std::pin::pin!(self.end());
+        let mut end = std::pin::pin!(self.end(hangup));
         loop {
             tokio::select! {
                 _ = &mut end => return,

@@ -8,12 +8,13 @@ use std::thread::JoinHandle;
 use super::addresses::{self, Chosen, Facts};
 use super::admin::{self, Admin};
 use super::capacity::Capacity;
+use super::certificates::Certificates;
 use super::error::StartError;
 use super::metrics::Sources;
 use super::ready::{self, Bound, ReadyFile};
 use super::secret::{self, Place};
 use super::watch::Lost;
-use super::{discovery, invitation, log, reflexive};
+use super::{discovery, invitation, log, privileges, reflexive};
 use crate::auth::{self, Authority};
 use crate::config::{Config, Level};
 use crate::net;
@@ -31,6 +32,7 @@ pub(super) struct Running {
     pub(super) sources: Arc<Sources>,
     pub(super) log_thread: JoinHandle<()>,
     pub(super) ready_file: Option<ReadyFile>,
+    pub(super) certificates: Option<Certificates>,
 }
 
 /// Starts everything in an order in which nobody is let in before all of it works.
@@ -59,6 +61,8 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         admin: endpoint.as_ref().map(|(_, address)| *address),
     };
     cap_limits(&mut config, &relays);
+    let certificates = Certificates::load(&config.tls.certificates, clock)?;
+    privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     let settings = Arc::new(turn_settings(&config, relays, discovery, &bound, &facts));
     let ledger = Arc::new(Ledger::new(&settings));
     let (events, queue) = Events::queue(QUEUE);
@@ -77,7 +81,14 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
-    let sources = Sources { stats: workers.stats().to_vec(), ledger, lost, clock };
+    let certificates_report = certificates.as_ref().map(|it| Arc::clone(&it.report));
+    let sources = Sources {
+        stats: workers.stats().to_vec(),
+        ledger,
+        lost,
+        clock,
+        certificates: certificates_report,
+    };
     let sources = Arc::new(sources);
     let admin = Admin::new(Arc::clone(&sources));
     if let Some((listener, _)) = endpoint {
@@ -91,7 +102,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         invite(secret, &config.auth, &bound, listeners, &settings.relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
-    Ok(Running { workers, admin, sources, log_thread, ready_file })
+    Ok(Running { workers, admin, sources, log_thread, ready_file, certificates })
 }
 
 /// Chooses the relay addresses and logs the reasons.

@@ -14,6 +14,13 @@ pub struct Account {
     gid: libc::gid_t,
 }
 
+impl Account {
+    /// Whether this process has that user's rights already.
+    pub fn is_current(&self) -> bool {
+        effective_user() == self.uid
+    }
+}
+
 /// Room for the texts of an entry; one that needs more is asked for again with twice as much.
 const ENTRY: usize = 1024;
 /// No entry needs this much.

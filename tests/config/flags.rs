@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use turnwire::auth::Secret;
 use turnwire::config::{Flags, Format, Level, Origin, load};
+use turnwire::tls::Files;
 
 use super::{TempFile, flag_problem, strings};
 
@@ -15,6 +16,7 @@ fn flags_win_over_the_file_or_add_to_it() {
          [relay]\naddresses = [\"10.0.0.1\"]\nexternal = [\"1.1.1.1\"]\nports = \"2000-3000\"\n\
          [auth]\nrealm = \"file\"\nsecrets = [\"file\"]\nusers = { alice = \"file\", bob = \"file\" }\n\
          [peers]\nallow = [\"10.0.0.0/8\"]\n\
+         [tls]\ncertificates = [\"a.pem\", \"b.pem\"]\nkeys = [\"a.key\", \"b.key\"]\n\
          [admin]\nlisten = \"[::1]:3\"\n[log]\nlevel = \"warn\"\n\
          [process]\nready_file = \"file\"\nstate_directory = \"file\"",
     );
@@ -30,6 +32,7 @@ fn flags_win_over_the_file_or_add_to_it() {
         workers: Some("2".into()),
         allow_peer: strings(["192.168.0.0/16"]),
         deny_peer: strings(["10.0.0.9"]),
+        cert: strings(["flag.pem"]),
         admin: Some("127.0.0.1:0".into()),
         ready_file: Some("flag".into()),
         state_directory: Some("flag".into()),
@@ -54,6 +57,9 @@ fn flags_win_over_the_file_or_add_to_it() {
     let expected = [("10.0.0.0/8", true), ("192.168.0.0/16", true), ("10.0.0.9/32", false)];
     assert_eq!(peers, expected.map(|(prefix, allow)| (prefix.to_owned(), allow)));
     assert_eq!(config.admin, Some("127.0.0.1:0".parse().unwrap()));
+    // The file's keys belong to the file's certificates.
+    let both = Files { chain: "flag.pem".into(), key: "flag.pem".into() };
+    assert_eq!(config.tls.certificates, [both]);
     assert_eq!(config.ready_file, Some(PathBuf::from("flag")));
     assert_eq!(config.state_directory, Some(PathBuf::from("flag")));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));

@@ -75,6 +75,37 @@ fn a_second_address_for_nat_discovery_that_cannot_be_one_is_told_so() {
 }
 
 #[test]
+fn certificates_and_keys_that_do_not_pair_are_told_so() {
+    let hint = "give each certificate its key, in the same order, or no key at all when each file has both in it";
+    let cases = [
+        (
+            "[tls]\ncertificates = [\"a\"]\nkeys = [\"b\", \"c\"]",
+            format!("3:14: tls.keys: 2 keys for 1 certificate: {hint}"),
+        ),
+        (
+            "[tls]\ncertificates = [\"a\", \"b\"]\nkeys = [\"c\"]",
+            format!("3:9: tls.keys: 1 key for 2 certificates: {hint}"),
+        ),
+        (
+            "[tls]\ncertificates = [\"a\", \"b\", \"a\"]",
+            "2:27: tls.certificates: a is there twice".to_owned(),
+        ),
+        (
+            "[tls]\nmin_version = \"1.1\"",
+            "2:15: tls.min_version: \"1.1\" is unknown here: did you mean \"1.2\"?".to_owned(),
+        ),
+        (
+            "[process]\ngroup = \"ssl-cert\"",
+            "2:9: process.group: a group alone changes nothing: set process.user as well"
+                .to_owned(),
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+}
+
+#[test]
 fn a_wrong_value_is_told_with_what_would_be_right() {
     let cases = [
         (

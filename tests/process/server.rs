@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -70,6 +71,9 @@ impl Server {
         let socket = scratch.path("notify");
         let _ = fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).expect("a socket for sd_notify");
+        // As systemd has it: whoever the service becomes may speak.
+        let anybody = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(&socket, anybody).expect("a socket of ours");
         let mut command = Command::new(env!("CARGO_BIN_EXE_turnwire"));
         if !flags.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
