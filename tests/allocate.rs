@@ -120,7 +120,7 @@ fn a_retransmission_gets_the_same_bytes_and_no_second_allocation() {
 
 /// RFC 8656 §7.2, check 3
 #[test]
-fn requested_transport_must_be_there_and_be_udp() {
+fn requested_transport_must_be_there_and_be_one_that_is_relayed() {
     let server = Setup::new().start();
     let mut client = Client::udp(&server);
     assert_eq!(client.request(Method::ALLOCATE, |_| ()).code(), 400);
@@ -131,7 +131,9 @@ fn requested_transport_must_be_there_and_be_udp() {
         answer.code()
     };
     assert_eq!(ask(&[17]), 400);
-    assert_eq!(ask(&[6, 0, 0, 0]), 442);
+    assert_eq!(ask(&[132, 0, 0, 0]), 442);
+    // RFC 6062 §5.1: TCP is relayed for clients on streams only.
+    assert_eq!(ask(&[6, 0, 0, 0]), 400);
     assert_eq!(ask(&[17, 1, 2, 3]), 0);
 }
 

@@ -70,6 +70,8 @@ impl Check {
             ..Setup::default()
         };
         setup.auth.nonce_lifetime = Duration::from_secs(NONCE_LIFETIME);
+        // TCP allocations have a model of their own (connections_model.rs).
+        setup.turn.tcp_allocations = false;
         let limits = &mut setup.turn.limits;
         limits.allocations = reference::TOTAL as u32;
         limits.allocations_per_user = reference::PER_USER as u32;

@@ -7,21 +7,25 @@
 #[path = "../../tests/core/mod.rs"]
 mod harness;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use harness::{RELAYS, Setup, Style, TestClient, TestServer, turn_settings};
+use harness::{Deed, RELAYS, Setup, Style, TestClient, TestServer, turn_settings};
 use libfuzzer_sys::fuzz_target;
 use turnwire::stun::{DATA_INDICATION_MAX, Message, Method, Writer, attribute};
-use turnwire::turn::{Icmp, MAX_RELAYED, PortRange, RESPONSE_MAX, RelayId, Transport, Verdict};
+use turnwire::turn::{
+    Client, ConnectFailure, ConnectionId, Direction, Icmp, MAX_RELAYED, PortRange, RESPONSE_MAX,
+    RelayId, Transport, Verdict,
+};
 
 const PORTS: PortRange = PortRange { first: 50_001, last: 50_008 };
 const CLIENTS: [(&str, Transport); 4] = [
     ("198.51.100.7:1000", Transport::Udp),
     ("198.51.100.7:1000", Transport::Tcp),
     ("[2600::7]:1000", Transport::Udp),
-    ("198.51.100.8:1000", Transport::Udp),
+    ("198.51.100.8:1000", Transport::Tcp),
 ];
 /// Peers that are allowed, the server's own addresses, and denied ones.
 const PEERS: [&str; 10] = [
@@ -91,6 +95,23 @@ enum Step<'a> {
         taken: bool,
     },
     Exhaust(bool),
+    /// A connection that the server wanted is made, or not.
+    Connected {
+        which: u8,
+        outcome: u8,
+    },
+    /// A peer connects to a relay.
+    Incoming {
+        relay: u8,
+        peer: u8,
+    },
+    /// Bytes of a data connection, or its end.
+    Data {
+        which: u8,
+        to_peer: bool,
+        bytes: u16,
+        over: bool,
+    },
 }
 
 /// Who asks, and how it is signed.
@@ -128,6 +149,17 @@ enum Ask {
         number: u8,
         peer: u8,
     },
+    AllocateTcp {
+        family: u8,
+        additional: bool,
+    },
+    Connect {
+        peer: u8,
+    },
+    ConnectionBind {
+        which: u8,
+        other: bool,
+    },
     /// Nothing but what stands in `extra`.
     Method(u8),
 }
@@ -161,6 +193,11 @@ struct World {
     token: [u8; 8],
     /// Mobility tickets that were given, the last one first.
     tickets: Vec<Vec<u8>>,
+    /// Connections that the server has named and that may be over.
+    named: Vec<ConnectionId>,
+    connecting: BTreeSet<ConnectionId>,
+    unbound: BTreeSet<ConnectionId>,
+    bound: BTreeSet<ConnectionId>,
 }
 
 fn peer(number: u8) -> SocketAddr {
@@ -174,6 +211,9 @@ impl World {
         turn.limits.permissions = 5;
         turn.limits.channels = 3;
         turn.limits.allocations_per_user = 3;
+        turn.limits.connections = 4;
+        turn.limits.pending_connections = 3;
+        turn.limits.connections_per_user = 6;
         turn.limits.bytes_per_second = 100_000;
         turn.mobility = true;
         let mut server = Setup { turn, ..Setup::default() }.server();
@@ -186,7 +226,17 @@ impl World {
             challenge(&mut server, client);
         }
         let sent = vec![Vec::new(); clients.len()];
-        Self { server, clients, sent, token: [0; 8], tickets: Vec::new() }
+        Self {
+            server,
+            clients,
+            sent,
+            token: [0; 8],
+            tickets: Vec::new(),
+            named: Vec::new(),
+            connecting: BTreeSet::new(),
+            unbound: BTreeSet::new(),
+            bound: BTreeSet::new(),
+        }
     }
 
     fn receive(&mut self, number: usize, packet: &[u8]) {
@@ -211,9 +261,98 @@ impl World {
                 let own = RELAYS.iter().any(|relay| relay.local == ip || relay.advertised == ip);
                 assert!(!own || PORTS.contains(decision.peer.port()), "to the server itself");
             }
-            Verdict::Drop(_) | Verdict::Ignore => {}
+            Verdict::Bound(_, connection) => {
+                assert!(client.tuple.transport.is_stream());
+                assert!(self.unbound.remove(&connection), "bound twice, or before it was there");
+                self.bound.insert(connection);
+            }
             Verdict::Elsewhere(_) | Verdict::Hold => panic!("there is no other server"),
+            Verdict::Later => assert!(client.tuple.transport.is_stream()),
+            Verdict::Drop(_) | Verdict::Ignore => {}
         }
+    }
+
+    /// Does what the server wants for connections with peers.
+    fn deeds(&mut self) {
+        for deed in self.server.deeds() {
+            match deed {
+                Deed::Connect(connection, _, to) => {
+                    let denied =
+                        (DENIED..PEERS.len()).any(|place| peer(place as u8).ip() == to.ip());
+                    assert!(!denied, "connects to {to}");
+                    let own = RELAYS.iter().any(|relay| relay.local == to.ip());
+                    assert!(!own || PORTS.contains(to.port()), "to the server itself");
+                    assert!(self.connecting.insert(connection));
+                    self.named.push(connection);
+                }
+                Deed::GiveUp(connection) => {
+                    assert!(self.connecting.remove(&connection), "given up twice");
+                    let failure = Err(ConnectFailure::TimedOut);
+                    self.server.connected(connection, failure);
+                }
+                Deed::Close(connection) => {
+                    let open = self.connecting.remove(&connection)
+                        || self.unbound.remove(&connection)
+                        || self.bound.remove(&connection);
+                    assert!(open, "closed twice");
+                }
+            }
+        }
+        let open = self.connecting.len() + self.unbound.len() + self.bound.len();
+        assert_eq!(self.server.server.connections(), open);
+        self.named.drain(..self.named.len().saturating_sub(16));
+    }
+
+    fn connection(&self, which: u8) -> Option<ConnectionId> {
+        self.named.get(usize::from(which) % self.named.len().max(1)).copied()
+    }
+
+    fn connected(&mut self, which: u8, outcome: u8) {
+        let Some(connection) = self.connection(which) else { return };
+        let outcome = match outcome % 4 {
+            0 => Err(ConnectFailure::Failed),
+            1 => Err(ConnectFailure::NoSocket),
+            _ => Ok(()),
+        };
+        let waited_for = self.connecting.remove(&connection);
+        let told = self.server.connected(connection, outcome);
+        // A mobile client that is away is told nothing.
+        assert!(waited_for || told.is_none());
+        if let Some((client, response)) = told {
+            assert!(self.known(&client));
+            assert_eq!(response.connection().is_some(), outcome.is_ok());
+            if outcome.is_ok() {
+                self.unbound.insert(connection);
+            }
+        }
+    }
+
+    fn incoming(&mut self, relay: u8, sender: SocketAddr) {
+        let relay = RelayId::from_index(usize::from(relay % 8));
+        let listens = self.server.sockets.listening.contains(&relay.index());
+        let Ok((connection, client, indication)) = self.server.incoming(relay, sender) else {
+            return;
+        };
+        assert!(listens, "at a relay that takes none");
+        assert!(self.known(&client));
+        assert_eq!(indication.connection(), Some(connection.get()));
+        assert!(self.unbound.insert(connection));
+        self.named.push(connection);
+    }
+
+    fn data(&mut self, which: u8, to_peer: bool, bytes: u16, over: bool) {
+        let Some(connection) = self.connection(which) else { return };
+        let TestServer { server, stats, now, .. } = &mut self.server;
+        let direction = if to_peer { Direction::ToPeer } else { Direction::ToClient };
+        let until = server.relayed(now.mono, connection, direction, bytes.into(), stats);
+        assert!(until.is_none_or(|until| until > now.mono));
+        if over && (self.unbound.remove(&connection) || self.bound.remove(&connection)) {
+            server.connection_closed(connection, stats);
+        }
+    }
+
+    fn known(&self, told: &Client) -> bool {
+        self.clients.iter().any(|client| client.client == *told)
     }
 
     fn request(&mut self, number: usize, sender: &Sender, ask: &Ask, extra: &Extra<'_>) {
@@ -236,11 +375,20 @@ impl World {
             Ask::Refresh { .. } => Method::REFRESH,
             Ask::CreatePermission { .. } => Method::CREATE_PERMISSION,
             Ask::ChannelBind { .. } => Method::CHANNEL_BIND,
+            Ask::AllocateTcp { .. } => Method::ALLOCATE,
+            Ask::Connect { .. } => Method::CONNECT,
+            Ask::ConnectionBind { .. } => Method::CONNECTION_BIND,
             Ask::Method(number) => Method((*number).into()),
         };
         let (token, tickets) = (self.token, &self.tickets);
+        let connection = match ask {
+            Ask::ConnectionBind { which, .. } => {
+                self.connection(*which).map_or(0, ConnectionId::get)
+            }
+            _ => 0,
+        };
         let mut packet = client.build(method, |writer| {
-            put(writer, ask, &token);
+            put(writer, ask, &token, connection);
             match extra {
                 Extra::Attribute(kind, value) => writer.attribute(*kind, value.0),
                 Extra::Ticket(place) => {
@@ -309,6 +457,11 @@ impl World {
                 if *taken { host.occupy(address) } else { host.vacate(address) }
             }
             Step::Exhaust(exhausted) => self.server.sockets.exhausted = *exhausted,
+            Step::Connected { which, outcome } => self.connected(*which, *outcome),
+            Step::Incoming { relay, peer: from } => self.incoming(*relay, peer(*from)),
+            Step::Data { which, to_peer, bytes, over } => {
+                self.data(*which, *to_peer, *bytes, *over);
+            }
         }
         self.check();
     }
@@ -340,6 +493,7 @@ impl World {
 
     /// What holds between any two steps.
     fn check(&mut self) {
+        self.deeds();
         self.server.ended();
         let (live, open) = (self.server.server.allocations(), self.server.sockets.open.len());
         assert!((live..=2 * live).contains(&open), "{open} sockets for {live} allocations");
@@ -353,6 +507,7 @@ impl World {
     /// Everything comes back in the end.
     fn finish(mut self) {
         self.server.advance(Duration::from_secs(3601));
+        self.deeds();
         self.server.advance(Duration::from_secs(61));
         self.server.assert_empty();
     }
@@ -366,7 +521,7 @@ fn challenge(server: &mut TestServer, client: &mut TestClient) {
     client.learn(&response);
 }
 
-fn put(writer: &mut Writer<'_>, ask: &Ask, token: &[u8; 8]) {
+fn put(writer: &mut Writer<'_>, ask: &Ask, token: &[u8; 8], connection: u32) {
     let family = |writer: &mut Writer<'_>, code: u8| {
         if code % 4 != 0 {
             let value = u32::from(code % 4) << 24;
@@ -390,6 +545,19 @@ fn put(writer: &mut Writer<'_>, ask: &Ask, token: &[u8; 8]) {
             if *long {
                 writer.number(attribute::LIFETIME, u32::MAX);
             }
+        }
+        Ask::AllocateTcp { family: code, additional } => {
+            writer.number(attribute::REQUESTED_TRANSPORT, 6 << 24);
+            family(writer, *code);
+            if *additional {
+                writer.number(attribute::ADDITIONAL_ADDRESS_FAMILY, 2 << 24);
+            }
+        }
+        Ask::Connect { peer: to } => {
+            writer.xor_address(attribute::XOR_PEER_ADDRESS, peer(*to));
+        }
+        Ask::ConnectionBind { other, .. } => {
+            writer.number(attribute::CONNECTION_ID, connection ^ u32::from(*other));
         }
         Ask::Refresh { lifetime, family: code } => {
             if let Some(lifetime) = lifetime {

@@ -153,6 +153,9 @@ static KEYS: &[Key] = &[
         let value = it.quantity(|text| duration(text, seconds(1, DAY)));
         put(&mut to.config.turn.max_lifetime, value);
     }),
+    key("turn.tcp_allocations", |to, it| {
+        put(&mut to.config.turn.tcp_allocations, it.boolean());
+    }),
     key("turn.rfc5766_channels", |to, it| {
         put(&mut to.config.turn.rfc5766_channels, it.boolean());
     }),
@@ -171,6 +174,15 @@ static KEYS: &[Key] = &[
     }),
     // RFC 5766 has 16,383 channel numbers, RFC 8656 4,096 of these.
     key("limits.channels", |to, it| put(&mut to.config.limits.channels, it.number(1..=16383))),
+    key("limits.connections", |to, it| {
+        put(&mut to.config.limits.connections, it.number(1..=65535));
+    }),
+    key("limits.pending_connections", |to, it| {
+        put(&mut to.config.limits.pending_connections, it.number(1..=65535));
+    }),
+    key("limits.connections_per_user", |to, it| {
+        put(&mut to.config.limits.connections_per_user, it.number(COUNT));
+    }),
     key("limits.bytes_per_second", |to, it| {
         let value = it.quantity(|text| size(text, 0..=u64::MAX));
         put(&mut to.config.limits.bytes_per_second, value);

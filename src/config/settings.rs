@@ -99,6 +99,8 @@ pub struct Turn {
     pub default_lifetime: Duration,
     /// The longest lifetime granted.
     pub max_lifetime: Duration,
+    /// Whether allocations for TCP are made (RFC 6062).
+    pub tcp_allocations: bool,
     /// Also admit channel numbers 0x5000-0x7FFF (RFC 5766).
     pub rfc5766_channels: bool,
     /// Whether clients may take their allocations along to another address (RFC 8016).
@@ -111,11 +113,19 @@ impl Default for Turn {
             software,
             default_lifetime,
             max_lifetime,
+            tcp_allocations,
             rfc5766_channels,
             mobility,
             ..
         } = turn::Settings::default();
-        Self { software, default_lifetime, max_lifetime, rfc5766_channels, mobility }
+        Self {
+            software,
+            default_lifetime,
+            max_lifetime,
+            tcp_allocations,
+            rfc5766_channels,
+            mobility,
+        }
     }
 }
 

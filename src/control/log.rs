@@ -125,6 +125,7 @@ fn ended(session: &Session) {
         server = %session.client.server,
         earlier = earlier(session),
         relayed = %List(session.relayed.iter().flatten()),
+        relay_transport = session.protocol.label(),
         duration_ms = u64::try_from(session.duration.as_millis()).unwrap_or(u64::MAX),
         to_peer_packets = traffic.to_peer_packets,
         to_peer_bytes = traffic.to_peer_bytes,

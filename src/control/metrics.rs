@@ -62,6 +62,7 @@ impl Collector for Sources {
         page.traffic()?;
         page.troubles()?;
         page.streams()?;
+        page.peers()?;
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
         page.count(
@@ -181,6 +182,20 @@ impl Page<'_, '_> {
             ([("result", "failed")], report.failures.load(Ordering::Relaxed)),
         ];
         self.counts("certificate_reloads", "Changed certificates, by what came of them", reloads)
+    }
+
+    /// TCP connections with peers (RFC 6062).
+    fn peers(&mut self) -> fmt::Result {
+        let made = [
+            ([("direction", "out")], self.sum(|s| &s.turn.connections_out)),
+            ([("direction", "in")], self.sum(|s| &s.turn.connections_in)),
+        ];
+        let ended = self.sum(|s| &s.turn.connections_ended);
+        let live = made.iter().map(|(_, count)| count).sum::<u64>().saturating_sub(ended);
+        self.counts("peer_connections", "TCP connections with peers", made)?;
+        let bound = self.sum(|s| &s.turn.connections_bound);
+        self.count("peer_connections_bound", "Those that a client has bound", bound)?;
+        self.gauge("peer_connections_live", "TCP connections with peers open", live)
     }
 
     fn build(&mut self) -> fmt::Result {

@@ -221,6 +221,7 @@ fn turn_settings(
     let mut own = addresses::own_sockets(&sockets, &relays, facts);
     own.extend(discovery::outside(&discovery));
     turn::Settings {
+        tcp_allocations: config.turn.tcp_allocations,
         software: config.turn.software.clone(),
         peers: PeerPolicy::new(config.peers.clone(), relays.clone(), ports, own),
         relays,

@@ -13,6 +13,9 @@
 //! next_icmp(socket)?                                           when an event says `error`
 //! ```
 //!
+//! TCP is asked for one call at a time: listeners, and connections made from the address of a listener
+//! ([`relay_listener`], [`connect_from`]) without waiting for them.
+//!
 //! What costs is the walk through the kernel, and a train of datagrams walks once: those of one source that arrived
 //! in one piece ([`enable_gro`]), and those of one size from one socket to one destination that wait for the same
 //! flush ([`SendBatch::set_segmentation`]). [`Offload::probe`] says what the kernel has; without it, the same calls
@@ -33,6 +36,7 @@
 
 mod buffers;
 mod call;
+mod connect;
 mod errors;
 mod host;
 mod message;
@@ -51,6 +55,7 @@ mod transmit;
 mod user;
 
 pub use buffers::{Buffers, HEADROOM, SLOT_SIZE};
+pub use connect::{connect_from, outcome_of_connect, relay_listener, reset_on_close};
 pub use errors::{IcmpError, next_icmp};
 pub use host::{
     Family, InterfaceAddress, interface_addresses, raise_descriptor_limit, route_source,

@@ -55,6 +55,8 @@ pub const RESERVATION_TOKEN: u16 = 0x0022;
 pub const PADDING: u16 = 0x0026;
 /// RFC 5780 §7.5.
 pub const RESPONSE_PORT: u16 = 0x0027;
+/// RFC 6062 §6.2.1.
+pub const CONNECTION_ID: u16 = 0x002A;
 /// RFC 8656 §18.11.
 pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 /// RFC 8656 §18.12.
@@ -105,5 +107,6 @@ pub const fn comprehended(kind: u16) -> bool {
             | USERHASH
             | XOR_MAPPED_ADDRESS
             | RESERVATION_TOKEN
+            | CONNECTION_ID
     )
 }

@@ -38,6 +38,12 @@ impl Method {
     pub const CREATE_PERMISSION: Self = Self(0x008);
     /// RFC 8656 §17.
     pub const CHANNEL_BIND: Self = Self(0x009);
+    /// RFC 6062 §6.1.
+    pub const CONNECT: Self = Self(0x00A);
+    /// RFC 6062 §6.1.
+    pub const CONNECTION_BIND: Self = Self(0x00B);
+    /// RFC 6062 §6.1.
+    pub const CONNECTION_ATTEMPT: Self = Self(0x00C);
 
     /// The RFC's name of the method, for people.
     pub const fn name(self) -> &'static str {
@@ -49,6 +55,9 @@ impl Method {
             Self::DATA => "Data",
             Self::CREATE_PERMISSION => "CreatePermission",
             Self::CHANNEL_BIND => "ChannelBind",
+            Self::CONNECT => "Connect",
+            Self::CONNECTION_BIND => "ConnectionBind",
+            Self::CONNECTION_ATTEMPT => "ConnectionAttempt",
             _ => "unknown",
         }
     }

@@ -2,22 +2,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allocation::{Allocation, Birth, Relay, Traffic};
+use super::allocation::{Allocation, Birth, Relay, TcpRelay, Traffic};
 use super::ledger::{Owner, Token, Wanted};
 use super::rate::Bucket;
 use super::server::Context;
-use super::{Cause, OpenError, RelayId, RelaySockets, Server};
+use super::{Cause, OpenError, Protocol, RelayId, RelaySockets, Server};
 use crate::auth::OnExpiry;
 use crate::stun::{Family, attribute};
 use crate::time::Now;
 
-/// UDP, the only protocol RFC 8656 §18.8 allows.
+/// UDP in REQUESTED-TRANSPORT (RFC 8656 §18.8).
 const PROTOCOL_UDP: u8 = 17;
+/// TCP (RFC 6062 §4.1).
+const PROTOCOL_TCP: u8 = 6;
 /// Ports tried when others on the host have them.
 const ATTEMPTS: usize = 64;
 
 /// What an Allocate asks for, after the checks of RFC 8656 §7.2.
 struct Plan {
+    protocol: Protocol,
     family: Family,
     both: bool,
     wanted: Wanted,
@@ -79,10 +82,21 @@ impl Server {
             return Err(Cause::Malformed);
         }
         let mobile = self.admit_mobility(request)?;
-        match request.transport {
+        let protocol = match request.transport {
             None => return Err(Cause::Missing),
-            Some(PROTOCOL_UDP) => {}
+            Some(PROTOCOL_UDP) => Protocol::Udp,
+            Some(PROTOCOL_TCP) if self.settings.tcp_allocations => Protocol::Tcp,
             Some(_) => return Err(Cause::TransportNotSupported),
+        };
+        if protocol == Protocol::Tcp {
+            // RFC 6062 §5.1, items 2 and 3.
+            if !context.client.tuple.transport.is_stream() {
+                return Err(Cause::NeedsStream);
+            }
+            if request.dont_fragment || request.even_port.is_some() || request.reservation.is_some()
+            {
+                return Err(Cause::Contradiction);
+            }
         }
         let (family, additional) = (request.family, request.additional_family);
         if request.reservation.is_some()
@@ -111,7 +125,8 @@ impl Server {
             return Err(Cause::Contradiction);
         }
         let reservation = request.reservation;
-        Ok(Plan { family, both: additional.is_some(), wanted, reservation, mobile })
+        let both = additional.is_some();
+        Ok(Plan { protocol, family, both, wanted, reservation, mobile })
     }
 
     /// Opens the sockets and files the allocation.
@@ -156,6 +171,7 @@ impl Server {
             relays,
             permissions: Vec::new(),
             channels: Vec::new(),
+            tcp: (plan.protocol == Protocol::Tcp).then(Box::<TcpRelay>::default),
             traffic: Traffic::default(),
             to_peer: Bucket::default(),
             to_client: Bucket::default(),
@@ -187,7 +203,7 @@ impl Server {
             None if plan.wanted == Wanted::EvenAndNext && !self.ledger.may_reserve(owner) => {
                 Err(Cause::NoPort)
             }
-            None => self.open(slot, plan.family, plan.wanted, now, sockets),
+            None => self.open(slot, plan.family, plan, now, sockets),
         };
         if !plan.both {
             return first.map(|first| Addresses { opened: [Some(first), None], missing: None });
@@ -195,7 +211,7 @@ impl Server {
         let second = if self.settings.relays_of(Family::V6).next().is_none() {
             Err(Cause::FamilyNotSupported)
         } else {
-            self.open(slot, Family::V6, Wanted::Any, now, sockets)
+            self.open(slot, Family::V6, &Plan { wanted: Wanted::Any, ..*plan }, now, sockets)
         };
         let missing = match (&first, &second) {
             (Ok(_), Ok(_)) => None,
@@ -229,17 +245,23 @@ impl Server {
         &mut self,
         slot: u32,
         family: Family,
-        wanted: Wanted,
+        plan: &Plan,
         now: Now,
         sockets: &mut dyn RelaySockets,
     ) -> Result<Opened, Cause> {
+        let wanted = plan.wanted;
         for _ in 0..ATTEMPTS {
             let random = self.random.next_u64();
             let (ip, port) =
                 self.ledger.take_port(family, wanted, random, now.mono).ok_or(Cause::NoPort)?;
             let reserved_next = wanted == Wanted::EvenAndNext;
             let relay = SocketAddr::new(ip, port);
-            match sockets.open(RelayId { slot, family }, relay) {
+            let id = RelayId { slot, family };
+            let opened = match plan.protocol {
+                Protocol::Udp => sockets.open(id, relay),
+                Protocol::Tcp => sockets.listen(id, relay),
+            };
+            match opened {
                 Ok(()) => {
                     return Ok(Opened { relay, reserved_next });
                 }

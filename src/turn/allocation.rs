@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ledger::{Owner, Token};
 use super::mobility::Mobility;
 use super::rate::Bucket;
-use super::{Client, FiveTuple};
+use super::{Client, ConnectionId, FiveTuple};
 use crate::auth::Credential;
 use crate::stun::{ChannelNumber, Family, TransactionId};
 use crate::time::Mono;
@@ -29,6 +29,8 @@ pub(super) struct Allocation {
     pub(super) relays: [Option<Relay>; 2],
     pub(super) permissions: Vec<Permission>,
     pub(super) channels: Vec<Channel>,
+    /// What only an allocation has that relays TCP (RFC 6062).
+    pub(super) tcp: Option<Box<TcpRelay>>,
     pub(super) traffic: Traffic,
     pub(super) to_peer: Bucket,
     pub(super) to_client: Bucket,
@@ -76,16 +78,42 @@ pub(super) struct Channel {
     pub(super) until: Mono,
 }
 
+/// What an allocation that relays TCP has besides.
+#[derive(Debug, Default)]
+pub(super) struct TcpRelay {
+    /// Its connections with peers.
+    pub(super) connections: Vec<ConnectionId>,
+}
+
+/// What an allocation relays: REQUESTED-TRANSPORT (RFC 8656 §18.8, RFC 6062 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Datagrams.
+    Udp,
+    /// Connections.
+    Tcp,
+}
+
+impl Protocol {
+    /// For the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
 /// What an allocation has relayed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Packets from the client to peers.
+    /// Datagrams from the client to peers.
     pub to_peer_packets: u64,
-    /// Their application bytes.
+    /// Application bytes, of connections as well.
     pub to_peer_bytes: u64,
-    /// Packets from peers to the client.
+    /// Datagrams from peers to the client.
     pub to_client_packets: u64,
-    /// Their application bytes.
+    /// Application bytes, of connections as well.
     pub to_client_bytes: u64,
 }
 
@@ -143,9 +171,11 @@ pub struct Session {
     pub earlier: Vec<FiveTuple>,
     /// The relayed transport addresses as clients knew them: IPv4, IPv6.
     pub relayed: [Option<SocketAddr>; 2],
+    /// What it relayed.
+    pub protocol: Protocol,
     /// How long it lived.
     pub duration: Duration,
-    /// What it relayed.
+    /// How much it relayed.
     pub traffic: Traffic,
     /// Why it ended.
     pub reason: EndReason,
@@ -167,6 +197,10 @@ pub struct Move {
 }
 
 impl Allocation {
+    pub(super) const fn protocol(&self) -> Protocol {
+        if self.tcp.is_some() { Protocol::Tcp } else { Protocol::Udp }
+    }
+
     pub(super) const fn relay(&self, family: Family) -> Option<&Relay> {
         self.relays[family as usize].as_ref()
     }
@@ -246,6 +280,7 @@ impl Allocation {
             client: self.client.tuple,
             earlier: self.mobility.as_ref().map_or_else(Vec::new, |it| it.earlier.clone()),
             relayed: self.relays.map(|relay| relay.map(|relay| relay.advertised)),
+            protocol: self.protocol(),
             duration: now.since(self.birth.at),
             traffic: self.traffic,
             reason,

@@ -20,6 +20,10 @@ pub enum Cause {
     ChannelConflict,
     /// 400: classic STUN (RFC 3489) over DTLS (RFC 7350 §3).
     Classic,
+    /// 400: TCP allocations and their connections are asked for over TCP or TLS only (RFC 6062).
+    NeedsStream,
+    /// 400: no peer's connection of this user waits under this CONNECTION-ID.
+    UnknownConnection,
     /// 403
     PeerDenied(DeniedBy),
     /// 420
@@ -28,6 +32,8 @@ pub enum Cause {
     NoAllocation,
     /// 437: an Allocate on a 5-tuple that has one.
     AllocationExists,
+    /// 437: the allocation relays UDP and the request is about TCP, or the other way round.
+    WrongProtocol,
     /// 440
     FamilyNotSupported,
     /// 441
@@ -36,6 +42,14 @@ pub enum Cause {
     TransportNotSupported,
     /// 443
     PeerFamily,
+    /// 446: the allocation has a connection with this peer.
+    ConnectionExists,
+    /// 447: the peer did not answer in time.
+    ConnectTimeout,
+    /// 447: the peer refused, or there is no way to it.
+    ConnectFailed,
+    /// 486: the user's connections with peers.
+    ConnectionQuota,
     /// 486: the user's allocations.
     UserQuota,
     /// 486: the client address's allocations.
@@ -62,7 +76,9 @@ pub enum Cause {
     SameAddress,
     /// 437: the allocation that a ticket names has ended.
     LostAllocation,
-    /// 508: another worker would have to be asked, and has no time.
+    /// 508: the allocation's connections with peers.
+    ConnectionLimit,
+    /// 508: the worker that has to answer has no time.
     Busy,
 }
 
@@ -82,18 +98,23 @@ impl Cause {
             | Self::Classic
             | Self::BadTicket
             | Self::UsedTicket
-            | Self::SameAddress => code::BAD_REQUEST,
+            | Self::SameAddress
+            | Self::NeedsStream
+            | Self::UnknownConnection => code::BAD_REQUEST,
             Self::PeerDenied(_) => code::FORBIDDEN,
             Self::MobilityForbidden => code::MOBILITY_FORBIDDEN,
             Self::UnknownAttribute => code::UNKNOWN_ATTRIBUTE,
-            Self::NoAllocation | Self::AllocationExists | Self::LostAllocation => {
-                code::ALLOCATION_MISMATCH
-            }
+            Self::NoAllocation
+            | Self::AllocationExists
+            | Self::LostAllocation
+            | Self::WrongProtocol => code::ALLOCATION_MISMATCH,
             Self::FamilyNotSupported => code::ADDRESS_FAMILY_NOT_SUPPORTED,
             Self::WrongUser => code::WRONG_CREDENTIALS,
             Self::TransportNotSupported => code::UNSUPPORTED_TRANSPORT,
             Self::PeerFamily => code::PEER_ADDRESS_FAMILY_MISMATCH,
-            Self::UserQuota | Self::AddressQuota | Self::TotalQuota => {
+            Self::ConnectionExists => code::CONNECTION_ALREADY_EXISTS,
+            Self::ConnectTimeout | Self::ConnectFailed => code::CONNECTION_TIMEOUT_OR_FAILURE,
+            Self::UserQuota | Self::AddressQuota | Self::TotalQuota | Self::ConnectionQuota => {
                 code::ALLOCATION_QUOTA_REACHED
             }
             Self::NoPort
@@ -101,6 +122,7 @@ impl Cause {
             | Self::NoSocket
             | Self::PermissionLimit
             | Self::ChannelLimit
+            | Self::ConnectionLimit
             | Self::Busy => code::INSUFFICIENT_CAPACITY,
         }
     }
@@ -144,6 +166,14 @@ impl Cause {
             Self::SameAddress => 33,
             Self::LostAllocation => 34,
             Self::Busy => 35,
+            Self::NeedsStream => 36,
+            Self::UnknownConnection => 37,
+            Self::WrongProtocol => 38,
+            Self::ConnectionExists => 39,
+            Self::ConnectTimeout => 40,
+            Self::ConnectFailed => 41,
+            Self::ConnectionQuota => 42,
+            Self::ConnectionLimit => 43,
         }
     }
 
@@ -198,11 +228,19 @@ impl Cause {
             Self::SameAddress => "the client has not moved: refresh without the mobility ticket",
             Self::LostAllocation => "the mobility ticket's allocation has ended",
             Self::Busy => "the server is too busy for this now",
+            Self::NeedsStream => "TCP is relayed for clients on TCP or TLS only",
+            Self::UnknownConnection => "no connection waits under this CONNECTION-ID",
+            Self::WrongProtocol => "not what this allocation relays (UDP or TCP)",
+            Self::ConnectionExists => "Connection Already Exists",
+            Self::ConnectTimeout => "the peer did not answer in time",
+            Self::ConnectFailed => "the peer refused, or cannot be reached",
+            Self::ConnectionQuota => "the user has too many connections with peers",
+            Self::ConnectionLimit => "the allocation has too many connections with peers",
         }
     }
 }
 
-const LABELS: [(&str, u16); 36] = [
+const LABELS: [(&str, u16); 44] = [
     ("challenge", 401),
     ("wrong_realm", 401),
     ("unknown_user", 401),
@@ -239,4 +277,12 @@ const LABELS: [(&str, u16); 36] = [
     ("same_address", 400),
     ("lost_allocation", 437),
     ("busy", 508),
+    ("needs_stream", 400),
+    ("unknown_connection", 400),
+    ("wrong_protocol", 437),
+    ("connection_exists", 446),
+    ("connect_timeout", 447),
+    ("connect_failed", 447),
+    ("connection_quota", 486),
+    ("connection_limit", 508),
 ];

@@ -3,10 +3,10 @@ use std::net::SocketAddr;
 use super::allocation::Allocation;
 use super::rate::{Bucket, SharedBucket};
 use super::request::Request;
-use super::{Client, Dropped, Limits, RelayId, Server, Settings, Stats, ToPeer, Verdict};
+use super::{Client, Dropped, Limits, Protocol, RelayId, Server, Settings, Stats, ToPeer, Verdict};
 use crate::stun::{
     CHANNEL_HEADER, ChannelData, ChannelNumber, DATA_INDICATION_MAX, Family, Kind, Message, Method,
-    Writer, attribute, write_channel_header, write_data_indication_header,
+    TransactionId, Writer, attribute, write_channel_header, write_data_indication_header,
 };
 use crate::time::{Mono, Now};
 
@@ -124,6 +124,9 @@ impl Server {
             self.arrive(slot, stats);
         }
         let allocation = &mut self.allocations[slot as usize];
+        if allocation.protocol() == Protocol::Tcp {
+            return Err(Dropped::TcpAllocation);
+        }
         let permission = allocation.permission(peer.ip(), now.mono).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
             return Err(Dropped::PeerDenied);
@@ -212,7 +215,7 @@ impl Server {
             Family::V4 => (icmp.kind, icmp.code) == (3, 4),
             Family::V6 => icmp.kind == 2,
         };
-        let id = crate::stun::TransactionId::new(next_id(&mut self.indications));
+        let id = TransactionId::new(next_id(&mut self.indications));
         let mut writer = Writer::new(out, Kind::indication(Method::DATA), &id);
         writer.xor_address(attribute::XOR_PEER_ADDRESS, peer);
         let mut value = [0, 0, icmp.kind, icmp.code, 0, 0, 0, 0];
@@ -223,6 +226,13 @@ impl Server {
         let length = writer.finish().ok()?;
         stats.icmp.add(1);
         Some((allocation.client, length))
+    }
+}
+
+impl Server {
+    /// The transaction ID of an indication.
+    pub(super) fn next_indication(&mut self) -> [u8; 12] {
+        next_id(&mut self.indications)
     }
 }
 

@@ -71,6 +71,8 @@ pub(super) struct Owner {
 struct Held {
     allocations: u32,
     reservations: u32,
+    /// TCP connections with peers.
+    connections: u32,
     /// Whether it stands among those that leave.
     leaving: bool,
 }
@@ -192,6 +194,22 @@ impl Ledger {
             held.leaving = true;
             inner.leaving.push_back((now + LINGER, Arc::clone(&owner.name)));
         }
+    }
+
+    /// Counts one more connection of the user with a peer, unless it has `limit` of them; 0 is no limit.
+    pub(super) fn admit_connection(&self, owner: &Owner, limit: u32) -> bool {
+        let _inner = self.lock();
+        let mut held = owner.held();
+        let free = limit == 0 || held.connections < limit;
+        held.connections += u32::from(free);
+        free
+    }
+
+    /// The inverse of [`Self::admit_connection`].
+    pub(super) fn dismiss_connection(&self, owner: &Owner) {
+        let _inner = self.lock();
+        let mut held = owner.held();
+        held.connections = held.connections.saturating_sub(1);
     }
 
     /// Takes a port on one of the family's relay addresses.

@@ -57,12 +57,13 @@ impl Server {
             };
             self.expire_slot(slot, now.mono, sockets, stats);
         }
+        self.expire_connections(now.mono, stats);
         self.ledger.settle(now.mono);
     }
 
     /// When [`Self::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.wheel.next_deadline()
+        [self.wheel.next_deadline(), self.connections.next_due()].into_iter().flatten().min()
     }
 
     fn expire_slot(&mut self, slot: u32, now: Mono, sockets: &mut dyn RelaySockets, stats: &Stats) {
@@ -82,14 +83,22 @@ impl Server {
             return;
         }
         for family in [Family::V4, Family::V6] {
-            let allocation = self.allocations.get_mut(slot as usize);
-            let ended = allocation.filter(|found| found.relay(family).is_some_and(over));
-            if let Some(relay) = ended.and_then(|found| found.forget(family)) {
-                self.close_relay(RelayId { slot, family }, relay, sockets);
+            let allocation = self.allocations.get(slot as usize);
+            if allocation.is_some_and(|found| found.relay(family).is_some_and(over)) {
+                self.end_relay(RelayId { slot, family }, sockets, stats);
             }
         }
         if let Some(end) = self.allocations.get(slot as usize).and_then(|found| found.next_end()) {
             self.wheel.set(slot, end);
+        }
+    }
+
+    /// Ends one of two relayed transport addresses of an allocation, with what belongs to it.
+    pub(super) fn end_relay(&mut self, id: RelayId, sockets: &mut dyn RelaySockets, stats: &Stats) {
+        self.end_connections(id.slot, Some(id.family), stats);
+        let allocation = self.allocations.get_mut(id.slot as usize);
+        if let Some(relay) = allocation.and_then(|found| found.forget(id.family)) {
+            self.close_relay(id, relay, sockets);
         }
     }
 
@@ -119,6 +128,7 @@ impl Server {
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) {
+        self.end_connections(slot, None, stats);
         let Some(allocation) = self.remove(slot) else {
             return;
         };

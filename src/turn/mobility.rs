@@ -6,7 +6,7 @@ use super::request::Request;
 use super::server::Context;
 use super::ticket::{Grant, Holder, LAST_NUMBER, Ticket, Tickets};
 use super::{
-    Cause, Client, Dropped, Effect, FiveTuple, Move, RelaySockets, Server, Stats, Verdict,
+    Cause, Client, Dropped, Effect, FiveTuple, Move, Protocol, RelaySockets, Server, Stats, Verdict,
 };
 use crate::stun::{Method, TransactionId};
 
@@ -141,7 +141,14 @@ impl Server {
 
     /// What becomes of a request on a 5-tuple without an allocation that is not for this worker to
     /// answer.
-    pub(super) fn stray(&self, request: &Request<'_>) -> Option<Result<Verdict, Dropped>> {
+    pub(super) fn stray(
+        &self,
+        client: &Client,
+        request: &Request<'_>,
+    ) -> Option<Result<Verdict, Dropped>> {
+        if let Some(server) = self.elsewhere(client, request) {
+            return Some(Ok(Verdict::Elsewhere(server)));
+        }
         let holder = self.named(request).and_then(|(_, holder)| holder);
         // Who holds the allocation knows the key that the request is signed with. A ticket that
         // opens was made here, so that strangers find nobody to trouble.
@@ -179,6 +186,11 @@ impl Server {
         let here = here.ok_or(Cause::Busy)?;
         let allocation = self.allocations.get(here as usize).ok_or(Cause::LostAllocation)?;
         let mobility = allocation.mobility.as_ref().ok_or(Cause::LostAllocation)?;
+        // RFC 6062 §4.1: the control connection of a TCP allocation is a stream, wherever it goes.
+        let stream = context.client.tuple.transport.is_stream();
+        if allocation.protocol() == Protocol::Tcp && !stream {
+            return Err(Cause::NeedsStream);
+        }
         let owned = allocation.credential.username() == context.who.credential.username();
         if slot == Some(here) {
             return match mobility.repeats(grant, request.id) {

@@ -9,8 +9,10 @@
 //!   [`Delivery`] says to whom it goes and under which header, which is written in front of it.
 //! - [`Server::from_icmp`]: an ICMP error about a packet that was relayed.
 //! - [`Server::disconnected`]: a client's connection is gone.
+//! - [`Server::incoming`], [`Server::connected`], [`Server::relayed`] and [`Server::connection_closed`]: what becomes
+//!   of TCP connections with peers (RFC 6062).
 //! - [`Server::expire`] when [`Server::next_deadline`] has come.
-//! - [`Server::poll_effect`] after each of these: sessions that ended, clients that moved.
+//! - [`Server::poll_effect`] after each of these: sessions that ended, clients that moved, peers to connect with.
 //!
 //! Relay sockets are asked for through [`RelaySockets`] in the middle of it: an Allocate's answer
 //! depends on whether its socket can be opened, and a port may be given away only when its socket
@@ -30,6 +32,8 @@ mod allocate;
 mod allocation;
 mod cause;
 mod client;
+mod connect;
+mod connection;
 mod data;
 mod discovery;
 mod guard;
@@ -53,9 +57,11 @@ mod ticket;
 mod transfer;
 pub(crate) mod wheel;
 
-pub use allocation::{EndReason, Move, Session, Traffic};
+pub use allocation::{EndReason, Move, Protocol, Session, Traffic};
 pub use cause::Cause;
 pub use client::{Client, FiveTuple, RelayId, Seat, Transport};
+pub use connect::{Attempt, ConnectFailure, Direction};
+pub use connection::ConnectionId;
 pub use data::{Delivery, Framing, Icmp, MAX_RELAYED};
 pub use discovery::{Detour, Discovery};
 pub use ledger::Ledger;

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::allocation::{Allocation, CHANNEL_LIFETIME, Channel};
 use super::server::Context;
-use super::{Cause, Decision, DeniedBy, Server};
+use super::{Cause, Decision, DeniedBy, Protocol, Server};
 use crate::stun::{ChannelNumber, Family};
 
 /// Peers that one CreatePermission may always name: the candidates of a few hosts.
@@ -65,6 +65,9 @@ impl Server {
             .ok_or(Cause::ChannelRange)?;
         let limits = &self.settings.limits;
         let allocation = &mut self.allocations[slot as usize];
+        if allocation.protocol() == Protocol::Tcp {
+            return Err(Cause::WrongProtocol);
+        }
         allocation.prune(now);
         let of_number = allocation.channel(number, now).map(|channel| channel.peer);
         let of_peer = allocation.channel_to(peer, now).map(|channel| channel.number);
@@ -94,7 +97,11 @@ impl Server {
 
 impl super::Settings {
     /// 443 before 403 (RFC 8656 §10.2, §12.2).
-    fn admit_peer(&self, allocation: &Allocation, peer: SocketAddr) -> Result<Decision, Cause> {
+    pub(super) fn admit_peer(
+        &self,
+        allocation: &Allocation,
+        peer: SocketAddr,
+    ) -> Result<Decision, Cause> {
         if allocation.relay(Family::of(&peer.ip())).is_none() {
             return Err(Cause::PeerFamily);
         }

@@ -28,6 +28,15 @@ impl Bucket {
     }
 }
 
+/// What is read from a stream cannot be dropped: it is charged for when it has come, and the next has to wait.
+impl Bucket {
+    /// Takes `cost` tokens, there or not. `Some`: nothing more is to be taken before that time.
+    pub(super) fn charge(&mut self, now: Mono, cost: u64, per_second: u64) -> Option<Mono> {
+        self.full_at = charged(self.full_at, now, cost, per_second);
+        rest(self.full_at, now, per_second)
+    }
+}
+
 /// The same, shared between workers.
 #[derive(Debug, Default)]
 pub(super) struct SharedBucket(AtomicU64);
@@ -41,19 +50,50 @@ impl SharedBucket {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
 
+    /// As [`Bucket::charge`].
+    pub(super) fn charge(&self, now: Mono, cost: u64, per_second: u64) -> Option<Mono> {
+        if per_second == 0 {
+            return None;
+        }
+        let step = |full_at| Some(charged(full_at, now, cost, per_second));
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+        // The step always has an answer; either way it is the number before it.
+        let before = before.unwrap_or_else(|before| before);
+        rest(charged(before, now, cost, per_second), now, per_second)
+    }
+
     /// Whether nothing that was taken is still missing.
     pub(super) fn is_full(&self, now: Mono) -> bool {
         self.0.load(Ordering::Relaxed) <= now.as_micros().saturating_mul(1000)
     }
 }
 
+const SECOND: u64 = 1_000_000_000;
+
+fn price(cost: u64, per_second: u64) -> u64 {
+    (u128::from(cost) * u128::from(SECOND) / u128::from(per_second)) as u64
+}
+
+fn charged(full_at: u64, now: Mono, cost: u64, per_second: u64) -> u64 {
+    if per_second == 0 {
+        return full_at;
+    }
+    let now = now.as_micros().saturating_mul(1000);
+    full_at.max(now).saturating_add(price(cost, per_second))
+}
+
+/// When a bucket that is overdrawn is not any more.
+fn rest(full_at: u64, now: Mono, per_second: u64) -> Option<Mono> {
+    let until = Mono::from_micros(full_at.saturating_sub(SECOND).div_ceil(1000));
+    (per_second != 0 && until > now).then_some(until)
+}
+
 fn next(full_at: u64, now: Mono, cost: u64, per_second: u64) -> Option<u64> {
-    const SECOND: u64 = 1_000_000_000;
     if per_second == 0 {
         return Some(full_at);
     }
     let now = now.as_micros().saturating_mul(1000);
-    let price = (u128::from(cost) * u128::from(SECOND) / u128::from(per_second)) as u64;
+    let price = price(cost, per_second);
     let from = full_at.max(now);
     // A packet dearer than a whole second's worth passes when the bucket is full.
     if from == now || from.saturating_add(price) - now <= SECOND {
@@ -83,9 +123,30 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_rests_when_it_is_told_keeps_to_the_rate() {
+        let (mut bucket, shared) = (Bucket::default(), SharedBucket::default());
+        let start = Mono::from_secs(5);
+        for rate in [1000, 1_000_000, 3_333_333] {
+            let (mut now, mut passed) = (start, 0);
+            while now < start + Duration::from_secs(10) {
+                let until = bucket.charge(now, 700, rate);
+                assert_eq!(until, shared.charge(now, 700, rate));
+                passed += 700;
+                now = until.unwrap_or(now).max(now);
+            }
+            let expected = 11 * rate;
+            assert!((expected..=expected + 1400).contains(&passed), "{passed} at {rate}");
+            bucket = Bucket::default();
+            shared.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
     fn no_rate_is_no_bound() {
         let shared = SharedBucket::default();
         assert!((0..1000).all(|_| shared.take(Mono::default(), u64::MAX, 0)));
+        assert_eq!(shared.charge(Mono::default(), u64::MAX, 0), None);
+        assert_eq!(Bucket::default().charge(Mono::default(), u64::MAX, 0), None);
         assert!(shared.take(Mono::default(), 10, 10));
         assert!(!shared.take(Mono::default(), 1, 10));
     }

@@ -92,13 +92,11 @@ impl Server {
         family: Option<Family>,
         sockets: &mut dyn RelaySockets,
     ) {
-        let allocation = &mut self.allocations[slot as usize];
+        let allocation = &self.allocations[slot as usize];
         let dual = allocation.relays.iter().flatten().count() == 2;
         match family {
             Some(family) if dual => {
-                if let Some(relay) = allocation.forget(family) {
-                    self.close_relay(RelayId { slot, family }, relay, sockets);
-                }
+                self.end_relay(RelayId { slot, family }, sockets, context.stats);
             }
             _ => {
                 let (now, stats) = (context.now.mono, context.stats);

@@ -32,6 +32,8 @@ pub(super) struct Request<'a> {
     /// MOBILITY-TICKET; empty where one is asked for.
     pub(super) ticket: Option<&'a [u8]>,
     pub(super) dont_fragment: bool,
+    /// The number in CONNECTION-ID.
+    pub(super) connection: Option<u32>,
     /// A known attribute's value is not what its type says.
     pub(super) malformed: bool,
     unknown: [u16; UNKNOWN],
@@ -56,6 +58,7 @@ impl<'a> Request<'a> {
             reservation: None,
             ticket: None,
             dont_fragment: false,
+            connection: None,
             malformed: false,
             unknown: [0; UNKNOWN],
             unknown_count: 0,
@@ -101,6 +104,7 @@ impl<'a> Request<'a> {
                 self.dont_fragment = true;
                 Ok(())
             }
+            attribute::CONNECTION_ID => first(&mut self.connection, number(value)),
             // Debian's RFC 3489 client sends it with no flag set: a plain Binding.
             attribute::CHANGE_REQUEST if value == [0; 4] => Ok(()),
             kind if attribute::comprehension_required(kind) && !attribute::comprehended(kind) => {

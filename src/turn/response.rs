@@ -1,9 +1,11 @@
+use std::sync::Arc;
+
 use super::discovery::Answer;
 use super::request::Request;
 use super::server::Context;
-use super::{Cause, Client, Reply, Server, Stats};
-use crate::auth::{Denial, DenialKind};
-use crate::stun::{Kind, Method, Writer, attribute};
+use super::{Cause, Client, ConnectionId, Reply, Server, Stats};
+use crate::auth::{Credential, Denial, DenialKind};
+use crate::stun::{Digest, Kind, Method, TransactionId, Writer, attribute};
 use crate::time::Mono;
 
 impl Server {
@@ -72,7 +74,54 @@ impl Server {
     }
 }
 
+/// What the answer to a Connect needs of its request: it comes when the peer has answered.
+pub(super) struct Asked {
+    id: TransactionId,
+    credential: Arc<Credential>,
+    digest: Digest,
+    fingerprint: bool,
+}
+
+impl Asked {
+    /// The success response (RFC 6062 §5.2).
+    pub(super) fn connected(
+        &self,
+        connection: ConnectionId,
+        software: Option<&str>,
+        out: &mut [u8],
+    ) -> usize {
+        let mut writer = Writer::new(out, Kind::success(Method::CONNECT), &self.id);
+        writer.number(attribute::CONNECTION_ID, connection.get());
+        if let Some(software) = software {
+            writer.attribute(attribute::SOFTWARE, software.as_bytes());
+        }
+        self.finish(writer)
+    }
+
+    /// The error response.
+    pub(super) fn refused(&self, cause: Cause, out: &mut [u8]) -> usize {
+        let mut writer = Writer::new(out, Kind::error(Method::CONNECT), &self.id);
+        writer.error_code(cause.code(), cause.phrase());
+        self.finish(writer)
+    }
+
+    fn finish(&self, mut writer: Writer<'_>) -> usize {
+        writer.integrity(self.credential.key().mac(self.digest));
+        end(writer, self.fingerprint)
+    }
+}
+
 impl Context<'_> {
+    /// What a later answer will need.
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            id: self.request.id,
+            credential: Arc::clone(&self.who.credential),
+            digest: self.who.digest,
+            fingerprint: self.request.message.has_fingerprint(),
+        }
+    }
+
     /// Begins a success response.
     pub(super) fn success<'b>(&self, out: &'b mut [u8]) -> Writer<'b> {
         Writer::new(out, Kind::success(self.request.method), &self.request.id)
@@ -101,8 +150,12 @@ impl Context<'_> {
     }
 }
 
-fn finish(mut writer: Writer<'_>, request: &Request<'_>) -> usize {
-    if request.message.has_fingerprint() {
+fn finish(writer: Writer<'_>, request: &Request<'_>) -> usize {
+    end(writer, request.message.has_fingerprint())
+}
+
+fn end(mut writer: Writer<'_>, fingerprint: bool) -> usize {
+    if fingerprint {
         writer.fingerprint();
     }
     // A response that does not fit is not sent: its length is 0. RESPONSE_MAX has room for all.

@@ -8,12 +8,14 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::allocation::{Allocation, Session};
+use super::connection::Connections;
 use super::guests::Guests;
 use super::index::Place;
 use super::request::Request;
 use super::wheel::Wheel;
 use super::{
-    Cause, Client, Detour, Dropped, FiveTuple, Ledger, Move, RelayId, Seat, Settings, Stats,
+    Cause, Client, ConnectionId, Detour, Dropped, FiveTuple, Ledger, Move, RelayId, Seat, Settings,
+    Stats,
 };
 use crate::auth::{Authenticated, Authority, Denial};
 use crate::stun::{Class, Error, Message, Method};
@@ -30,6 +32,11 @@ pub enum Verdict {
     Reply(Reply),
     /// Relay a part of the packet to a peer.
     ToPeer(ToPeer),
+    /// Nothing yet: an [`Effect`] will lead to the answer.
+    Later,
+    /// Send the reply; what else comes on the client's connection belongs to the peer's, and the other way round
+    /// (RFC 6062 §5.4).
+    Bound(Reply, ConnectionId),
     /// Another server of this process has to answer: it is to get the packet with
     /// [`Server::receive_forwarded`] or, on a stream, with what follows on this connection. If it
     /// takes nothing, [`Server::receive_here`] has the answer.
@@ -95,6 +102,19 @@ pub enum Effect {
         /// The worker that holds the allocation.
         holder: u32,
     },
+    /// A TCP connection with a peer is wanted (RFC 6062 §5.2); [`Server::connected`] is to be told what came of it.
+    Connect {
+        /// Its name.
+        connection: ConnectionId,
+        /// The relayed transport address that it is made from.
+        relay: RelayId,
+        /// Where to.
+        peer: SocketAddr,
+    },
+    /// The time for that is over: it is to be given up, and [`Server::connected`] told so.
+    ConnectTimedOut(ConnectionId),
+    /// A connection with a peer, and the client's with it, is to be closed; the server has forgotten it.
+    Disconnect(ConnectionId),
 }
 
 /// Opens and closes the sockets of allocations.
@@ -104,6 +124,12 @@ pub trait RelaySockets {
     /// # Errors
     /// [`OpenError`] tells whether another port may help.
     fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError>;
+
+    /// Listens for TCP connections at the address for the relay.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    fn listen(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError>;
 
     /// Closes it. What was relayed before is to be sent first; when this returns, the port may be
     /// given to another allocation.
@@ -138,6 +164,8 @@ pub struct Server {
     pub(super) ledger: Arc<Ledger>,
     pub(super) random: Box<dyn Random>,
     pub(super) allocations: Slab<Allocation>,
+    /// TCP connections with peers.
+    pub(super) connections: Connections,
     /// Slots of `allocations` by their 5-tuples: the only index there is.
     pub(super) index: HashTable<Place>,
     pub(super) hasher: RandomState,
@@ -151,6 +179,16 @@ pub struct Server {
     /// Whether the packet in hand is another worker's, which does not take it.
     pub(super) here: bool,
     pub(super) guests: Guests,
+}
+
+/// How a request that is granted is answered.
+pub(super) enum Answer {
+    /// With the bytes that were written.
+    Now(usize),
+    /// Later.
+    Later,
+    /// With the bytes that were written; then its connection is a client data connection.
+    Bound(usize, ConnectionId),
 }
 
 /// A request that has passed authentication, with what its handler needs.
@@ -178,6 +216,7 @@ impl Server {
             ledger,
             random,
             allocations: Slab::new(),
+            connections: Connections::default(),
             index: HashTable::new(),
             hasher: RandomState::default(),
             wheel: Wheel::new(now),
@@ -242,7 +281,7 @@ impl Server {
         match (kind.class, kind.method) {
             (Class::Indication, Method::SEND) => self.send_indication(now, client, packet, stats),
             (Class::Indication, Method::BINDING) => Ok(Verdict::Ignore),
-            (Class::Request, method) if served(method) => {
+            (Class::Request, method) if self.serves(method) => {
                 if message.is_classic() && method != Method::BINDING {
                     return Err(Dropped::Unserved);
                 }
@@ -264,24 +303,25 @@ impl Server {
                 }
                 let mut request = Request::read(message, packet);
                 if slot.is_none()
-                    && let Some(verdict) = self.stray(&request)
+                    && let Some(verdict) = self.stray(client, &request)
                 {
                     return verdict;
                 }
-                let reply = if method == Method::BINDING {
+                let verdict = if method == Method::BINDING {
                     let answer = self.discover(client, &mut request, packet.len());
                     if let Ok(Some(answer)) = &answer {
                         self.admit_discovery(now.mono, client, answer, guarded, stats)?;
                     }
-                    self.binding(client, &request, answer, out, stats)
+                    Verdict::Reply(self.binding(client, &request, answer, out, stats))
                 } else {
                     self.authenticated(now, client, &request, slot, out, sockets, stats)
                 };
-                let believed = !matches!(reply.refusal, Some(Cause::Auth(_)));
-                if bounded && believed && method != Method::BINDING {
+                let doubted =
+                    matches!(verdict, Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. }));
+                if bounded && !doubted && method != Method::BINDING {
                     self.ledger.guard.refund(&client.tuple, rate);
                 }
-                Ok(Verdict::Reply(reply))
+                Ok(verdict)
             }
             _ => Err(Dropped::Unserved),
         }
@@ -298,22 +338,35 @@ impl Server {
         out: &mut [u8],
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
-    ) -> Reply {
+    ) -> Verdict {
         let address = client.tuple.client;
-        // RFC 8016 §3.2.2: a ticket stands for its allocation, wherever it comes from.
+        // RFC 8016 §3.2.2: a ticket stands for its allocation, wherever it comes from; so does the
+        // name of a connection (RFC 6062 §4.3).
         let known = slot.or_else(|| self.named_slot(request));
+        let known = known.or_else(|| self.slot_of_connection(request));
         let known = known.and_then(|slot| self.allocations.get(slot as usize));
         let known = known.map(|allocation| &allocation.credential);
         let checked = self.authority.check(&request.message, &request.claim, known, address, now);
         let who = match checked {
             Ok(who) => who,
-            Err(denial) => return self.deny(now, client, request, denial, out, stats),
+            Err(denial) => {
+                return Verdict::Reply(self.deny(now, client, request, denial, out, stats));
+            }
         };
         let context = Context { now, client, request, who: &who, stats };
-        let outcome = self.handle(&context, slot, out, sockets);
-        let software = self.settings.software.as_deref();
-        let length = outcome.unwrap_or_else(|cause| context.refuse(cause, software, out));
-        Reply { length, method: request.method, refusal: outcome.err(), detour: None }
+        let method = request.method;
+        let reply = |length, refusal| Reply { length, method, refusal, detour: None };
+        match self.handle(&context, slot, out, sockets) {
+            Ok(Answer::Now(length)) => Verdict::Reply(reply(length, None)),
+            Ok(Answer::Later) => Verdict::Later,
+            Ok(Answer::Bound(length, connection)) => {
+                Verdict::Bound(reply(length, None), connection)
+            }
+            Err(cause) => {
+                let length = context.refuse(cause, self.settings.software.as_deref(), out);
+                Verdict::Reply(reply(length, Some(cause)))
+            }
+        }
     }
 
     fn handle(
@@ -322,7 +375,7 @@ impl Server {
         slot: Option<u32>,
         out: &mut [u8],
         sockets: &mut dyn RelaySockets,
-    ) -> Result<usize, Cause> {
+    ) -> Result<Answer, Cause> {
         let request = context.request;
         if slot.is_none() && self.guests.has(&context.client.tuple) {
             return Err(Cause::Busy);
@@ -332,10 +385,13 @@ impl Server {
             return Err(Cause::UnknownAttribute);
         }
         if request.method == Method::ALLOCATE {
-            return self.allocate(context, slot, out, sockets);
+            return self.allocate(context, slot, out, sockets).map(Answer::Now);
+        }
+        if request.method == Method::CONNECTION_BIND {
+            return self.connection_bind(context, slot, out);
         }
         if request.method == Method::REFRESH && request.ticket.is_some() {
-            return self.refresh_by_ticket(context, slot, out, sockets);
+            return self.refresh_by_ticket(context, slot, out, sockets).map(Answer::Now);
         }
         // RFC 8656 §5: all other requests need the 5-tuple's allocation, and its user.
         let slot = slot.ok_or(Cause::NoAllocation)?;
@@ -346,10 +402,19 @@ impl Server {
         if request.malformed {
             return Err(Cause::Malformed);
         }
-        match request.method {
+        let length = match request.method {
+            Method::CONNECT => return self.connect(context, slot),
             Method::REFRESH => self.refresh(context, slot, out, sockets),
             Method::CREATE_PERMISSION => self.create_permission(context, slot, out),
             _ => self.channel_bind(context, slot, out),
+        };
+        length.map(Answer::Now)
+    }
+
+    fn serves(&self, method: Method) -> bool {
+        match method {
+            Method::CONNECT | Method::CONNECTION_BIND => self.settings.tcp_allocations,
+            method => served(method),
         }
     }
 
@@ -382,6 +447,11 @@ impl Server {
     /// How many allocations there are.
     pub fn allocations(&self) -> usize {
         self.allocations.len()
+    }
+
+    /// How many TCP connections with peers there are, those that are being made with them.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Settings {
     pub default_lifetime: Duration,
     /// The longest lifetime granted (RFC 8656 §7.2: at most an hour).
     pub max_lifetime: Duration,
+    /// Whether allocations for TCP are made (RFC 6062).
+    pub tcp_allocations: bool,
     /// Also admit the channel numbers 0x5000-0x7FFF of RFC 5766.
     pub rfc5766_channels: bool,
     /// Whether clients may take their allocations along to another address (RFC 8016).
@@ -38,6 +40,7 @@ impl Default for Settings {
             ports: PortRange::default(),
             default_lifetime: Duration::from_secs(600),
             max_lifetime: Duration::from_secs(3600),
+            tcp_allocations: true,
             rfc5766_channels: false,
             mobility: false,
             peers: PeerPolicy::default(),
@@ -109,6 +112,12 @@ pub struct Limits {
     pub permissions: u16,
     /// Channels of one allocation.
     pub channels: u16,
+    /// TCP connections with peers of one allocation.
+    pub connections: u16,
+    /// Those of them that are being made or are not bound yet (RFC 6062 §5.2, §5.3).
+    pub pending_connections: u16,
+    /// TCP connections with peers of all allocations of one user.
+    pub connections_per_user: u32,
     /// Application bytes per second of one allocation, counted in each direction by itself;
     /// one second's worth may come at once.
     pub bytes_per_second: u64,
@@ -136,6 +145,9 @@ impl Default for Limits {
             allocations_per_address: 4096,
             permissions: 256,
             channels: 256,
+            connections: 64,
+            pending_connections: 16,
+            connections_per_user: 1024,
             bytes_per_second: 0,
             user_bytes_per_second: 0,
             unauthenticated_per_second: 500,

@@ -49,13 +49,17 @@ pub enum Dropped {
     TooLong,
     /// Data for a mobile client that is away.
     Away,
+    /// A datagram for an allocation that relays TCP.
+    TcpAllocation,
+    /// A peer's TCP connection beyond a limit of the allocation or its user.
+    ConnectionLimit,
 }
 
 impl Dropped {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Noise,
         Self::Malformed,
         Self::Fingerprint,
@@ -69,6 +73,8 @@ impl Dropped {
         Self::Bandwidth,
         Self::TooLong,
         Self::Away,
+        Self::TcpAllocation,
+        Self::ConnectionLimit,
     ];
 
     /// The metric label.
@@ -87,6 +93,8 @@ impl Dropped {
             Self::Bandwidth => "bandwidth",
             Self::TooLong => "too_long",
             Self::Away => "client_away",
+            Self::TcpAllocation => "tcp_allocation",
+            Self::ConnectionLimit => "connection_limit",
         }
     }
 }
@@ -126,6 +134,14 @@ pub struct Stats {
     pub moved_in: Counter,
     /// Allocations that have gone to other workers.
     pub moved_out: Counter,
+    /// TCP connections made to peers (RFC 6062 §5.2).
+    pub connections_out: Counter,
+    /// TCP connections taken from peers (RFC 6062 §5.3).
+    pub connections_in: Counter,
+    /// Those of both that a client has bound (RFC 6062 §5.4).
+    pub connections_bound: Counter,
+    /// Those of both that have ended.
+    pub connections_ended: Counter,
 }
 
 impl Default for Stats {
@@ -147,6 +163,10 @@ impl Default for Stats {
             moves: Counter::default(),
             moved_in: Counter::default(),
             moved_out: Counter::default(),
+            connections_out: Counter::default(),
+            connections_in: Counter::default(),
+            connections_bound: Counter::default(),
+            connections_ended: Counter::default(),
         }
     }
 }

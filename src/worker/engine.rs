@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::appetite::BATCH;
 use super::gather::Gather;
 use super::group::Shared;
+use super::links::Links;
 use super::mailbox::Letter;
 use super::mobility::Held;
 use super::outbox::Outbox;
@@ -20,7 +21,8 @@ use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::turn::{
-    Client, Effect, Limits, Move, RESPONSE_MAX, RelayId, Reply, Server, Transport, Verdict,
+    Client, Direction, Effect, Limits, Move, RESPONSE_MAX, RelayId, Reply, Server, Transport,
+    Verdict,
 };
 
 /// Sockets served in one wake-up; the others are told again, behind these.
@@ -37,6 +39,11 @@ pub(super) enum Token {
     Acceptor(u32),
     Relay(u32),
     Stream(u32),
+    RelayListener(u32),
+    /// The peer's end of a connection with a peer.
+    Peer(u32),
+    /// The client's end of one.
+    DataClient(u32),
 }
 
 impl Token {
@@ -47,6 +54,9 @@ impl Token {
             Self::Acceptor(index) => (2, index),
             Self::Relay(index) => (3, index),
             Self::Stream(index) => (4, index),
+            Self::RelayListener(index) => (5, index),
+            Self::Peer(index) => (6, index),
+            Self::DataClient(index) => (7, index),
         };
         kind << 32 | index as u64
     }
@@ -58,6 +68,9 @@ impl Token {
             2 => Self::Acceptor(index),
             3 => Self::Relay(index),
             4 => Self::Stream(index),
+            5 => Self::RelayListener(index),
+            6 => Self::Peer(index),
+            7 => Self::DataClient(index),
             _ => Self::Waker,
         }
     }
@@ -104,6 +117,8 @@ pub(super) struct Engine {
     /// Where the server writes responses.
     pub(super) response: Box<[u8; RESPONSE_MAX]>,
     pub(super) streams: Streams,
+    /// TCP connections with peers.
+    pub(super) links: Links,
     pub(super) limits: StreamLimits,
     /// Client addresses without a limit of connections.
     pub(super) exempt: Limits,
@@ -149,6 +164,7 @@ impl Engine {
             receive: RecvBatch::new(BATCH),
             response: Box::new([0; RESPONSE_MAX]),
             streams: Streams::default(),
+            links: Links::new(lowest_rate(parts.exempt)),
             limits,
             exempt: parts.exempt.clone(),
             accept_again: None,
@@ -185,6 +201,13 @@ impl Engine {
                         self.on_relay(RelayId::from_index(index as usize), event.error());
                     }
                     Token::Stream(leg) => self.on_stream(leg, event),
+                    Token::RelayListener(index) => {
+                        self.on_relay_listener(RelayId::from_index(index as usize));
+                    }
+                    Token::Peer(place) => self.on_peer(place, event),
+                    Token::DataClient(place) => {
+                        self.on_bridge(place, Direction::ToPeer, event);
+                    }
                 }
             }
             self.read_unfinished(unfinished);
@@ -209,7 +232,8 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Mono> {
         let follow = (!self.unfollowed.is_empty()).then(|| self.now.mono + FOLLOW_AGAIN);
-        [self.server.next_deadline(), self.stream_deadline(), follow].into_iter().flatten().min()
+        let streams = [self.stream_deadline(), self.links.next_timer()];
+        [self.server.next_deadline(), follow].into_iter().chain(streams).flatten().min()
     }
 
     /// Sends what the wake-up has produced and ends what is over.
@@ -223,6 +247,7 @@ impl Engine {
         }
         self.follow_again();
         self.effects(now);
+        self.finish_links(now);
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
     }
@@ -298,6 +323,11 @@ impl Engine {
                 Effect::Parted { client, holder } => {
                     let _ = self.post(holder, Letter::Parted(client));
                 }
+                Effect::Connect { connection, relay, peer } => {
+                    self.connect(now, connection, relay, peer);
+                }
+                Effect::ConnectTimedOut(connection) => self.connect_timed_out(now, connection),
+                Effect::Disconnect(connection) => self.disconnect(connection),
             }
         }
     }
@@ -329,4 +359,10 @@ impl Engine {
         self.outbox.flush(&stats);
         self.close_all_streams(now);
     }
+}
+
+/// The lowest limit of bytes per second; 0 when there is none.
+fn lowest_rate(limits: &Limits) -> u64 {
+    let rates = [limits.bytes_per_second, limits.user_bytes_per_second];
+    rates.into_iter().filter(|rate| *rate != 0).min().unwrap_or(0)
 }

@@ -55,7 +55,7 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         for letter in shared.mailboxes[self.number].close() {
             match letter {
-                Letter::Stream(stream) => self.drop_stream(&stream),
+                Letter::Stream(stream) => self.count_closed(stream.tuple),
                 // It ends with the others.
                 Letter::Arrival(arrival) => self.take_allocation(*arrival),
                 _ => {}
@@ -83,15 +83,9 @@ impl Engine {
     fn take_in(&mut self, stream: Stream) -> Option<u32> {
         let token = Token::Stream(self.streams.next_leg()).pack();
         if self.poller.add(stream.socket.as_fd(), token, Interest::Edges).is_err() {
-            self.drop_stream(&stream);
+            self.count_closed(stream.tuple);
             return None;
         }
         Some(self.streams.insert(stream))
-    }
-
-    /// Counts the end of a connection that has no leg.
-    fn drop_stream(&self, stream: &Stream) {
-        self.shared.disconnect(stream.tuple.client.ip());
-        self.stats.streams_closed.add(1);
     }
 }

@@ -172,6 +172,8 @@ impl Engine {
                 let _ = self.post(origin, Letter::Gone(client));
             }
             Verdict::Elsewhere(_) | Verdict::Hold | Verdict::Drop(_) | Verdict::Ignore => {}
+            // Connections with peers are for clients on streams, which come whole.
+            Verdict::Later | Verdict::Bound(..) => {}
         }
         self.effects(now);
     }

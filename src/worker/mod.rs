@@ -44,18 +44,22 @@
 //! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`].
 
 mod appetite;
+mod bridge;
 mod engine;
 mod event;
 mod gather;
 mod group;
 mod handover;
+mod links;
 mod mailbox;
 mod mobility;
 mod outbox;
+mod peers;
 mod random;
 mod relays;
 mod settings;
 mod sockets;
+mod spares;
 mod stats;
 mod stream;
 mod streams;

@@ -1,5 +1,6 @@
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 
 use super::Stats;
@@ -8,13 +9,20 @@ use super::engine::Token;
 use super::outbox::Outbox;
 use crate::net::{
     Buffers, Family, Interest, Poller, SendBatch, UdpOptions, bare_relay_socket, enable_drop_count,
-    enable_gro, ready_to_send,
+    enable_gro, ready_to_send, relay_listener,
 };
 use crate::turn::{OpenError, RelayId, RelaySockets};
+
+/// Connections that may wait to be accepted on one relay.
+const BACKLOG: u16 = 16;
 
 /// The relay sockets of one worker, by [`RelayId::index`].
 pub(super) struct Relays {
     open: Vec<Option<Relay>>,
+    /// Those that relay TCP: few, if any.
+    listeners: HashMap<usize, RelayListener>,
+    /// Those of them on which nothing is accepted for a moment.
+    paused: Vec<usize>,
     options: UdpOptions,
     /// Whether the kernel may hand over trains (UDP_GRO).
     pub(super) trains: bool,
@@ -52,10 +60,16 @@ impl Relay {
     }
 }
 
+/// One relay that TCP connections come to and are made from.
+pub(super) struct RelayListener {
+    pub(super) socket: TcpListener,
+    pub(super) address: SocketAddr,
+}
+
 impl Relays {
     pub(super) fn new(buffer: usize, trains: bool) -> Self {
         let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
-        Self { open: Vec::new(), options, trains }
+        Self { open: Vec::new(), listeners: HashMap::new(), paused: Vec::new(), options, trains }
     }
 
     pub(super) fn get(&self, relay: RelayId) -> Option<&Relay> {
@@ -99,6 +113,38 @@ impl Relays {
     pub(super) fn get_mut(&mut self, relay: RelayId) -> Option<&mut Relay> {
         self.open.get_mut(relay.index())?.as_mut()
     }
+
+    pub(super) fn listener(&self, relay: RelayId) -> Option<&RelayListener> {
+        self.listeners.get(&relay.index())
+    }
+
+    /// Leaves the peers that connect to a relay alone.
+    pub(super) fn pause(&mut self, relay: RelayId, poller: &Poller) {
+        self.paused.push(relay.index());
+        self.listen_to(relay.index(), poller, Interest::Errors);
+    }
+
+    /// Accepts again where it was paused.
+    pub(super) fn resume(&mut self, poller: &Poller) {
+        while let Some(index) = self.paused.pop() {
+            self.listen_to(index, poller, Interest::Read);
+        }
+    }
+
+    fn listen_to(&self, index: usize, poller: &Poller, interest: Interest) {
+        if let Some(listener) = self.listeners.get(&index) {
+            let token = Token::RelayListener(index as u32).pack();
+            // It was added when it was opened, so it can be changed.
+            let _ = poller.modify(listener.socket.as_fd(), token, interest);
+        }
+    }
+}
+
+fn why(error: &io::Error) -> OpenError {
+    match error.kind() {
+        ErrorKind::AddrInUse => OpenError::PortInUse,
+        _ => OpenError::Unavailable,
+    }
 }
 
 /// What the server may do to the relay sockets while it looks at a packet in the arena.
@@ -124,12 +170,7 @@ impl<'a> Door<'a> {
 impl RelaySockets for Door<'_> {
     fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
         let socket =
-            bare_relay_socket(address, &self.relays.options).map_err(|error| {
-                match error.kind() {
-                    ErrorKind::AddrInUse => OpenError::PortInUse,
-                    _ => OpenError::Unavailable,
-                }
-            })?;
+            bare_relay_socket(address, &self.relays.options).map_err(|error| why(&error))?;
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         self.relays.put(relay, Relay::new(socket, family), self.poller).map_err(|_| {
             self.relays.open[relay.index()] = None;
@@ -137,7 +178,20 @@ impl RelaySockets for Door<'_> {
         })
     }
 
+    fn listen(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
+        let socket = relay_listener(address, BACKLOG).map_err(|error| why(&error))?;
+        let token = Token::RelayListener(relay.index() as u32).pack();
+        self.poller
+            .add(socket.as_fd(), token, Interest::Read)
+            .map_err(|_| OpenError::Unavailable)?;
+        self.relays.listeners.insert(relay.index(), RelayListener { socket, address });
+        Ok(())
+    }
+
     fn close(&mut self, relay: RelayId) {
+        if self.relays.listeners.remove(&relay.index()).is_some() {
+            return;
+        }
         let Some(relay) = self.relays.open.get_mut(relay.index()).and_then(Option::take) else {
             return;
         };

@@ -6,14 +6,11 @@ use std::os::fd::AsFd;
 use slab::Slab;
 
 use super::Stats;
+use super::spares::Spares;
 use crate::net;
 use crate::time::Mono;
 use crate::turn::FiveTuple;
 
-/// Buffers kept for the next connection that needs one.
-const SPARES: usize = 32;
-/// Size of such a buffer: room for the longest message. One that grew is given back to the system.
-const SPARE_SIZE: usize = 66 << 10;
 /// Bytes that are written before the end of the wake-up, so that buffers stay within a spare's
 /// size.
 const WRITE_AT: usize = 32 << 10;
@@ -28,7 +25,7 @@ pub(super) struct Streams {
     dirty: Vec<u32>,
     /// Connections that may have more to read than has been read.
     unfinished: VecDeque<u32>,
-    spares: Vec<Vec<u8>>,
+    spares: Spares,
     /// Connections that cannot be written to any more.
     broken: Vec<u32>,
 }
@@ -71,6 +68,12 @@ impl Stream {
             dirty: false,
             broken: false,
         }
+    }
+
+    /// The socket, and what it has not taken yet.
+    pub(super) fn into_parts(mut self) -> (TcpStream, Vec<u8>) {
+        self.output.drain(..self.sent);
+        (self.socket, self.output)
     }
 
     /// Whether it is without an allocation.
@@ -182,7 +185,7 @@ impl Streams {
         }
         // A spare is large: strangers, who may be many, get what they need and no more.
         if stream.waiting.is_none() && stream.output.capacity() == 0 {
-            stream.output = spare(&mut self.spares);
+            stream.output = self.spares.take();
         }
         stream.output.extend_from_slice(header);
         stream.output.extend_from_slice(payload);
@@ -203,11 +206,11 @@ impl Streams {
         };
         stream.input.clear();
         if begun.is_empty() {
-            recycle(&mut self.spares, std::mem::take(&mut stream.input));
+            self.spares.give_back(std::mem::take(&mut stream.input));
             return;
         }
         if stream.waiting.is_none() && stream.input.capacity() == 0 {
-            stream.input = spare(&mut self.spares);
+            stream.input = self.spares.take();
         }
         stream.input.extend_from_slice(begun);
     }
@@ -268,21 +271,10 @@ impl Streams {
             stream.output.drain(..stream.sent);
         } else {
             stream.output.clear();
-            recycle(&mut self.spares, std::mem::take(&mut stream.output));
+            self.spares.give_back(std::mem::take(&mut stream.output));
         }
         stream.sent = 0;
         stream.blocked = blocked;
         true
-    }
-}
-
-fn spare(spares: &mut Vec<Vec<u8>>) -> Vec<u8> {
-    spares.pop().unwrap_or_else(|| Vec::with_capacity(SPARE_SIZE))
-}
-
-/// Keeps an empty buffer for the next connection.
-fn recycle(spares: &mut Vec<Vec<u8>>, empty: Vec<u8>) {
-    if spares.len() < SPARES && empty.capacity() == SPARE_SIZE {
-        spares.push(empty);
     }
 }

@@ -13,7 +13,7 @@ use super::{Event, Stats};
 use crate::net::{self, Interest, SLOT_SIZE};
 use crate::stun::{Frame, Framer, Hopeless, Method};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, Dropped, FiveTuple, Transport, Verdict};
+use crate::turn::{Client, ConnectionId, Dropped, FiveTuple, RelayId, Reply, Transport, Verdict};
 
 /// Connections accepted from one listener in one wake-up.
 const ACCEPTS: usize = 64;
@@ -32,6 +32,24 @@ enum Closing {
     Flood,
     /// It is another worker's now, with what it said: there is nothing to close.
     HandedOver,
+}
+
+/// What a message has led to.
+enum After {
+    /// The next one may follow.
+    Next,
+    /// An allocation was made, refreshed or ended, and then the same.
+    Changed,
+    /// What follows are bytes for a peer.
+    Bound(ConnectionId),
+}
+
+/// What stands behind the whole messages that were read.
+enum Rest {
+    /// The beginning of a message, from here on.
+    Begun(usize),
+    /// Bytes for a peer, from here on.
+    Raw(usize, ConnectionId),
 }
 
 impl Engine {
@@ -144,9 +162,13 @@ impl Engine {
     ) {
         let leg = client.leg;
         match self.handle_messages(client, slot, filled, stats) {
-            Ok(rest) => {
-                let begun = &self.outbox.buffers.slot(slot)[rest..filled];
+            Ok(Rest::Begun(at)) => {
+                let begun = &self.outbox.buffers.slot(slot)[at..filled];
                 self.streams.keep_input(leg, begun);
+            }
+            Ok(Rest::Raw(at, connection)) => {
+                let surplus = self.outbox.buffers.slot(slot)[at..filled].to_vec();
+                self.bind(leg, connection, &surplus);
             }
             Err(closing) => {
                 match closing {
@@ -170,14 +192,14 @@ impl Engine {
         }
     }
 
-    /// Handles the whole messages in a slot and tells where the rest begins.
+    /// Handles the whole messages in a slot and tells what comes behind them.
     fn handle_messages(
         &mut self,
         client: &Client,
         slot: usize,
         filled: usize,
         stats: &Stats,
-    ) -> Result<usize, Closing> {
+    ) -> Result<Rest, Closing> {
         let now = self.now;
         let mut known = self.streams.get_mut(client.leg).is_some_and(|stream| !stream.is_waiting());
         let mut at = 0;
@@ -186,17 +208,21 @@ impl Engine {
             let stream = &self.outbox.buffers.slot(slot)[at..filled];
             let frame = framer.next(stream).map_err(Closing::Hopeless)?;
             let Frame::Message { length, consumed } = frame else {
-                return Ok(at);
+                return Ok(Rest::Begun(at));
             };
-            if self.on_message(now, client, slot, at..at + length, filled, stats)? {
-                known = self.server.has_allocation(&client.tuple);
-                self.streams.set_waiting(client.leg, (!known).then_some(now.mono));
+            match self.on_message(now, client, slot, at..at + length, filled, stats)? {
+                After::Next => {}
+                After::Changed => {
+                    known = self.server.has_allocation(&client.tuple);
+                    self.streams.set_waiting(client.leg, (!known).then_some(now.mono));
+                }
+                After::Bound(connection) => return Ok(Rest::Raw(at + consumed, connection)),
             }
             at += consumed;
         }
     }
 
-    /// Handles one message; true when it has made or refreshed or ended an allocation.
+    /// Handles one message, which begins `at` and is `length` bytes long; the slot is `filled` so far.
     fn on_message(
         &mut self,
         now: Now,
@@ -205,7 +231,7 @@ impl Engine {
         place: Range<usize>,
         filled: usize,
         stats: &Stats,
-    ) -> Result<bool, Closing> {
+    ) -> Result<After, Closing> {
         let at = place.start;
         let verdict = match self.decide(now, client, slot, place.clone(), stats) {
             Verdict::Elsewhere(worker) => {
@@ -220,35 +246,52 @@ impl Engine {
         match verdict {
             Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
             Verdict::Reply(reply) => {
-                // RFC 8489 §6.2.2: nobody repeats a request on a stream, so there is room kept for
-                // its answer behind the data.
-                let limit = self.limits.queue + ANSWERS;
-                let message = &self.response[..reply.length];
-                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
+                self.answer(client, reply, stats);
                 self.effects(now);
-                self.tell_refusal(client, reply);
                 let changes = matches!(reply.method, Method::ALLOCATE | Method::REFRESH);
-                return Ok(changes && reply.refusal.is_none());
+                if changes && reply.refusal.is_none() {
+                    return Ok(After::Changed);
+                }
+            }
+            Verdict::Later => self.effects(now),
+            Verdict::Bound(reply, connection) => {
+                self.answer(client, reply, stats);
+                return Ok(After::Bound(connection));
             }
             Verdict::Drop(Dropped::RateLimited) => return Err(Closing::Flood),
             // Whoever can be asked has been asked; streams are nobody's guests.
             Verdict::Drop(_) | Verdict::Ignore | Verdict::Elsewhere(_) | Verdict::Hold => {}
         }
-        Ok(false)
+        Ok(After::Next)
+    }
+
+    /// Queues a response for a client on a stream.
+    pub(super) fn answer(&mut self, client: &Client, reply: Reply, stats: &Stats) {
+        // RFC 8489 §6.2.2: nobody repeats a request on a stream, so there is room kept for its
+        // answer behind the data.
+        let limit = self.limits.queue + ANSWERS;
+        let message = &self.response[..reply.length];
+        self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
+        self.tell_refusal(client, reply);
     }
 
     pub(super) fn close_stream(&mut self, leg: u32) {
         let Some(stream) = self.streams.remove(leg) else {
             return;
         };
-        self.shared.disconnect(stream.tuple.client.ip());
-        self.stats.streams_closed.add(1);
+        self.count_closed(stream.tuple);
         let (now, stats) = (self.now, Arc::clone(&self.stats));
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         let client = Client { tuple: stream.tuple, leg };
         self.server.disconnected(now, &client, &mut door, &stats.turn);
         self.effects(now);
         self.resume_accepting();
+    }
+
+    /// A client's connection is closed.
+    pub(super) fn count_closed(&self, tuple: FiveTuple) {
+        self.shared.disconnect(tuple.client.ip());
+        self.stats.streams_closed.add(1);
     }
 
     fn close_longest_waiting(&mut self) {
@@ -284,9 +327,16 @@ impl Engine {
         self.set_accepting(Interest::Errors);
     }
 
-    fn resume_accepting(&mut self) {
+    /// The same for the peers of one allocation.
+    pub(super) fn pause_relay(&mut self, relay: RelayId) {
+        self.accept_again = Some(self.now.mono + ACCEPT_PAUSE);
+        self.relays.pause(relay, &self.poller);
+    }
+
+    pub(super) fn resume_accepting(&mut self) {
         if self.accept_again.take().is_some() {
             self.set_accepting(Interest::Read);
+            self.relays.resume(&self.poller);
         }
     }
 

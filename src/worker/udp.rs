@@ -99,8 +99,9 @@ impl Engine {
                 self.effects(now);
                 self.tell_refusal(client, reply);
             }
-            // Whoever can be asked has been asked.
-            Verdict::Drop(_) | Verdict::Ignore | Verdict::Elsewhere(_) | Verdict::Hold => {}
+            // Whoever can be asked has been asked; connections with peers are for clients on streams.
+            Verdict::Later | Verdict::Bound(..) | Verdict::Elsewhere(_) | Verdict::Hold => {}
+            Verdict::Drop(_) | Verdict::Ignore => {}
         }
     }
 

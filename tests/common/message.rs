@@ -94,6 +94,8 @@ pub(crate) enum Inbound {
     Data(SocketAddr, Vec<u8>),
     /// A Data indication with the ICMP attribute's value instead of DATA.
     Icmp(SocketAddr, Vec<u8>),
+    /// A ConnectionAttempt indication with its CONNECTION-ID.
+    Attempt(SocketAddr, u32),
 }
 
 impl Inbound {
@@ -104,12 +106,16 @@ impl Inbound {
             return Self::Channel(data.number.get(), packet[data.payload].to_vec());
         }
         let message = Message::parse(&packet).expect("the server's messages can be read");
-        if message.kind() != Kind::indication(Method::DATA) {
+        let attempt = message.kind() == Kind::indication(Method::CONNECTION_ATTEMPT);
+        if message.kind() != Kind::indication(Method::DATA) && !attempt {
             return Self::Answer(Answer(packet));
         }
         let peer = message.attribute(attribute::XOR_PEER_ADDRESS);
         let peer = decode_xor_address(peer.expect("a peer"), &message.transaction_id());
         let peer = peer.expect("an address");
+        if attempt {
+            return Self::Attempt(peer, Answer(packet).connection());
+        }
         match (message.attribute(attribute::DATA), message.attribute(attribute::ICMP)) {
             (Some(data), None) => Self::Data(peer, data.to_vec()),
             (None, Some(icmp)) => Self::Icmp(peer, icmp.to_vec()),

@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod client;
+mod connections;
 mod credential;
 mod message;
 mod peer;
@@ -11,6 +12,7 @@ mod server;
 mod wait;
 
 pub(crate) use client::{Client, Leg, channel_message};
+pub(crate) use connections::{Data, TcpPeer, dial};
 pub(crate) use credential::Credential;
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};

@@ -209,6 +209,13 @@ impl TestClient {
         })
     }
 
+    /// An allocation that relays TCP (RFC 6062).
+    pub(crate) fn allocate_tcp(&mut self, server: &mut TestServer) -> Response {
+        self.request(server, Method::ALLOCATE, |writer| {
+            writer.number(attribute::REQUESTED_TRANSPORT, 6 << 24);
+        })
+    }
+
     pub(crate) fn refresh(&mut self, server: &mut TestServer, lifetime: u32) -> Response {
         self.request(server, Method::REFRESH, |writer| {
             writer.number(attribute::LIFETIME, lifetime);

@@ -17,7 +17,8 @@ pub(crate) use forged::Forged;
 pub(crate) use random::Random;
 pub(crate) use response::Response;
 pub(crate) use server::{
-    LISTENER, LISTENER_V6, REALM, RELAYS, START, Setup, TestServer, auth_settings, turn_settings,
+    Deed, LISTENER, LISTENER_V6, REALM, RELAYS, START, Setup, TestServer, auth_settings,
+    turn_settings,
 };
 pub(crate) use sockets::{FakeSockets, Host};
 pub(crate) use workers::{Relayed, Workers};

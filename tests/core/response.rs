@@ -91,6 +91,18 @@ impl Response {
         Some(value.try_into().expect("RFC 8656 §18.10"))
     }
 
+    /// CONNECTION-ID.
+    pub(crate) fn connection(&self) -> Option<u32> {
+        let value = self.get(attribute::CONNECTION_ID)?;
+        Some(u32::from_be_bytes(value.try_into().expect("RFC 6062 §6.2.1")))
+    }
+
+    /// XOR-PEER-ADDRESS.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        let value = self.get(attribute::XOR_PEER_ADDRESS)?;
+        Some(decode_xor_address(value, &self.id()).expect("an address"))
+    }
+
     /// Family and code in ADDRESS-ERROR-CODE.
     pub(crate) fn address_error(&self) -> Option<(u8, u16)> {
         let value = self.get(attribute::ADDRESS_ERROR_CODE)?;

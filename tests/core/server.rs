@@ -9,8 +9,8 @@ use turnwire::auth::{self, Authority, Secret, User};
 use turnwire::stun::Class;
 use turnwire::time::{Mono, Now};
 use turnwire::turn::{
-    Client, Effect, Ledger, PeerPolicy, PortRange, RESPONSE_MAX, RelayAddress, Seat, Server,
-    Session, Settings, Stats, Verdict,
+    Client, ConnectFailure, ConnectionId, Dropped, Effect, Ledger, PeerPolicy, PortRange,
+    RESPONSE_MAX, RelayAddress, RelayId, Reply, Seat, Server, Session, Settings, Stats, Verdict,
 };
 
 /// When every test begins.
@@ -99,6 +99,8 @@ impl Setup {
                 stats: Stats::default(),
                 now: START,
                 out: vec![0; RESPONSE_MAX],
+                sessions: Vec::new(),
+                deeds: Vec::new(),
             }
         };
         (0..count).map(make).collect()
@@ -113,6 +115,16 @@ pub(crate) struct TestServer {
     pub(crate) stats: Stats,
     pub(crate) now: Now,
     out: Vec<u8>,
+    sessions: Vec<Session>,
+    deeds: Vec<Deed>,
+}
+
+/// What the server wants of its worker for connections with peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Connect(ConnectionId, RelayId, SocketAddr),
+    GiveUp(ConnectionId),
+    Close(ConnectionId),
 }
 
 impl TestServer {
@@ -147,6 +159,12 @@ impl TestServer {
         self.receive_from(None, client, packet)
     }
 
+    /// The same for a packet that another server should have had, and that takes nothing.
+    pub(crate) fn receive_here(&mut self, client: &Client, packet: &[u8]) -> Verdict {
+        let (out, sockets, stats) = (&mut self.out, &mut self.sockets, &self.stats);
+        self.server.receive_here(self.now, client, packet, out, sockets, stats)
+    }
+
     /// The same for one that has arrived at another worker.
     pub(crate) fn receive_from(
         &mut self,
@@ -167,7 +185,7 @@ impl TestServer {
         };
         let counted = (dropped(&self.stats) - before.0, refused(&self.stats) - before.1);
         match &verdict {
-            Verdict::Reply(reply) => {
+            Verdict::Reply(reply) | Verdict::Bound(reply, _) => {
                 assert!((20..=RESPONSE_MAX).contains(&reply.length));
                 let response = Response::new(&self.out[..reply.length]);
                 assert_eq!(response.kind().method, reply.method);
@@ -189,7 +207,9 @@ impl TestServer {
                 assert_eq!(counted, (0, 0));
             }
             Verdict::Drop(_) => assert_eq!(counted, (1, 0)),
-            Verdict::Ignore | Verdict::Elsewhere(_) | Verdict::Hold => assert_eq!(counted, (0, 0)),
+            Verdict::Ignore | Verdict::Later | Verdict::Elsewhere(_) | Verdict::Hold => {
+                assert_eq!(counted, (0, 0));
+            }
         }
         assert_eq!(self.stats.live(), self.server.allocations() as u64);
         verdict
@@ -210,12 +230,56 @@ impl TestServer {
 
     /// The sessions that have ended since it was asked last.
     pub(crate) fn ended(&mut self) -> Vec<Session> {
-        std::iter::from_fn(|| self.server.poll_effect())
-            .filter_map(|effect| match effect {
-                Effect::Ended { session, .. } => Some(*session),
-                _ => None,
-            })
-            .collect()
+        self.poll();
+        std::mem::take(&mut self.sessions)
+    }
+
+    /// What the server has wanted for connections with peers since it was asked last.
+    pub(crate) fn deeds(&mut self) -> Vec<Deed> {
+        self.poll();
+        std::mem::take(&mut self.deeds)
+    }
+
+    fn poll(&mut self) {
+        while let Some(effect) = self.server.poll_effect() {
+            match effect {
+                Effect::Ended { session, .. } => self.sessions.push(*session),
+                Effect::Connect { connection, relay, peer } => {
+                    assert!(self.sockets.open.contains_key(&relay.index()), "from nowhere");
+                    self.deeds.push(Deed::Connect(connection, relay, peer));
+                }
+                Effect::ConnectTimedOut(connection) => self.deeds.push(Deed::GiveUp(connection)),
+                Effect::Disconnect(connection) => self.deeds.push(Deed::Close(connection)),
+                Effect::Moved(_) | Effect::Released { .. } | Effect::Parted { .. } => {}
+            }
+        }
+    }
+
+    /// Tells the server what came of a connection; the Connect's response, if anybody waits for it.
+    pub(crate) fn connected(
+        &mut self,
+        connection: ConnectionId,
+        outcome: Result<(), ConnectFailure>,
+    ) -> Option<(Client, Response)> {
+        let out = &mut self.out;
+        let told = self.server.connected(self.now, connection, outcome, out, &self.stats);
+        let (client, Reply { length, refusal, .. }) = told?;
+        let response = Response::new(&self.out[..length]);
+        assert_eq!(response.code(), refusal.map_or(0, |cause| cause.code()));
+        assert_eq!(response.success(), outcome.is_ok());
+        Some((client, response))
+    }
+
+    /// A peer connects: the connection's name, whom it is told to, and the indication.
+    pub(crate) fn incoming(
+        &mut self,
+        relay: RelayId,
+        sender: SocketAddr,
+    ) -> Result<(ConnectionId, Client, Response), Dropped> {
+        let out = &mut self.out;
+        let attempt = self.server.incoming(self.now, relay, sender, out, &self.stats)?;
+        let indication = Response::new(&self.out[..attempt.length]);
+        Ok((attempt.connection, attempt.client, indication))
     }
 
     /// Free and all relay ports together.
@@ -228,6 +292,7 @@ impl TestServer {
     /// Asserts that nothing is left: no socket, no port taken, no quota used.
     pub(crate) fn assert_empty(&self) {
         assert_eq!(self.server.allocations(), 0);
+        assert_eq!(self.server.connections(), 0);
         assert!(self.sockets.open.is_empty());
         assert_eq!(self.ledger.allocations(), 0);
         let (free, all) = self.ports();

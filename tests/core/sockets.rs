@@ -1,6 +1,6 @@
 //! Relay sockets that only remember which are open.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -43,6 +43,8 @@ pub(crate) struct FakeSockets {
     pub(crate) host: Host,
     /// By [`RelayId::index`].
     pub(crate) open: BTreeMap<usize, SocketAddr>,
+    /// Those of them that take connections.
+    pub(crate) listening: BTreeSet<usize>,
     /// The same the other way round.
     at: HashMap<SocketAddr, usize>,
     /// The system has no descriptors left.
@@ -104,10 +106,17 @@ impl RelaySockets for FakeSockets {
         Ok(())
     }
 
+    fn listen(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
+        self.open(relay, address)?;
+        self.listening.insert(relay.index());
+        Ok(())
+    }
+
     fn close(&mut self, relay: RelayId) {
         let address = self.open.remove(&relay.index());
         let address = address.unwrap_or_else(|| panic!("{relay:?} has no socket to close"));
         self.at.remove(&address);
+        self.listening.remove(&relay.index());
         assert!(self.host.0.lock().unwrap().open.remove(&address));
     }
 }

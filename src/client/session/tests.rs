@@ -21,6 +21,10 @@ impl RelaySockets for Anywhere {
         Ok(())
     }
 
+    fn listen(&mut self, _: RelayId, _: SocketAddr) -> Result<(), OpenError> {
+        Ok(())
+    }
+
     fn close(&mut self, _: RelayId) {}
 }
 

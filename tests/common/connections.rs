@@ -1,0 +1,138 @@
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+
+use super::{Answer, Client, Inbound, Leg, PATIENCE};
+use turnwire::stun::{Method, attribute};
+
+/// TCP allocations (RFC 6062).
+impl Client {
+    /// An Allocate for TCP with a family: 1 or 2.
+    #[track_caller]
+    pub(crate) fn try_allocate_tcp(&mut self, family: u8) -> Answer {
+        self.request(Method::ALLOCATE, |writer| {
+            writer.attribute(attribute::REQUESTED_TRANSPORT, &[6, 0, 0, 0]);
+            writer.attribute(attribute::REQUESTED_ADDRESS_FAMILY, &[family, 0, 0, 0]);
+        })
+    }
+
+    /// Makes an allocation for TCP over IPv4 and tells the relayed transport address.
+    #[track_caller]
+    pub(crate) fn allocate_tcp(&mut self) -> SocketAddr {
+        let answer = self.try_allocate_tcp(1);
+        assert_eq!(answer.code(), 0, "{}", answer.phrase());
+        answer.relayed()
+    }
+
+    #[track_caller]
+    pub(crate) fn try_connect(&mut self, peer: SocketAddr) -> Answer {
+        self.request(Method::CONNECT, |writer| {
+            writer.xor_address(attribute::XOR_PEER_ADDRESS, peer);
+        })
+    }
+
+    /// Connects to a peer and tells the CONNECTION-ID.
+    #[track_caller]
+    pub(crate) fn connect(&mut self, peer: SocketAddr) -> u32 {
+        let answer = self.try_connect(peer);
+        assert_eq!(answer.code(), 0, "{}", answer.phrase());
+        answer.connection()
+    }
+
+    /// The next thing, which must be a ConnectionAttempt: the peer and the CONNECTION-ID.
+    #[track_caller]
+    pub(crate) fn attempt(&mut self) -> (SocketAddr, u32) {
+        match self.inbound() {
+            Inbound::Attempt(peer, connection) => (peer, connection),
+            other => panic!("not a ConnectionAttempt: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn try_bind_connection(&mut self, connection: u32) -> Answer {
+        self.request(Method::CONNECTION_BIND, |writer| {
+            writer.number(attribute::CONNECTION_ID, connection);
+        })
+    }
+
+    /// Binds this connection to a peer's: what has been read of the peer's bytes, and the stream.
+    #[track_caller]
+    pub(crate) fn into_data(mut self, connection: u32) -> Data {
+        let answer = self.try_bind_connection(connection);
+        assert_eq!(answer.code(), 0, "{}", answer.phrase());
+        let Leg::Tcp(stream, early) = self.leg else {
+            panic!("only on TCP");
+        };
+        Data { stream, early }
+    }
+}
+
+impl Answer {
+    /// CONNECTION-ID.
+    #[track_caller]
+    pub(crate) fn connection(&self) -> u32 {
+        let value = self.attribute(attribute::CONNECTION_ID).expect("CONNECTION-ID");
+        u32::from_be_bytes(value.try_into().expect("four bytes"))
+    }
+}
+
+/// A client data connection.
+pub(crate) struct Data {
+    pub(crate) stream: TcpStream,
+    /// What came right behind the response.
+    early: Vec<u8>,
+}
+
+impl Read for Data {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.early.is_empty() {
+            return self.stream.read(buffer);
+        }
+        let length = self.early.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.early[..length]);
+        self.early.drain(..length);
+        Ok(length)
+    }
+}
+
+impl Write for Data {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A peer that listens on TCP.
+pub(crate) struct TcpPeer {
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl TcpPeer {
+    pub(crate) fn at(ip: IpAddr) -> Self {
+        let listener = TcpListener::bind((ip, 0)).expect("a peer's socket");
+        let address = listener.local_addr().expect("a bound socket");
+        Self { listener, address }
+    }
+
+    /// The next connection, with patience, and where it comes from.
+    #[track_caller]
+    pub(crate) fn accept(&self) -> (TcpStream, SocketAddr) {
+        let (stream, from) = self.listener.accept().expect("a connection");
+        (patient(stream), from)
+    }
+}
+
+/// A peer's connection to a relayed transport address.
+#[track_caller]
+pub(crate) fn dial(relayed: SocketAddr) -> TcpStream {
+    patient(TcpStream::connect(relayed).expect("the relay listens"))
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
