@@ -1,4 +1,32 @@
-//! What several rounds say together.
+//! Rounds, and what they say together.
+
+use crate::server::Kind;
+
+/// Does something with each server in each round, A B C, then C B A, and so on: what drifts hits all alike. What came
+/// of it, server by server.
+pub(crate) fn rounds<T, const N: usize>(
+    kinds: &[Kind; N],
+    mut each: impl FnMut(Kind) -> Option<T>,
+) -> [Vec<Option<T>>; N] {
+    let mut rows = [const { Vec::new() }; N];
+    for round in 0..number("ROUNDS", 3) {
+        for step in 0..N {
+            let place = if round % 2 == 0 { step } else { N - 1 - step };
+            rows[place].push(each(kinds[place]));
+        }
+    }
+    rows
+}
+
+/// The flag for how long each load lasts.
+pub(crate) fn duration() -> String {
+    format!("--duration {}ms", number("MILLISECONDS", 2000))
+}
+
+/// A setting from the environment.
+pub(crate) fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// Values in order, of which some rounds may lack one.
 pub(crate) struct Sorted(Vec<f64>);

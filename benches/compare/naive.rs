@@ -5,6 +5,7 @@
 //! itself: for a load tester on the same host, and for nothing else. UDP and IPv4 only.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -37,7 +38,7 @@ struct Naive {
 }
 
 struct Table {
-    ip: IpAddr,
+    relay: IpAddr,
     poller: Poller,
     allocations: Slab<Allocation>,
     clients: HashMap<SocketAddr, usize, RandomState>,
@@ -53,13 +54,13 @@ struct Allocation {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub(crate) fn serve(address: SocketAddr) -> io::Result<()> {
+pub(crate) fn serve(address: SocketAddr, relay: IpAddr) -> io::Result<Infallible> {
     // With the limit as it was, there are fewer allocations.
     let _ = raise_descriptor_limit();
     let (listener, poller) = (bound(address)?, Poller::new()?);
     poller.add(listener.as_fd(), LISTENER, Interest::Read)?;
-    let table =
-        Table { ip: address.ip(), poller, allocations: Slab::new(), clients: HashMap::default() };
+    let (allocations, clients) = (Slab::new(), HashMap::default());
+    let table = Table { relay, poller, allocations, clients };
     let buffer = vec![0; START + (1 << 16) + 4].into();
     let mut naive = Naive { listener, table, buffer, response: [0; 256] };
     let mut events = Events::with_capacity(256);
@@ -187,7 +188,7 @@ impl Table {
         if let Some(allocation) = self.of(client) {
             return allocation.socket.local_addr().ok();
         }
-        let socket = bound((self.ip, 0).into()).ok()?;
+        let socket = bound((self.relay, 0).into()).ok()?;
         let (relayed, entry) = (socket.local_addr().ok()?, self.allocations.vacant_entry());
         self.poller.add(socket.as_fd(), entry.key() as u64, Interest::Read).ok()?;
         self.clients.insert(client, entry.key());

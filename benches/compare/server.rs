@@ -1,4 +1,5 @@
 use std::env;
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -6,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use turnwire::stun::{Kind as MessageKind, Method, TransactionId, Writer};
 
-use crate::load::come_first;
+use crate::process::{alone, come_first};
+use crate::site::Site;
 
 /// The servers that are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,46 +16,75 @@ pub(crate) enum Kind {
     /// See [`crate::naive`].
     Naive,
     Turnwire,
+    /// Turnwire on a kernel that has no trains.
+    OneByOne,
     Coturn,
 }
 
 impl Kind {
-    /// All of them, in the order in which a round begins.
+    /// In the order in which a round begins; the last is the measure of the others.
     pub(crate) const ALL: [Self; 3] = [Self::Naive, Self::Turnwire, Self::Coturn];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive",
             Self::Turnwire => "turnwire",
+            Self::OneByOne => "no trains",
             Self::Coturn => "coturn",
+        }
+    }
+
+    /// Its program and flags. `more` is for coturn.
+    fn command_line(self, site: &Site, address: SocketAddr, more: &str) -> (PathBuf, String) {
+        let (ip, port, relay) = (address.ip(), address.port(), site.relay);
+        let flags = |name| env::var(name).unwrap_or_default();
+        let turnwire_flags = format!(
+            "--user alice:secret --realm example.org --listen {address} --relay-ip {relay} \
+             --allow-peer 127.0.0.0/8 --allow-peer 10.99.0.0/16 --log-level error {}",
+            flags("TURNWIRE_FLAGS")
+        );
+        match self {
+            Self::Naive => {
+                let program = env::current_exe().expect("this program has a path");
+                (program, format!("--naive {address} {relay}"))
+            }
+            Self::Turnwire => (turnwire(), turnwire_flags),
+            Self::OneByOne => {
+                let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("no-trains.toml");
+                fs::write(&config, "[listen]\ntrains = false\n").expect("a file");
+                (turnwire(), format!("{turnwire_flags} --config {}", config.display()))
+            }
+            Self::Coturn => {
+                let flags = format!(
+                    "-n --lt-cred-mech --no-cli --user=alice:secret --realm=example.org \
+                     --listening-ip={ip} --listening-port={port} --relay-ip={relay} \
+                     --allow-loopback-peers --no-stdout-log --log-file=/dev/null --no-tls \
+                     --no-dtls --pidfile=/dev/null {more} {}",
+                    flags("COTURN_FLAGS")
+                );
+                (coturn(), flags)
+            }
         }
     }
 }
 
 /// A server under load; it ends with this value.
-pub(crate) struct Running {
+pub(crate) struct Running<'a> {
     child: Child,
     address: SocketAddr,
+    site: &'a Site,
 }
 
-impl Running {
-    /// Starts the server on core 0; `None` when it is not installed.
-    pub(crate) fn start(kind: Kind, coturn_flags: &str) -> Option<Self> {
-        let address = free_address();
+impl<'a> Running<'a> {
+    /// Starts the server on core 0; `None` when it is not installed. `more` are flags for coturn.
+    pub(crate) fn start(site: &'a Site, kind: Kind, more: &str) -> Option<Self> {
+        let address = site.free_address();
+        let (program, flags) = kind.command_line(site, address, more);
         let mut command = alone("0");
-        match kind {
-            Kind::Naive => {
-                command.arg(env::current_exe().ok()?).args(["--naive", &address.to_string()])
-            }
-            Kind::Turnwire => command.arg(turnwire()).args(turnwire_flags(address)),
-            Kind::Coturn => command
-                .arg(coturn())
-                .args(coturn_words(address))
-                .args(coturn_flags.split_whitespace()),
-        };
+        command.args(&site.enter).arg(program).args(flags.split_whitespace());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
         come_first(child.id());
-        let mut running = Self { child, address };
+        let mut running = Self { child, address, site };
         let deadline = Instant::now() + Duration::from_secs(10);
         while !answers_binding(address) {
             if running.child.try_wait().ok()?.is_some() || Instant::now() > deadline {
@@ -67,25 +98,21 @@ impl Running {
         self.address
     }
 
+    pub(crate) const fn site(&self) -> &'a Site {
+        self.site
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 }
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The beginning of a command that has a core, a session and so a scheduler's group for itself, and ends with this
-/// process.
-pub(crate) fn alone(core: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "setsid", "taskset", "-c", core]);
-    command
 }
 
 /// The release binary beside this program.
@@ -94,39 +121,21 @@ pub(crate) fn turnwire() -> PathBuf {
 }
 
 /// coturn's program: the one of the search path, unless COTURN names another.
-pub(crate) fn coturn() -> PathBuf {
+fn coturn() -> PathBuf {
     env::var_os("COTURN").unwrap_or_else(|| "turnserver".into()).into()
 }
 
-fn turnwire_flags(address: SocketAddr) -> Vec<String> {
-    let flags = format!(
-        "--user alice:secret --realm example.org --listen {address} --relay-ip {} \
-         --allow-peer 127.0.0.0/8 --log-level error {}",
-        address.ip(),
-        env::var("TURNWIRE_FLAGS").unwrap_or_default()
-    );
-    flags.split_whitespace().map(str::to_owned).collect()
-}
-
-fn coturn_words(address: SocketAddr) -> Vec<String> {
-    let flags = format!(
-        "-n --lt-cred-mech --no-cli --user=alice:secret --realm=example.org --listening-ip={ip} \
-         --relay-ip={ip} --listening-port={port} --allow-loopback-peers --no-stdout-log \
-         --log-file=/dev/null --no-tls --no-dtls --pidfile=/dev/null {more}",
-        ip = address.ip(),
-        port = address.port(),
-        more = env::var("COTURN_FLAGS").unwrap_or_default()
-    );
-    flags.split_whitespace().map(str::to_owned).collect()
-}
-
-fn free_address() -> SocketAddr {
-    let probe = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    probe.local_addr().expect("bound")
+/// As coturn tells it.
+pub(crate) fn coturn_version() -> String {
+    let output = Command::new(coturn()).arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let version = text.lines().rfind(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    version.map_or_else(|| "not there, or does not tell its version".to_owned(), str::to_owned)
 }
 
 fn answers_binding(server: SocketAddr) -> bool {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
     let mut buffer = [0; 64];
     let id = TransactionId::new([1; 12]);

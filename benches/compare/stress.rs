@@ -3,9 +3,10 @@
 
 use serde_json::Value;
 
-use crate::figures::Sorted;
+use crate::figures::{Sorted, duration, rounds};
+use crate::load;
 use crate::server::{Kind, Running};
-use crate::{load, milliseconds, rounds};
+use crate::site::Site;
 
 /// Sent in one piece, so that the load can offer several times what a server carries.
 const TRAINS: &str = "--clients 50 --size 160 --train 16 --offload";
@@ -23,7 +24,7 @@ fn figure(report: &Value, key: &str) -> Option<f64> {
 }
 
 fn run(server: &Running, words: &str) -> Option<Value> {
-    load::run(server, &format!("{words} --duration {}ms", milliseconds()))
+    load::run(server, &format!("{words} {}", duration()))
 }
 
 /// Packets delivered in a second.
@@ -32,14 +33,15 @@ fn delivered(server: &Running, words: &str) -> Option<f64> {
 }
 
 /// What is delivered at three times the best rate, as a share of the best rate.
-pub(crate) fn overload(name: &str, direction: &str) {
+pub(crate) fn overload(site: &Site, name: &str, direction: &str) {
+    const KINDS: [Kind; 4] = [Kind::Naive, Kind::Turnwire, Kind::OneByOne, Kind::Coturn];
     struct Row {
         best: f64,
         offered: f64,
         share: f64,
     }
-    let rows = rounds(|kind| {
-        let server = Running::start(kind, "")?;
+    let rows = rounds(&KINDS, |kind| {
+        let server = Running::start(site, kind, "")?;
         let words = |rate: &str| format!("{TRAINS} --direction {direction} --rate {rate}");
         let returned = delivered(&server, &words("max --window 512"))?;
         let full = delivered(&server, &words(&format!("{:.0}", 1.1 * returned)))?;
@@ -53,7 +55,7 @@ pub(crate) fn overload(name: &str, direction: &str) {
         "\n{name:26} {:>9} {:>12} {:>12} {:>10} {:>13}",
         "server", "best rate", "offered", "delivered", "spread"
     );
-    for (kind, row) in Kind::ALL.iter().zip(&rows) {
+    for (kind, row) in KINDS.iter().zip(&rows) {
         let of =
             |figure: fn(&Row) -> f64| Sorted::of(row.iter().map(|row| row.as_ref().map(figure)));
         let share = of(|row| row.share);
@@ -70,20 +72,22 @@ pub(crate) fn overload(name: &str, direction: &str) {
 }
 
 /// Round trips at half of what coturn carries, the same for all, and at half of what each carries itself.
-pub(crate) fn latency() {
+pub(crate) fn latency(site: &Site) {
     println!(
         "\n{:26} {:>9} {:>12} {:>10} {:>10} {:>12} {:>7}",
         "half load, echo", "server", "echoes/s", "p50 us", "p99 us", "CPU us each", "lost"
     );
-    let best = rounds(|kind| delivered(&Running::start(kind, "")?, &format!("{ECHO} --rate max")));
+    let best = rounds(&Kind::ALL, |kind| {
+        delivered(&Running::start(site, kind, "")?, &format!("{ECHO} --rate max"))
+    });
     let [naive, turnwire, coturn] = best.map(|row| Sorted::of(row.into_iter()).median() / 2.0);
     for (name, rates) in [
         ("half of coturn's best", [coturn; 3]),
         ("half of its own best", [naive, turnwire, coturn]),
     ] {
-        let rows = rounds(|kind| {
+        let rows = rounds(&Kind::ALL, |kind| {
             let rate = rates[Kind::ALL.iter().position(|one| *one == kind)?];
-            run(&Running::start(kind, "")?, &format!("{ECHO} --rate {rate:.0}"))
+            run(&Running::start(site, kind, "")?, &format!("{ECHO} --rate {rate:.0}"))
         });
         for (kind, row) in Kind::ALL.iter().zip(&rows) {
             let of = |key: &str| {
@@ -103,11 +107,11 @@ pub(crate) fn latency() {
 }
 
 /// What the neighbours of one client that floods lose.
-pub(crate) fn fairness(name: &str, direction: &str) {
+pub(crate) fn fairness(site: &Site, name: &str, direction: &str) {
     let delivered =
         |report: &Value| Some(100.0 * figure(report, "/delivered")? / figure(report, "/sent")?);
-    let rows = rounds(|kind| {
-        let server = Running::start(kind, "")?;
+    let rows = rounds(&Kind::ALL, |kind| {
+        let server = Running::start(site, kind, "")?;
         let alone = run(&server, &format!("{NEIGHBOURS} --direction {direction}"))?;
         let beside = run(&server, &format!("{NEIGHBOURS} --direction {direction} {FLOOD}"))?;
         Some((delivered(&alone)?, delivered(&beside)?, beside))
