@@ -69,16 +69,23 @@ impl Cli {
 /// A configuration in one line.
 pub(crate) fn summary(config: &Config) -> String {
     let ports = config.relay.ports;
-    let who = match (config.auth.users.len(), config.auth.secrets.len()) {
-        (0, 0) => "no user and no secret (one will be made)".to_owned(),
-        (users, secrets) => {
+    let auth = &config.auth;
+    let who = match (auth.users.len(), auth.secrets.len(), auth.tokens.keys.len()) {
+        (0, 0, 0) => "no user and no secret (one will be made)".to_owned(),
+        (users, secrets, 0) => {
             format!("{}, {}", count(users, "user"), count(secrets, "shared secret"))
         }
+        (users, secrets, keys) => format!(
+            "{}, {}, {} for access tokens",
+            count(users, "user"),
+            count(secrets, "shared secret"),
+            count(keys, "key"),
+        ),
     };
     format!(
         "{}, {who}, realm {:?}, relay ports {}-{} ({}), {}, {}, admin {}",
         count(config.worker.listeners.len(), "listener"),
-        config.auth.realm,
+        auth.realm,
         ports.first,
         ports.last,
         ports.len(),

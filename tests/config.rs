@@ -111,6 +111,8 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
         [
             "admin.listen",
             "auth.secrets_file",
+            "auth.tokens.keys",
+            "auth.tokens.server_name",
             "auth.users",
             "process.group",
             "process.ready_file",
@@ -130,7 +132,7 @@ fn keys_of_reference() -> (BTreeSet<String>, BTreeSet<String>) {
             section = header.strip_suffix(']').unwrap();
         } else if let Some((key, _)) = uncommented(line).split_once(" = ") {
             let path = match section {
-                "auth.users" => section.to_owned(),
+                "auth.users" | "auth.tokens.keys" => section.to_owned(),
                 section => format!("{section}.{key}"),
             };
             if line.starts_with('#') { &mut examples } else { &mut active }.insert(path);
@@ -163,6 +165,7 @@ fn the_examples_of_the_reference_are_right() {
     let config = parse(&lines.join("\n"), "turnwire.toml").unwrap_or_else(|it| panic!("{it}"));
     assert_eq!(config.auth.users.len(), 2);
     assert_eq!(config.auth.secrets.len(), 2);
+    assert_eq!(config.auth.tokens.keys.len(), 2);
     assert_eq!(config.relay.external.len(), 2);
     assert_eq!(config.peers.len(), 4);
     assert_eq!(config.tls.certificates.len(), 1);
@@ -176,6 +179,7 @@ fn the_examples_of_the_reference_are_right() {
 fn every_key_reaches_its_setting() {
     let config = parse(EVERYTHING, "t.toml").unwrap_or_else(|it| panic!("{it}"));
     assert_eq!(config.worker.listeners, ["127.0.0.1:0".parse().unwrap()]);
+    assert_eq!(config.nat_alternates, ["127.0.0.2:0".parse().unwrap()]);
     assert_eq!((config.worker.workers, config.worker.listener_buffer), (3, 65536));
     assert_eq!(config.relay.addresses, ["10.0.0.5".parse::<std::net::IpAddr>().unwrap()]);
     let external = External {
@@ -201,6 +205,16 @@ fn every_key_reaches_its_setting() {
     let users: Vec<_> = auth.users.iter().map(|it| (&*it.name, it.password.expose())).collect();
     assert_eq!(users, [("zoe", "last letter, first user"), ("a b", "x")]);
 
+    let tokens = &auth.tokens;
+    assert_eq!(tokens.server_name.as_deref(), Some("turn.example.org"));
+    assert_eq!(tokens.clock_skew, Duration::from_secs(7));
+    let shown: Vec<_> = tokens.keys.iter().map(|key| format!("{key:?}")).collect();
+    let expected = [
+        "TokenKey(\"k2\", A128Gcm, Some(60), Some(120), [redacted])",
+        "TokenKey(\"k/1\", A256Gcm, None, None, [redacted])",
+    ];
+    assert_eq!(shown, expected);
+
     assert_eq!(config.turn.software, None);
     assert_eq!(config.turn.default_lifetime, Duration::from_secs(120));
     assert_eq!(config.turn.max_lifetime, Duration::from_secs(86400));
@@ -213,6 +227,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!((limits.allocations_per_address, limits.permissions), (3, 4));
     assert_eq!((limits.channels, limits.bytes_per_second), (5, 1_000_000));
     assert_eq!((limits.user_bytes_per_second, limits.unauthenticated_per_second), (2 << 10, 6));
+    assert_eq!((limits.discovery_per_second, limits.all_discovery_per_second), (10, 11));
     assert!(limits.exempt.is_empty());
     let streams = &config.worker.streams;
     assert_eq!((streams.per_address, streams.without_allocation), (7, 8));
@@ -226,7 +241,7 @@ fn every_key_reaches_its_setting() {
 }
 
 const EVERYTHING: &str = r#"
-listen = { addresses = ["127.0.0.1:0"], workers = 3, buffer = 0x1_0000 }
+listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], workers = 3, buffer = 0x1_0000 }
 [tls]
 certificates = ["a.pem", "/b.pem"]
 keys = ["a.key", "/b.key"]
@@ -248,6 +263,11 @@ nonce_lifetime = 30
 on_expiry = "end"
 users.zoe = "last letter, first user"
 users."a b" = "x"
+[auth.tokens]
+server_name = "turn.example.org"
+clock_skew = 7
+keys.k2 = { key = "ZmVkY2JhOTg3NjU0MzIxMA==", algorithm = "A128GCM", valid_from = 1970-01-01T00:01:00Z, valid_until = 1970-01-01T00:02:00Z }
+keys."k/1" = { key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" }
 [turn]
 software = ""
 default_lifetime = "2m"
@@ -266,6 +286,8 @@ channels = 5
 bytes_per_second = "1MB"
 user_bytes_per_second = "2KiB"
 unauthenticated_per_second = 6
+nat_discovery_per_second = 10
+all_nat_discovery_per_second = 11
 exempt = []
 [limits.streams]
 per_address = 7

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::credentials::{Credentials, Found};
 use super::nonce::{Nonces, Worth, offers_algorithms};
 use super::{
-    Algorithm, Claim, Credential, InvalidCredential, Key, Nonce, OnExpiry, Settings, prepare,
+    Algorithm, Claim, Credential, InvalidCredential, Key, Nonce, OnExpiry, Settings, Token, prepare,
 };
 use crate::stun::{Digest, Message, error_code};
 use crate::time::{Mono, Now};
@@ -49,6 +49,16 @@ pub enum DenialKind {
     Incomplete,
     /// 400: PASSWORD-ALGORITHM(S) are not what was offered: bidding down.
     BidDown,
+    /// 401: no key of the kid's name is valid now.
+    UnknownTokenKey,
+    /// 401: the key does not open the access token, or no session key is in it.
+    BadToken,
+    /// 401: the access token's time is over, or has not come.
+    ExpiredToken,
+    /// 401: the integrity does not match the access token's session key.
+    WrongSessionKey,
+    /// 420: an access token where none are taken.
+    UnexpectedToken,
 }
 
 /// A refusal with what its response needs.
@@ -62,9 +72,10 @@ pub struct Denial {
 }
 
 impl Denial {
-    /// 400, 401 or 438.
+    /// 400, 401, 420 or 438.
     pub const fn code(self) -> u16 {
         match self.kind {
+            DenialKind::UnexpectedToken => error_code::UNKNOWN_ATTRIBUTE,
             DenialKind::Incomplete | DenialKind::BidDown => error_code::BAD_REQUEST,
             DenialKind::StaleNonce => error_code::STALE_NONCE,
             _ => error_code::UNAUTHENTICATED,
@@ -102,6 +113,13 @@ impl Authority {
         if self.credentials.settings.sha256 { Some(&OFFERED) } else { None }
     }
 
+    /// The value of THIRD-PARTY-AUTHORIZATION for 401, if access tokens are taken.
+    pub fn third_party(&self) -> Option<&str> {
+        let tokens = &self.credentials.settings.tokens;
+        let name = tokens.server_name.as_deref().unwrap_or(self.realm());
+        (!tokens.keys.is_empty()).then_some(name)
+    }
+
     /// A fresh nonce for a refused client.
     pub fn challenge(&self, client: SocketAddr, now: Mono) -> Nonce {
         self.nonces.make(client, now)
@@ -123,6 +141,10 @@ impl Authority {
         let worth =
             claim.nonce.map_or(Worth::Foreign, |nonce| self.nonces.judge(nonce, client, now.mono));
         let deny = |kind| Denial { kind, proven: worth != Worth::Foreign };
+        // RFC 7635 §7: an ACCESS-TOKEN that nobody asked for is an unknown attribute.
+        if claim.token.is_some() && self.third_party().is_none() {
+            return Err(deny(DenialKind::UnexpectedToken));
+        }
         let Some(digest) = message.integrity() else {
             return Err(deny(DenialKind::Challenge));
         };
@@ -142,7 +164,9 @@ impl Authority {
         if worth != Worth::Fresh {
             return Err(deny(DenialKind::StaleNonce));
         }
-        Ok(Authenticated { credential, digest: digest_of_reply })
+        // A session key is for the digest that it was used with.
+        let digest = if credential.key().is_session() { digest } else { digest_of_reply };
+        Ok(Authenticated { credential, digest })
     }
 
     /// The algorithm of the request's key, and the digest that its response is signed with.
@@ -177,12 +201,18 @@ impl Authority {
         now: Now,
         signed: impl Fn(&Key) -> bool,
     ) -> Result<Arc<Credential>, DenialKind> {
+        if let Some(token) = claim.token {
+            return self.identify_by_token(claim, token, now, signed);
+        }
         if let Some(known) = known
             && claim.username == Some(known.username().as_bytes())
-            && known.key().algorithm() == algorithm
+            && known.key().algorithm().is_none_or(|known| known == algorithm)
             && signed(known.key())
         {
             let late = known.expires().is_some_and(|expires| expires <= now.unix);
+            if late && known.key().is_session() {
+                return Err(DenialKind::ExpiredToken);
+            }
             if late && self.on_expiry() != OnExpiry::Keep {
                 return Err(DenialKind::ExpiredCredential);
             }
@@ -203,6 +233,28 @@ impl Authority {
             }
         };
         found.ok_or(DenialKind::WrongPassword)
+    }
+
+    /// RFC 7635 §7
+    fn identify_by_token(
+        &self,
+        claim: &Claim<'_>,
+        token: &[u8],
+        now: Now,
+        signed: impl Fn(&Key) -> bool,
+    ) -> Result<Arc<Credential>, DenialKind> {
+        let sealing = claim.username.and_then(|kid| self.credentials.token_key(kid));
+        let sealing = sealing.filter(|key| key.is_valid(now.unix));
+        let (Some(sealing), Some(name)) = (sealing, self.third_party()) else {
+            return Err(DenialKind::UnknownTokenKey);
+        };
+        let token = Token::open(token, sealing, name).ok_or(DenialKind::BadToken)?;
+        let keys = [Some(token.key.clone()), token.key.cut_session()];
+        let key = keys.into_iter().flatten().find(signed).ok_or(DenialKind::WrongSessionKey)?;
+        let skew = self.credentials.settings.tokens.clock_skew.as_secs();
+        let left = token.remaining(now.unix, skew).ok_or(DenialKind::ExpiredToken)?;
+        let (owner, expires) = (token.owner(&sealing.kid), now.unix.saturating_add(left));
+        Ok(Arc::new(Credential::ephemeral(&sealing.kid, &owner, expires, key)))
     }
 
     fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {

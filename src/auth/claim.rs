@@ -1,6 +1,6 @@
 use crate::stun::attribute;
 
-/// What a request says about its sender: the attributes of RFC 8489 §9.2, unchecked.
+/// What a request says about its sender: the attributes of RFC 8489 §9.2 and RFC 7635, unchecked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Claim<'a> {
     /// USERNAME
@@ -15,6 +15,8 @@ pub struct Claim<'a> {
     pub algorithm: Option<&'a [u8]>,
     /// PASSWORD-ALGORITHMS
     pub algorithms: Option<&'a [u8]>,
+    /// ACCESS-TOKEN
+    pub token: Option<&'a [u8]>,
 }
 
 impl<'a> Claim<'a> {
@@ -27,6 +29,7 @@ impl<'a> Claim<'a> {
             attribute::NONCE => &mut self.nonce,
             attribute::PASSWORD_ALGORITHM => &mut self.algorithm,
             attribute::PASSWORD_ALGORITHMS => &mut self.algorithms,
+            attribute::ACCESS_TOKEN => &mut self.token,
             _ => return false,
         };
         slot.get_or_insert(value);

@@ -25,14 +25,23 @@ impl Credential {
         Self { username: username.into(), owner, expires: Some(expires), key }
     }
 
-    /// The name in USERNAME or behind USERHASH, prepared.
+    /// The name in USERNAME or behind USERHASH, prepared; with an access token, its kid.
     pub fn username(&self) -> &str {
         &self.username
     }
 
-    /// Whom it counts for: the same, or the user part of an ephemeral username.
+    /// Whom it counts for: the same, or the user part of an ephemeral username. An access token does
+    /// not say whose it is: each counts for itself.
     pub fn owner(&self) -> &str {
         self.owner.as_deref().unwrap_or(&self.username)
+    }
+
+    /// Whether both are one user's. A kid is everybody's, so of access tokens only the same one is.
+    pub fn is_of_same_user(&self, other: &Self) -> bool {
+        let same_kind = self.key.is_session() == other.key.is_session();
+        same_kind
+            && self.username == other.username
+            && (!self.key.is_session() || self.owner == other.owner)
     }
 
     /// When it expires, in seconds since 1970.

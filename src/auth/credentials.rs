@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rest::{RestDigest, mint_password, parse_username};
-use super::{Algorithm, Credential, Key, Secret, prepare, userhash};
+use super::{Algorithm, Credential, Key, Secret, TokenKey, TokenSettings, prepare, userhash};
 
 /// A user with a password of its own.
 #[derive(Clone, Debug)]
@@ -49,6 +49,9 @@ pub struct Settings {
     pub nonce_lifetime: Duration,
     /// What an expired ephemeral credential does to its live allocations.
     pub on_expiry: OnExpiry,
+    /// Third-party authorization (RFC 7635). Clients cannot hide a `kid`, so keys for it exclude
+    /// `username_anonymity`.
+    pub tokens: TokenSettings,
 }
 
 impl Default for Settings {
@@ -63,6 +66,7 @@ impl Default for Settings {
             username_anonymity: false,
             nonce_lifetime: Duration::from_secs(3600),
             on_expiry: OnExpiry::Keep,
+            tokens: TokenSettings::default(),
         }
     }
 }
@@ -85,12 +89,21 @@ pub enum InvalidCredential {
     /// Empty.
     #[error("a shared secret must not be empty")]
     EmptySecret,
-    /// `username_anonymity` together with `secrets`.
+    /// `username_anonymity` together with `secrets` or with keys of access tokens.
     #[error(
-        "username anonymity cannot be offered together with shared secrets: \
-         an ephemeral user name cannot be found by its hash"
+        "username anonymity cannot be offered together with shared secrets or access tokens: \
+         an ephemeral user name or a kid cannot be found by its hash"
     )]
     Anonymity,
+    /// Empty or too long.
+    #[error("the server name for access tokens must have 1 to 255 bytes and no control characters")]
+    ServerName,
+    /// Empty or too long.
+    #[error("the kid {0:?} must have 1 to 508 bytes and no control characters")]
+    Kid(String),
+    /// Two keys of one name.
+    #[error("the kid {0:?} is there twice")]
+    DuplicateKid(String),
 }
 
 /// What is known about a name.
@@ -138,9 +151,11 @@ impl Credentials {
         if settings.secrets.iter().any(|secret| secret.expose().is_empty()) {
             return Err(InvalidCredential::EmptySecret);
         }
-        if settings.username_anonymity && !settings.secrets.is_empty() {
+        let unhashable = !settings.secrets.is_empty() || !settings.tokens.keys.is_empty();
+        if settings.username_anonymity && unhashable {
             return Err(InvalidCredential::Anonymity);
         }
+        check_tokens(&settings.tokens)?;
         let (mut users, mut hashes) = (HashMap::new(), HashMap::new());
         for user in settings.users.drain(..) {
             let name = prepare(&user.name)
@@ -162,6 +177,11 @@ impl Credentials {
         }
         settings.realm = realm;
         Ok(Self { settings, users, hashes })
+    }
+
+    /// The key of this name for access tokens.
+    pub(super) fn token_key(&self, kid: &[u8]) -> Option<&TokenKey> {
+        self.settings.tokens.keys.iter().find(|key| key.kid.as_bytes() == kid)
     }
 
     pub(super) fn by_hash(&self, hash: &[u8]) -> Option<Found<'_>> {
@@ -194,4 +214,23 @@ impl Credentials {
             })
         })
     }
+}
+
+fn check_tokens(tokens: &TokenSettings) -> Result<(), InvalidCredential> {
+    let usable = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && !text.chars().any(char::is_control)
+    };
+    if tokens.server_name.as_ref().is_some_and(|name| !usable(name, 255)) {
+        return Err(InvalidCredential::ServerName);
+    }
+    for (place, key) in tokens.keys.iter().enumerate() {
+        // RFC 8489 §14.3: it stands in USERNAME.
+        if !usable(&key.kid, 508) {
+            return Err(InvalidCredential::Kid(key.kid.clone()));
+        }
+        if tokens.keys[..place].iter().any(|other| other.kid == key.kid) {
+            return Err(InvalidCredential::DuplicateKid(key.kid.clone()));
+        }
+    }
+    Ok(())
 }

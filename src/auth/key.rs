@@ -1,5 +1,7 @@
 use md5::Md5;
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::stun::{Digest, Keyed, Mac};
@@ -31,15 +33,33 @@ impl Algorithm {
     }
 }
 
-/// A long-term key, made for one realm (RFC 8489 §14.5, §14.6). It is worth as much as the
-/// password there, so it is never shown, and wiped when dropped.
+/// A key for integrity: a long-term one, made for one realm (RFC 8489 §14.5, §14.6), or the session
+/// key of an access token. It is worth as much as the password there, so it is never shown, and
+/// wiped when dropped.
 #[derive(Clone)]
 pub struct Key {
-    algorithm: Algorithm,
+    origin: Origin,
     bytes: Zeroizing<[u8; 32]>,
-    /// Ready for the digest that goes with the algorithm: each request is checked and each response
+    /// Ready for the digest that goes with it: each request is checked and each response
     /// signed with it.
     keyed: Keyed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Password(Algorithm),
+    /// With its length.
+    Session(u8),
+}
+
+impl Origin {
+    /// Bytes of the key.
+    const fn length(self) -> usize {
+        match self {
+            Self::Password(algorithm) => algorithm.length(),
+            Self::Session(length) => length as usize,
+        }
+    }
 }
 
 impl Key {
@@ -59,17 +79,52 @@ impl Key {
                 bytes.copy_from_slice(&hash.finalize());
             }
         }
-        let usual = match algorithm {
-            Algorithm::Md5 => Digest::Sha1,
-            Algorithm::Sha256 => Digest::Sha256,
-        };
-        let keyed = Keyed::new(usual, &bytes[..algorithm.length()]);
-        Self { algorithm, bytes, keyed }
+        Self::new(Origin::Password(algorithm), bytes)
     }
 
-    /// The algorithm it was derived with.
-    pub const fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    fn new(origin: Origin, bytes: Zeroizing<[u8; 32]>) -> Self {
+        let usual = if origin.length() == 32 { Digest::Sha256 } else { Digest::Sha1 };
+        let keyed = Keyed::new(usual, &bytes[..origin.length()]);
+        Self { origin, bytes, keyed }
+    }
+
+    /// The session key of an access token, of 160 to 256 bits (RFC 7635 §6.2).
+    pub fn session(key: &[u8]) -> Option<Self> {
+        if !(20..=32).contains(&key.len()) {
+            return None;
+        }
+        let mut bytes = Zeroizing::new([0; 32]);
+        bytes[..key.len()].copy_from_slice(key);
+        Some(Self::new(Origin::Session(key.len() as u8), bytes))
+    }
+
+    /// The first 128 bits of a session key of 160: with these coturn signs, and so do the clients
+    /// that were made for it.
+    pub(super) fn cut_session(&self) -> Option<Self> {
+        (self.origin == Origin::Session(20)).then(|| {
+            let mut bytes = self.bytes.clone();
+            bytes[16..].fill(0);
+            Self::new(Origin::Session(16), bytes)
+        })
+    }
+
+    /// The algorithm it was derived with; `None` for a session key.
+    pub const fn algorithm(&self) -> Option<Algorithm> {
+        match self.origin {
+            Origin::Password(algorithm) => Some(algorithm),
+            Origin::Session(_) => None,
+        }
+    }
+
+    /// Whether it is the session key of an access token.
+    pub const fn is_session(&self) -> bool {
+        matches!(self.origin, Origin::Session(_))
+    }
+
+    /// A number that tells it from others and nothing else of it.
+    pub(super) fn fingerprint(&self) -> u32 {
+        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(self.bytes.as_slice()));
+        u32::from_be_bytes([a, b, c, d])
     }
 
     /// An HMAC with this key.
@@ -77,13 +132,26 @@ impl Key {
         if digest == self.keyed.digest() {
             return self.keyed.mac();
         }
-        Mac::new(digest, &self.bytes[..self.algorithm.length()])
+        let bytes = &self.bytes[..self.origin.length()];
+        match self.origin {
+            // RFC 7635, appendix B: of a 256-bit session key the older digest gets a hash.
+            Origin::Session(32) => Mac::new(digest, &Sha1::digest(bytes)),
+            _ => Mac::new(digest, bytes),
+        }
     }
 }
 
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.origin == other.origin && bool::from(self.bytes.ct_eq(&*other.bytes))
+    }
+}
+
+impl Eq for Key {}
+
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Key({:?}, [redacted])", self.algorithm)
+        write!(f, "Key({:?}, [redacted])", self.origin)
     }
 }
 

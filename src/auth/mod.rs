@@ -1,6 +1,6 @@
 //! Who is asking: the long-term credential mechanism of RFC 8489 §9.2 with all of its parts
-//! (MD5 and SHA-256 keys, USERHASH, security features in the nonce), and the ephemeral "REST"
-//! credentials that web applications mint with a shared secret.
+//! (MD5 and SHA-256 keys, USERHASH, security features in the nonce), the ephemeral "REST"
+//! credentials that web applications mint with a shared secret, and the access tokens of RFC 7635.
 //!
 //! Driven by two calls: [`Authority::check`] judges a request, [`Authority::challenge`] makes the
 //! nonce that a refused one is answered with. Both are pure: the time, the client's address and
@@ -18,6 +18,7 @@ mod nonce;
 mod opaque;
 mod rest;
 mod secret;
+mod token;
 
 pub use check::{Authenticated, Authority, Denial, DenialKind};
 pub use claim::Claim;
@@ -28,3 +29,4 @@ pub use nonce::{NONCE_LENGTH, Nonce};
 pub use opaque::prepare;
 pub use rest::{RestDigest, mint_password, parse_username};
 pub use secret::Secret;
+pub use token::{TOKEN_NONCE, Token, TokenAlgorithm, TokenKey, TokenSettings, decode_base64};

@@ -39,8 +39,8 @@ impl Challenge {
             Some(_) => Algorithm::Sha256,
             None => Algorithm::Md5,
         };
-        let known =
-            before.filter(|before| before.realm == realm && before.key.algorithm() == algorithm);
+        let known = before
+            .filter(|before| before.realm == realm && before.key.algorithm() == Some(algorithm));
         let key = match known {
             Some(before) => before.key.clone(),
             None => {
@@ -64,7 +64,7 @@ impl Challenge {
         writer.attribute(attribute::NONCE, &self.nonce);
         if let Some(algorithms) = &self.algorithms {
             writer.attribute(attribute::PASSWORD_ALGORITHMS, algorithms);
-            let chosen = u32::from(self.key.algorithm().code()) << 16;
+            let chosen = u32::from(Algorithm::Sha256.code()) << 16;
             writer.number(attribute::PASSWORD_ALGORITHM, chosen);
         }
         writer.integrity(self.key.mac(self.digest()));

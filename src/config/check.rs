@@ -23,7 +23,7 @@ const CHECKS: &[Check] = &[
     (&["process.user", "process.group"], group),
     (&["turn.default_lifetime", "turn.max_lifetime"], lifetimes),
     (&[], credentials),
-    (&["auth.users", "auth.secrets", "auth.secrets_file"], anonymity),
+    (&["auth.users", "auth.secrets", "auth.secrets_file", "auth.tokens.keys"], anonymity),
 ];
 
 /// Checks the values against each other.
@@ -258,6 +258,7 @@ fn credentials(draft: &Draft) -> Vec<Finding> {
     // Checked by `anonymity`, which knows more.
     settings.username_anonymity = false;
     let mut places: Vec<usize> = (0..settings.users.len()).collect();
+    let mut token_places: Vec<usize> = (0..settings.tokens.keys.len()).collect();
     let mut findings = Vec::new();
     for _ in 0..ROUNDS {
         let Err(refused) = Authority::new(settings.clone(), [0; 32]) else {
@@ -280,6 +281,18 @@ fn credentials(draft: &Draft) -> Vec<Finding> {
                 settings.users.remove(index);
                 ("auth.users", places.remove(index))
             }),
+            InvalidCredential::ServerName => {
+                settings.tokens.server_name = None;
+                Some(("auth.tokens.server_name", 0))
+            }
+            InvalidCredential::Kid(kid) | InvalidCredential::DuplicateKid(kid) => {
+                let keys = &mut settings.tokens.keys;
+                let index = keys.iter().rposition(|key| key.kid == *kid);
+                index.map(|index| {
+                    keys.remove(index);
+                    ("auth.tokens.keys", token_places.remove(index))
+                })
+            }
             InvalidCredential::Anonymity => None,
         };
         let Some(place) = place else { break };
@@ -319,7 +332,8 @@ fn anonymity(draft: &Draft) -> Vec<Finding> {
         return Vec::new();
     }
     let place = vec![("auth.username_anonymity", 0)];
-    if !auth.secrets.is_empty() || draft.secrets_file.is_some() {
+    let secrets = !auth.secrets.is_empty() || draft.secrets_file.is_some();
+    if secrets || !auth.tokens.keys.is_empty() {
         return vec![(place, Wrong::new(InvalidCredential::Anonymity.to_string()))];
     }
     if auth.users.is_empty() {

@@ -19,6 +19,10 @@ impl<'v, 'i> Found<'v, 'i> {
         Self { value, spans: Vec::new(), wrongs: Vec::new() }
     }
 
+    pub(super) const fn value(&self) -> &'v Spanned<DeValue<'i>> {
+        self.value
+    }
+
     /// A string.
     pub(super) fn text<T>(&mut self, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
         self.one(|value| match value {
@@ -136,7 +140,7 @@ fn one_line(text: &str) -> Result<&str, Wrong> {
     if text.contains('\n') { Err(Wrong::new("goes on over several lines")) } else { Ok(text) }
 }
 
-fn expected(what: &str, found: &DeValue<'_>) -> Wrong {
+pub(super) fn expected(what: &str, found: &DeValue<'_>) -> Wrong {
     let found = match found {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",

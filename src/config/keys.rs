@@ -144,6 +144,16 @@ static KEYS: &[Key] = &[
         put(&mut to.config.auth.on_expiry, it.text(|text| choice(text, ON_EXPIRY)));
     }),
     secret_key("auth.users", |to, it| put(&mut to.config.auth.users, it.users())),
+    key("auth.tokens.server_name", |to, it| {
+        put(&mut to.config.auth.tokens.server_name, it.text(text).map(Some));
+    }),
+    key("auth.tokens.clock_skew", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(0, 3600)));
+        put(&mut to.config.auth.tokens.clock_skew, value);
+    }),
+    secret_key("auth.tokens.keys", |to, it| {
+        put(&mut to.config.auth.tokens.keys, it.token_keys());
+    }),
     key("turn.software", |to, it| put(&mut to.config.turn.software, it.text(software))),
     key("turn.default_lifetime", |to, it| {
         let value = it.quantity(|text| duration(text, seconds(1, DAY)));

@@ -32,6 +32,7 @@ mod problem;
 mod reader;
 mod settings;
 mod source;
+mod tokens;
 mod value;
 
 pub use flags::Flags;

@@ -25,6 +25,11 @@ impl Wrong {
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+
+    /// With the hint of another.
+    pub(super) fn hint_of(self, other: Self) -> Self {
+        Self { hint: other.hint, ..self }
+    }
 }
 
 /// An address with a port.

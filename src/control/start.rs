@@ -147,7 +147,7 @@ fn discover(
 /// Makes or finds the secret of a server that has no credentials, and configures it.
 fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartError> {
     let auth = &mut config.auth;
-    if !auth.users.is_empty() || !auth.secrets.is_empty() {
+    if !auth.users.is_empty() || !auth.secrets.is_empty() || !auth.tokens.keys.is_empty() {
         return Ok(None);
     }
 

@@ -41,6 +41,8 @@ pub const EVEN_PORT: u16 = 0x0018;
 pub const REQUESTED_TRANSPORT: u16 = 0x0019;
 /// RFC 8656 §18.9.
 pub const DONT_FRAGMENT: u16 = 0x001A;
+/// RFC 7635 §6.2.
+pub const ACCESS_TOKEN: u16 = 0x001B;
 /// RFC 8489 §14.6.
 pub const MESSAGE_INTEGRITY_SHA256: u16 = 0x001C;
 /// RFC 8489 §14.12.
@@ -73,6 +75,8 @@ pub const FINGERPRINT: u16 = 0x8028;
 pub const RESPONSE_ORIGIN: u16 = 0x802B;
 /// RFC 5780 §7.4.
 pub const OTHER_ADDRESS: u16 = 0x802C;
+/// RFC 7635 §6.1.
+pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
 /// RFC 8016 §3.3.
 pub const MOBILITY_TICKET: u16 = 0x8030;
 

@@ -53,7 +53,7 @@ impl Server {
             let allocation = &self.allocations[slot as usize];
             // RFC 8656 §7.2: a retransmission gets the same response, any other request 437.
             if allocation.birth.transaction == context.request.id
-                && allocation.credential.username() == context.who.credential.username()
+                && allocation.credential.is_of_same_user(&context.who.credential)
             {
                 return Ok(self.allocate_response(context, slot, out));
             }
@@ -145,17 +145,19 @@ impl Server {
         let reservation = pair.map(|first| {
             let token = self.random.next_u64().to_be_bytes();
             let next = first.relay.port() + 1;
-            self.ledger.reserve(token, owner, first.relay.ip(), next, now.mono);
+            let (third_party, place) =
+                (context.who.credential.key().is_session(), (first.relay.ip(), next));
+            self.ledger.reserve(token, owner, third_party, place, now.mono);
             token
         });
-        let lifetime = self.granted(context.request.lifetime);
+        let lifetime = self.granted(context);
         let expires = now.mono + Duration::from_secs(lifetime.into());
         let mut relays = [None; 2];
         for local in opened.iter().flatten().map(|opened| opened.relay) {
             let advertised = self.advertised(local);
             relays[Family::of(&local.ip()) as usize] = Some(Relay { local, advertised, expires });
         }
-        let hard_end = self.hard_end(context.who.credential.expires(), now);
+        let hard_end = self.hard_end(context);
         let allocation = Allocation {
             client: *context.client,
             owner: Arc::clone(owner),
@@ -223,16 +225,28 @@ impl Server {
     }
 
     /// The lifetime granted for a LIFETIME, in seconds (RFC 8656 §7.2, §8.2).
-    pub(super) fn granted(&self, asked: Option<u32>) -> u32 {
+    pub(super) fn granted(&self, context: &Context<'_>) -> u32 {
         let whole = |duration: Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
         let default = whole(self.settings.default_lifetime);
         let max = whole(self.settings.max_lifetime);
-        asked.unwrap_or(default).min(max).max(default.min(max))
+        let granted = context.request.lifetime.unwrap_or(default).min(max).max(default.min(max));
+        match context.who.credential.expires() {
+            // RFC 7635 §9: no longer than what is left of the access token.
+            Some(expires) if context.who.credential.key().is_session() => {
+                let left = expires.saturating_sub(context.now.unix);
+                granted.min(u32::try_from(left).unwrap_or(u32::MAX))
+            }
+            _ => granted,
+        }
     }
 
-    fn hard_end(&self, expires: Option<u64>, now: Now) -> Option<crate::time::Mono> {
-        let expires = expires.filter(|_| self.authority.on_expiry() == OnExpiry::End)?;
-        Some(now.mono + Duration::from_secs(expires.saturating_sub(now.unix)))
+    /// When the allocation ends because its credential does.
+    pub(super) fn hard_end(&self, context: &Context<'_>) -> Option<crate::time::Mono> {
+        let ends = self.authority.on_expiry() == OnExpiry::End
+            || context.who.credential.key().is_session();
+        let expires = context.who.credential.expires().filter(|_| ends)?;
+        let left = expires.saturating_sub(context.now.unix);
+        Some(context.now.mono + Duration::from_secs(left))
     }
 
     fn advertised(&self, local: SocketAddr) -> SocketAddr {
@@ -288,9 +302,10 @@ impl Server {
         context: &Context<'_>,
         sockets: &mut dyn RelaySockets,
     ) -> Result<Opened, Cause> {
-        let now = context.now.mono;
-        let owner = context.who.credential.owner();
-        let (ip, port) = self.ledger.redeem(token, owner, now).ok_or(Cause::BadReservation)?;
+        let (now, credential) = (context.now.mono, &context.who.credential);
+        let (owner, third_party) = (credential.owner(), credential.key().is_session());
+        let redeemed = self.ledger.redeem(token, owner, third_party, now);
+        let (ip, port) = redeemed.ok_or(Cause::BadReservation)?;
         let (relay, family) = (SocketAddr::new(ip, port), Family::of(&ip));
         match sockets.open(RelayId { slot, family }, relay) {
             Ok(()) => Ok(Opened { relay, reserved_next: false }),

@@ -174,6 +174,11 @@ impl Cause {
             Self::ConnectFailed => 41,
             Self::ConnectionQuota => 42,
             Self::ConnectionLimit => 43,
+            Self::Auth(DenialKind::UnknownTokenKey) => 44,
+            Self::Auth(DenialKind::BadToken) => 45,
+            Self::Auth(DenialKind::ExpiredToken) => 46,
+            Self::Auth(DenialKind::WrongSessionKey) => 47,
+            Self::Auth(DenialKind::UnexpectedToken) => 48,
         }
     }
 
@@ -200,6 +205,17 @@ impl Cause {
             Self::Auth(DenialKind::StaleNonce) => "Stale Nonce",
             Self::Auth(DenialKind::Incomplete) => "USERNAME, REALM or NONCE is missing",
             Self::Auth(DenialKind::BidDown) => "password algorithms differ from those offered",
+            Self::Auth(DenialKind::UnknownTokenKey) => {
+                "no key of this kid is valid for access tokens here"
+            }
+            Self::Auth(DenialKind::BadToken) => "the access token was not sealed for this server",
+            Self::Auth(DenialKind::ExpiredToken) => {
+                "the access token has expired (or a clock is wrong)"
+            }
+            Self::Auth(DenialKind::WrongSessionKey) => {
+                "the request is not signed with the access token's key"
+            }
+            Self::Auth(DenialKind::UnexpectedToken) => "access tokens are not taken here",
             Self::Malformed => "an attribute is malformed",
             Self::Missing => "a required attribute is missing",
             Self::Contradiction => "these attributes exclude each other",
@@ -240,7 +256,7 @@ impl Cause {
     }
 }
 
-const LABELS: [(&str, u16); 44] = [
+const LABELS: [(&str, u16); 49] = [
     ("challenge", 401),
     ("wrong_realm", 401),
     ("unknown_user", 401),
@@ -285,4 +301,9 @@ const LABELS: [(&str, u16); 44] = [
     ("connect_failed", 447),
     ("connection_quota", 486),
     ("connection_limit", 508),
+    ("unknown_token_key", 401),
+    ("bad_token", 401),
+    ("expired_token", 401),
+    ("wrong_session_key", 401),
+    ("unexpected_token", 420),
 ];

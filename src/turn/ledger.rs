@@ -85,6 +85,8 @@ impl Owner {
 
 struct Reservation {
     owner: Arc<Owner>,
+    /// Made with an access token.
+    third_party: bool,
     local: IpAddr,
     port: u16,
 }
@@ -259,13 +261,13 @@ impl Ledger {
         &self,
         token: Token,
         owner: &Arc<Owner>,
-        local: IpAddr,
-        port: u16,
+        third_party: bool,
+        (local, port): (IpAddr, u16),
         now: Mono,
     ) {
         let mut inner = self.lock();
         owner.held().reservations += 1;
-        let reservation = Reservation { owner: Arc::clone(owner), local, port };
+        let reservation = Reservation { owner: Arc::clone(owner), third_party, local, port };
         if let Some(older) = inner.reservations.insert(token, reservation) {
             inner.cancel(&older);
         }
@@ -273,11 +275,19 @@ impl Ledger {
     }
 
     /// Redeems a token: the port is then the caller's.
-    pub(super) fn redeem(&self, token: Token, owner: &str, now: Mono) -> Option<(IpAddr, u16)> {
+    pub(super) fn redeem(
+        &self,
+        token: Token,
+        owner: &str,
+        third_party: bool,
+        now: Mono,
+    ) -> Option<(IpAddr, u16)> {
         let mut inner = self.lock();
         inner.settle(now);
         // Bound to its user: a token that is guessed or overheard is worth nothing.
-        if &*inner.reservations.get(&token)?.owner.name != owner {
+        // Whose an access token is it does not say, and a client may have a new one by now.
+        let reservation = inner.reservations.get(&token)?;
+        if &*reservation.owner.name != owner && !(reservation.third_party && third_party) {
             return None;
         }
         let found = inner.reservations.remove(&token)?;

@@ -191,7 +191,7 @@ impl Server {
         if allocation.protocol() == Protocol::Tcp && !stream {
             return Err(Cause::NeedsStream);
         }
-        let owned = allocation.credential.username() == context.who.credential.username();
+        let owned = allocation.credential.is_of_same_user(&context.who.credential);
         if slot == Some(here) {
             return match mobility.repeats(grant, request.id) {
                 Some(lifetime) if owned => Ok(self.refresh_response(context, here, lifetime, out)),

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::Context;
@@ -37,7 +38,7 @@ impl Server {
         };
         let lifetime = match request.lifetime {
             Some(0) => 0,
-            asked => self.granted(asked),
+            _ => self.granted(context),
         };
         Ok((family, lifetime))
     }
@@ -55,6 +56,9 @@ impl Server {
         if lifetime == 0 {
             self.delete(context, slot, family, sockets);
         } else {
+            if context.request.claim.token.is_some() {
+                self.assign(context, slot);
+            }
             let relays = &mut self.allocations[slot as usize].relays;
             for (of, relay) in [Family::V4, Family::V6].into_iter().zip(relays) {
                 if let Some(relay) = relay
@@ -82,6 +86,14 @@ impl Server {
             writer.attribute(attribute::MOBILITY_TICKET, &ticket);
         }
         context.finish(writer, self.settings.software.as_deref())
+    }
+
+    /// RFC 7635 §9: from now on the allocation is the new token's.
+    fn assign(&mut self, context: &Context<'_>, slot: u32) {
+        let hard_end = self.hard_end(context);
+        let allocation = &mut self.allocations[slot as usize];
+        allocation.credential = Arc::clone(&context.who.credential);
+        allocation.hard_end = hard_end;
     }
 
     /// Deletes the relayed transport address of a family, and the allocation with its last one.

@@ -64,7 +64,10 @@ impl<'a> Request<'a> {
             unknown_count: 0,
         };
         for (kind, value) in message.attributes() {
-            if !request.claim.take(kind, value) && request.take(kind, value, packet).is_err() {
+            // RFC 7635 §7: nobody asks for a token on a Binding request.
+            let unexpected = kind == attribute::ACCESS_TOKEN && request.method == Method::BINDING;
+            let claimed = !unexpected && request.claim.take(kind, value);
+            if !claimed && request.take(kind, value, packet).is_err() {
                 request.malformed = true;
             }
         }

@@ -63,11 +63,17 @@ impl Server {
         let cause = Cause::Auth(denial.kind);
         let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
         writer.error_code(cause.code(), if denial.proven { cause.phrase() } else { "" });
-        if !matches!(denial.kind, DenialKind::Incomplete | DenialKind::BidDown) {
+        if denial.kind == DenialKind::UnexpectedToken {
+            writer.unknown_attributes(&[attribute::ACCESS_TOKEN]);
+        } else if !matches!(denial.kind, DenialKind::Incomplete | DenialKind::BidDown) {
             writer.attribute(attribute::REALM, self.authority.realm().as_bytes());
             writer.attribute(attribute::NONCE, &self.authority.challenge(client.tuple.client, now));
             if let Some(algorithms) = self.authority.algorithms() {
                 writer.attribute(attribute::PASSWORD_ALGORITHMS, algorithms);
+            }
+            // RFC 7635 §4
+            if let Some(name) = self.authority.third_party().filter(|_| cause.code() == 401) {
+                writer.attribute(attribute::THIRD_PARTY_AUTHORIZATION, name.as_bytes());
             }
         }
         finish(writer, request)

@@ -396,7 +396,11 @@ impl Server {
         // RFC 8656 §5: all other requests need the 5-tuple's allocation, and its user.
         let slot = slot.ok_or(Cause::NoAllocation)?;
         let allocation = self.allocations.get(slot as usize).ok_or(Cause::NoAllocation)?;
-        if allocation.credential.username() != context.who.credential.username() {
+        let (own, sender) = (&allocation.credential, &context.who.credential);
+        // RFC 7635 §9: an allocation is refreshed with a new token, which another key may have
+        // sealed. Whose it is no token says.
+        let third_party = own.key().is_session() && sender.key().is_session();
+        if own.username() != sender.username() && !third_party {
             return Err(Cause::WrongUser);
         }
         if request.malformed {

@@ -106,6 +106,50 @@ fn certificates_and_keys_that_do_not_pair_are_told_so() {
 }
 
 #[test]
+fn a_key_for_access_tokens_that_cannot_be_used_is_told_with_its_kid() {
+    let cases = [
+        ("k = 5", "the key \"k\" must be a table: write it like KID = { key = \"BASE64\" }"),
+        ("k = {}", "the key \"k\" has no key in it: write it like KID = { key = \"BASE64\" }"),
+        ("k = { key = 5 }", "the key \"k\" must have a string as key"),
+        ("k = { key = \"hunter2!\" }", "the key \"k\" is not written in base64"),
+        (
+            "k = { key = \"aHVudGVyMg==\" }",
+            "the key \"k\" has 7 bytes, its algorithm needs 32: make one with: openssl rand -base64 32",
+        ),
+        (
+            "k = { key = \"aHVudGVyMg==\", algorithm = \"A128GC\" }",
+            "the key \"k\" has an unknown algorithm: choose \"A256GCM\" or \"A128GCM\"",
+        ),
+        (
+            "k = { key = \"ZmVkY2JhOTg3NjU0MzIxMA==\", algorithm = \"A128GCM\", until = 1 }",
+            "the key \"k\" has \"until\" in it, which is unknown here: there are algorithm, key, valid_from, valid_until",
+        ),
+        (
+            "k = { key = \"ZmVkY2JhOTg3NjU0MzIxMA==\", algorithm = \"A128GCM\", valid_until = 2027-01-01 }",
+            "the key \"k\" has no date as valid_until: write it without quotes, like 2027-01-31T00:00:00Z",
+        ),
+        (
+            "k = { key = \"ZmVkY2JhOTg3NjU0MzIxMA==\", algorithm = \"A128GCM\", valid_from = 2027-01-01T00:00:00Z, valid_until = 2026-01-01T00:00:00Z }",
+            "the key \"k\" is valid at no time: valid_until is not after valid_from",
+        ),
+        (
+            "\"\" = { key = \"ZmVkY2JhOTg3NjU0MzIxMA==\", algorithm = \"A128GCM\" }",
+            "the kid \"\" must have 1 to 508 bytes and no control characters",
+        ),
+    ];
+    for (line, message) in cases {
+        let told = only(&format!("[auth.tokens.keys]\n{line}"));
+        assert!(told.starts_with("2:1: auth.tokens.keys: "), "{told}");
+        assert!(told.ends_with(message), "{told}");
+    }
+    let name = only("[auth.tokens]\nserver_name = \"\"");
+    assert_eq!(
+        name,
+        "2:15: auth.tokens.server_name: the server name for access tokens must have 1 to 255 bytes and no control characters"
+    );
+}
+
+#[test]
 fn a_wrong_value_is_told_with_what_would_be_right() {
     let cases = [
         (
@@ -249,7 +293,7 @@ fn values_that_contradict_each_other_are_told() {
         ),
         (
             "[auth]\nusername_anonymity = true\nsecrets = [\"x\"]",
-            "2:22: auth.username_anonymity: username anonymity cannot be offered together with shared secrets: an ephemeral user name cannot be found by its hash",
+            "2:22: auth.username_anonymity: username anonymity cannot be offered together with shared secrets or access tokens: an ephemeral user name or a kid cannot be found by its hash",
         ),
         (
             "[auth]\nusername_anonymity = true",

@@ -23,6 +23,8 @@ class Run:
     # Sessions of one client: RTP and RTCP make two, `-c` one; `-y` has both ends inside uclient.
     sessions: int = 2
     rest: bool = False
+    # An access token in place of a password (`-J`).
+    token: bool = False
     server_family: int = socket.AF_INET
     peer: str = "127.0.0.1"
     # What kinds of relayed addresses uclient must report, in words of `relayed_kinds`.
@@ -43,6 +45,8 @@ RUNS = {
     "uclient-1400-bytes-tcp": Run(("-t", "-l", "1400")),
     "uclient-rest-udp": Run(rest=True),
     "uclient-rest-tcp": Run(("-t",), rest=True),
+    "uclient-access-token-udp": Run(("-J",), token=True),
+    "uclient-access-token-tcp": Run(("-J", "-t"), token=True),
     "uclient-20-clients": Run(("-c",), clients=20, messages=50, sessions=1),
     "uclient-relay-ipv6": Run(("-x",), peer="::1", relayed=frozenset({"IPv6"})),
     "uclient-all-ipv6": Run(("-x",), peer="::1", server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),
@@ -73,6 +77,8 @@ def uclient(context: Context) -> str:
     run = RUNS[context.case.name]
     host, port = context.server.address("tcp" if "-t" in run.flags else "udp", run.server_family)
     credentials = ["-u", "bob", "-W", REST_SECRET] if run.rest else ["-u", USER, "-w", PASSWORD]
+    if run.token:
+        credentials = []
     command = [tool("turnutils_uclient"), "-v", "-n", str(run.messages), "-m", str(run.clients), *run.flags, *credentials,
                "-e", run.peer, "-r", str(context.coturn_peer.port), "-p", str(port), host]
     output = run_client(command, LIMIT).stdout
@@ -89,6 +95,7 @@ def uclient(context: Context) -> str:
 
 
 for name, run in RUNS.items():
-    case(name, group="old-channels", limit=LIMIT + 5, ipv6="IPv6" in run.relayed or run.server_family == socket.AF_INET6)(
+    group = "access-tokens" if run.token else "old-channels"
+    case(name, group=group, limit=LIMIT + 5, ipv6="IPv6" in run.relayed or run.server_family == socket.AF_INET6)(
         uclient
     )
