@@ -4,25 +4,29 @@ use std::str::FromStr;
 
 /// The port of `stun:` and `turn:` (RFC 7064 §3.2, RFC 7065 §3.2).
 const DEFAULT_PORT: u16 = 3478;
+/// The port of `stuns:` and `turns:`.
+const DEFAULT_SECURE_PORT: u16 = 5349;
 
-/// Where a server is: a `stun:` URI (RFC 7064) or a `turn:` URI (RFC 7065).
+/// Where a server is: a `stun:` or `stuns:` URI (RFC 7064), or a `turn:` or `turns:` URI (RFC 7065).
 ///
 /// ```
 /// use turnwire::client::{Transport, Uri};
 ///
 /// let uri: Uri = "turn:[2001:db8::1]:5000?transport=tcp".parse().unwrap();
 /// assert_eq!((uri.host.as_str(), uri.port), ("2001:db8::1", 5000));
-/// assert_eq!(uri.transport, Transport::Tcp);
+/// assert_eq!((uri.transport, uri.secure), (Transport::Tcp, false));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
     /// What is asked of the server.
     pub scheme: Scheme,
+    /// `stuns:` and `turns:`: TLS over TCP, DTLS over UDP (RFC 7350 §4.6.1).
+    pub secure: bool,
     /// A name or an address; an IPv6 address stands here without its brackets.
     pub host: String,
-    /// The port, 3478 where the URI says none.
+    /// The port; 3478 where the URI says none, 5349 where it is secure.
     pub port: u16,
-    /// What the URI says behind `?transport=`, else UDP.
+    /// What the URI says behind `?transport=`, else UDP, and TCP where it is secure (RFC 5928 §3).
     pub transport: Transport,
 }
 
@@ -52,20 +56,24 @@ impl Transport {
             Self::Tcp => "tcp",
         }
     }
+
+    const fn usual(secure: bool) -> Self {
+        if secure { Self::Tcp } else { Self::Udp }
+    }
 }
 
 /// Why a text is not a URI that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUri {
     /// It begins with something else.
-    #[error("it must begin with stun: or turn:, as in turn:turn.example.org:3478")]
+    #[error("it must begin with stun:, stuns:, turn: or turns:, as in turn:turn.example.org:3478")]
     Scheme,
-    /// `stuns:` and `turns:`.
-    #[error("{0}: is not there yet: TLS and DTLS to the server come later; use {1}:")]
-    Secure(&'static str, &'static str),
     /// `turn://host`, as in the web's URLs.
     #[error("there is no // in a STUN or TURN URI: write {0}:HOST:PORT")]
     Slashes(&'static str),
+    /// `turn:user@host`: RFC 7065 has no place for credentials. They are not shown.
+    #[error("there is no user in a STUN or TURN URI: credentials are given besides")]
+    User,
     /// Nothing where a host must be, or something that cannot be in its name.
     #[error("{0:?} is no host")]
     Host(String),
@@ -82,27 +90,33 @@ impl FromStr for Uri {
 
     fn from_str(text: &str) -> Result<Self, InvalidUri> {
         let (scheme, rest) = text.split_once(':').ok_or(InvalidUri::Scheme)?;
-        let (scheme, name) = match scheme.to_ascii_lowercase().as_str() {
-            "stun" => (Scheme::Stun, "stun"),
-            "turn" => (Scheme::Turn, "turn"),
-            "stuns" => return Err(InvalidUri::Secure("stuns", "stun")),
-            "turns" => return Err(InvalidUri::Secure("turns", "turn")),
+        // RFC 3986 §3.1: schemes are the same in either case.
+        let (scheme, secure) = match scheme.to_ascii_lowercase().as_str() {
+            "stun" => (Scheme::Stun, false),
+            "stuns" => (Scheme::Stun, true),
+            "turn" => (Scheme::Turn, false),
+            "turns" => (Scheme::Turn, true),
             _ => return Err(InvalidUri::Scheme),
         };
         if rest.starts_with("//") {
-            return Err(InvalidUri::Slashes(name));
+            return Err(InvalidUri::Slashes(name(scheme, secure)));
         }
         let (place, query) = match rest.split_once('?') {
             Some((place, query)) => (place, Some(query)),
             None => (rest, None),
         };
+        if place.contains('@') {
+            return Err(InvalidUri::User);
+        }
         let (host, port) = split_place(place)?;
         let port = match port {
-            None => DEFAULT_PORT,
+            // RFC 3986 §3.2.3: an empty one is as good as none.
+            None | Some("") if secure => DEFAULT_SECURE_PORT,
+            None | Some("") => DEFAULT_PORT,
             Some(port) => read_port(port).ok_or_else(|| InvalidUri::Port(port.to_owned()))?,
         };
         let transport = match (scheme, query) {
-            (_, None) => Transport::Udp,
+            (_, None) => Transport::usual(secure),
             (Scheme::Turn, Some(query)) if query.eq_ignore_ascii_case("transport=udp") => {
                 Transport::Udp
             }
@@ -111,34 +125,40 @@ impl FromStr for Uri {
             }
             (_, Some(query)) => return Err(InvalidUri::Query(format!("?{query}"))),
         };
-        Ok(Self { scheme, host: host.to_owned(), port, transport })
+        Ok(Self { scheme, secure, host, port, transport })
     }
 }
 
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Stun => "stun",
-            Scheme::Turn => "turn",
-        };
+        let scheme = name(self.scheme, self.secure);
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{scheme}:{open}{}{close}:{}", self.host, self.port)?;
-        match self.transport {
-            Transport::Udp => Ok(()),
-            Transport::Tcp => write!(f, "?transport=tcp"),
+        if self.transport == Transport::usual(self.secure) || self.scheme == Scheme::Stun {
+            return Ok(());
         }
+        write!(f, "?transport={}", self.transport.label())
+    }
+}
+
+const fn name(scheme: Scheme, secure: bool) -> &'static str {
+    match (scheme, secure) {
+        (Scheme::Stun, false) => "stun",
+        (Scheme::Stun, true) => "stuns",
+        (Scheme::Turn, false) => "turn",
+        (Scheme::Turn, true) => "turns",
     }
 }
 
 /// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port` (RFC 3986 §3.2.2).
-fn split_place(place: &str) -> Result<(&str, Option<&str>), InvalidUri> {
+fn split_place(place: &str) -> Result<(String, Option<&str>), InvalidUri> {
     let wrong = || InvalidUri::Host(place.to_owned());
     if let Some(rest) = place.strip_prefix('[') {
         let (host, behind) = rest.split_once(']').ok_or_else(wrong)?;
         host.parse::<Ipv6Addr>().map_err(|_| wrong())?;
         return match behind.strip_prefix(':') {
-            Some(port) => Ok((host, Some(port))),
-            None if behind.is_empty() => Ok((host, None)),
+            Some(port) => Ok((host.to_owned(), Some(port))),
+            None if behind.is_empty() => Ok((host.to_owned(), None)),
             None => Err(wrong()),
         };
     }
@@ -146,11 +166,26 @@ fn split_place(place: &str) -> Result<(&str, Option<&str>), InvalidUri> {
         Some((host, port)) => (host, Some(port)),
         None => (place, None),
     };
+    let host = decode(host).ok_or_else(wrong)?;
     // An IPv6 address without brackets would be read as a host and a port.
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let sound =
         !host.is_empty() && host.chars().all(named) && !port.is_some_and(|p| p.contains(':'));
     if sound { Ok((host, port)) } else { Err(wrong()) }
+}
+
+/// A name without its percent-encoding (RFC 3986 §2.1); what is not ASCII is no name of a host.
+fn decode(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next()?.to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let byte = u8::from_str_radix(digits, 16).ok().filter(|byte| hex && byte.is_ascii())?;
+        decoded.push(byte.into());
+        decoded.push_str(rest);
+    }
+    Some(decoded)
 }
 
 fn read_port(text: &str) -> Option<u16> {
@@ -166,8 +201,8 @@ mod tests {
         text.parse()
     }
 
-    fn uri(scheme: Scheme, host: &str, port: u16, transport: Transport) -> Uri {
-        Uri { scheme, host: host.to_owned(), port, transport }
+    fn uri(scheme: Scheme, secure: bool, host: &str, port: u16, transport: Transport) -> Uri {
+        Uri { scheme, secure, host: host.to_owned(), port, transport }
     }
 
     #[test]
@@ -175,13 +210,43 @@ mod tests {
         use Scheme::{Stun, Turn};
         use Transport::{Tcp, Udp};
         for (text, expected) in [
-            ("stun:example.org", uri(Stun, "example.org", 3478, Udp)),
-            ("stun:example.org:8000", uri(Stun, "example.org", 8000, Udp)),
-            ("turn:example.org", uri(Turn, "example.org", 3478, Udp)),
-            ("TURN:192.0.2.1:8000?transport=udp", uri(Turn, "192.0.2.1", 8000, Udp)),
-            ("turn:example.org?transport=TCP", uri(Turn, "example.org", 3478, Tcp)),
-            ("turn:[::1]", uri(Turn, "::1", 3478, Udp)),
-            ("turn:[2001:db8::1]:1?transport=tcp", uri(Turn, "2001:db8::1", 1, Tcp)),
+            // RFC 7064, appendix A
+            ("stun:example.org", uri(Stun, false, "example.org", 3478, Udp)),
+            ("stuns:example.org", uri(Stun, true, "example.org", 5349, Tcp)),
+            ("stun:example.org:8000", uri(Stun, false, "example.org", 8000, Udp)),
+            // RFC 7065, appendix A
+            ("turn:example.org", uri(Turn, false, "example.org", 3478, Udp)),
+            ("turns:example.org", uri(Turn, true, "example.org", 5349, Tcp)),
+            ("turn:example.org:8000", uri(Turn, false, "example.org", 8000, Udp)),
+            ("turn:example.org?transport=udp", uri(Turn, false, "example.org", 3478, Udp)),
+            ("turn:example.org?transport=tcp", uri(Turn, false, "example.org", 3478, Tcp)),
+            ("turns:example.org?transport=tcp", uri(Turn, true, "example.org", 5349, Tcp)),
+        ] {
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_ports_and_transports_of_every_form_are_read() {
+        use Scheme::{Stun, Turn};
+        use Transport::{Tcp, Udp};
+        for (text, expected) in [
+            ("TURN:192.0.2.1:8000?transport=udp", uri(Turn, false, "192.0.2.1", 8000, Udp)),
+            ("turn:example.org?TRANSPORT=TCP", uri(Turn, false, "example.org", 3478, Tcp)),
+            // RFC 7350 §4.6.1
+            ("turns:example.org?transport=udp", uri(Turn, true, "example.org", 5349, Udp)),
+            ("turns:h:443?transport=tcp", uri(Turn, true, "h", 443, Tcp)),
+            ("Stuns:[2001:db8::1]:443", uri(Stun, true, "2001:db8::1", 443, Tcp)),
+            ("turn:[::1]", uri(Turn, false, "::1", 3478, Udp)),
+            ("turns:[::1]", uri(Turn, true, "::1", 5349, Tcp)),
+            ("turn:[2001:db8::1]:1?transport=tcp", uri(Turn, false, "2001:db8::1", 1, Tcp)),
+            ("turn:[::ffff:192.0.2.1]:9", uri(Turn, false, "::ffff:192.0.2.1", 9, Udp)),
+            // RFC 3986 §3.2.3, §2.1
+            ("turns:h:", uri(Turn, true, "h", 5349, Tcp)),
+            ("turn:[::1]:", uri(Turn, false, "::1", 3478, Udp)),
+            ("stun:h:03478", uri(Stun, false, "h", 3478, Udp)),
+            ("turn:ex%61mple%2Eorg", uri(Turn, false, "example.org", 3478, Udp)),
+            ("turn:xn--bcher-kva.example", uri(Turn, false, "xn--bcher-kva.example", 3478, Udp)),
         ] {
             assert_eq!(parse(text), Ok(expected), "{text}");
         }
@@ -189,16 +254,16 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read_again() {
-        for text in ["stun:example.org:3478", "turn:[::1]:9?transport=tcp", "turn:h:1"] {
+        for text in [
+            "stun:example.org:3478",
+            "stuns:example.org:5349",
+            "turn:[::1]:9?transport=tcp",
+            "turns:[::1]:9?transport=udp",
+            "turns:h:443",
+            "turn:h:1",
+        ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
-    }
-
-    #[test]
-    fn secure_schemes_are_refused_in_words() {
-        let error = parse("turns:example.org").unwrap_err().to_string();
-        assert!(error.contains("turns: is not there yet"), "{error}");
-        assert!(parse("stuns:example.org").is_err());
     }
 
     #[test]
@@ -207,24 +272,56 @@ mod tests {
             "",
             "example.org",
             "http:example.org",
+            "turnss:example.org",
             "turn:",
             "turn::3478",
             "turn://example.org",
+            "turns://example.org",
+            "turn:alice@example.org",
+            "turn:alice:secret@example.org",
             "turn:a:b",
             "turn:a:0",
             "turn:a:65536",
             "turn:a:+1",
-            "turn:a:",
             "turn:::1",
+            "turn:2001:db8::1",
             "turn:[::1",
             "turn:[::1]x",
             "turn:[1.2.3.4]",
+            "turn:[fe80::1%25eth0]",
+            "turn:[v1.x]",
+            "turn:a/b",
+            "turn:a#b",
             "turn:a?transport=sctp",
+            "turn:a?transport=",
+            "turn:a?transport=udp&x=y",
             "turn:a?x",
+            "turn:a?",
             "stun:a?transport=tcp",
+            "stuns:a?transport=tcp",
             "turn:a b",
+            "turn:a%",
+            "turn:a%4",
+            "turn:a%+4",
+            "turn:b\u{fc}cher.example",
+            "turn:b%C3%BCcher.example",
+            "turn:a%20b",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_in_words() {
+        for (text, words) in [
+            ("turn://h", "write turn:HOST:PORT"),
+            ("turns://h", "write turns:HOST:PORT"),
+            ("turn:alice@h", "there is no user in a STUN or TURN URI"),
+            ("example.org", "it must begin with stun:, stuns:, turn: or turns:"),
+            ("turn:h?transport=tls", "only ?transport=udp and ?transport=tcp"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
         }
     }
 }

@@ -152,6 +152,12 @@ impl Options {
     /// # Errors
     /// A sentence that says what to change.
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.uri.secure {
+            return Err(format!(
+                "{}: TLS and DTLS are not there yet: load it as turn: or stun:, on its plain port",
+                self.uri
+            ));
+        }
         let authenticated = self.password.is_some() || self.secret.is_some();
         if self.flood.is_some() && matches!(self.mode, Mode::Binding | Mode::Churn) {
             return Err("--flood is of packets through an allocation: take --mode channel or send"
