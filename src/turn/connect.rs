@@ -201,7 +201,7 @@ impl Server {
         let found = self.connections.get(id).ok_or(Cause::UnknownConnection)?;
         let allocation = &self.allocations[found.allocation as usize];
         // RFC 6062 §4.3: the same credentials as for the control connection.
-        let own = allocation.credential.username() == context.who.credential.username();
+        let own = allocation.credential.is_of_same_user(&context.who.credential);
         if !own || !matches!(found.state, State::Unbound) {
             return Err(Cause::UnknownConnection);
         }
