@@ -5,9 +5,9 @@ mod common;
 mod path;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use common::{Server, Setup};
+use common::{Server, Setup, eventually};
 use path::{Fault, Path};
 use serde_json::Value;
 
@@ -182,6 +182,31 @@ fn a_terminal_shows_a_line_that_is_gone_at_the_end() {
         assert!(line.contains(word), "no {word:?} in {line:?}");
     }
     assert!(line.len() < 80 + "\x1b[?7l\x1b[?7h".len(), "{line:?}");
+}
+
+#[test]
+fn ctrl_c_ends_it_with_a_report() {
+    let server = server();
+    let uri = format!("turn:{}", server.address());
+    let words = "--user alice --password wonderland --json --duration 1h --clients 3";
+    let load = Command::new(env!("CARGO_BIN_EXE_turnwire"))
+        .args(["load", &uri])
+        .args(words.split_whitespace())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    // 1000 are sent in a second, the first half of which is not measured.
+    eventually("it measures", || {
+        let series = "relayed_packets_total{direction=\"to_client\"}";
+        (server.metric(series) > 800).then_some(())
+    });
+    // SAFETY: a signal to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(load.id() as i32, libc::SIGINT) }, 0);
+    let output = load.wait_with_output().expect("it ends");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_perfect(&report, 800);
+    assert_eq!(server.live(), 0, "everything was given back");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Churn<'_> {
     fn until(&mut self, end: u64, events: &mut Events, progress: &mut Progress) -> io::Result<()> {
         loop {
             let now = self.fleet.io.nanos();
-            if now >= end {
+            if !self.fleet.io.goes_on(now, end) {
                 return Ok(());
             }
             self.begin_due(now)?;

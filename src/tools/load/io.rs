@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use super::interrupt::Interrupt;
 use crate::net::{
     Buffers, Datagram, Events, HEADROOM, Interest, Offload, Outgoing, Poller, RecvBatch, SendBatch,
     enable_gro, next_icmp,
@@ -34,6 +35,7 @@ pub(super) struct Io {
     start: Instant,
     ids: u64,
     offload: bool,
+    interrupt: Interrupt,
 }
 
 impl Io {
@@ -41,7 +43,7 @@ impl Io {
     ///
     /// # Errors
     /// The system lacks descriptors or random numbers, or the kernel what `offload` needs.
-    pub(super) fn new(offload: bool) -> io::Result<Self> {
+    pub(super) fn new(offload: bool, interrupt: Interrupt) -> io::Result<Self> {
         if offload && Offload::probe() != (Offload { receive: true, send: true }) {
             return Err(io::Error::other(
                 "this kernel has no UDP_SEGMENT and UDP_GRO for --offload",
@@ -59,6 +61,7 @@ impl Io {
             start: Instant::now(),
             ids: getrandom::u64().map_err(|_| io::Error::other("no random numbers"))?,
             offload,
+            interrupt,
         })
     }
 
@@ -70,6 +73,11 @@ impl Io {
     /// Nanoseconds since the start.
     pub(super) fn nanos(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the run is to go on until `end`, which has not come yet.
+    pub(super) fn goes_on(&self, now: u64, end: u64) -> bool {
+        now < end && !self.interrupt.is_asked()
     }
 
     /// The same for sessions.

@@ -10,7 +10,7 @@
 //!   errand requests in a row               binding   Binding requests
 //! io       slots and system calls        churn    the loop of allocation cycles
 //! pace     when to send                  keep_up  when to prolong what the clients have
-//! payload, flow, tally   what came, and in which state
+//! payload, flow, tally   what came, and in which state                          interrupt  Ctrl-C
 //! ```
 //!
 //! What it tells can be relied on:
@@ -24,6 +24,7 @@ mod churn;
 mod errand;
 mod fleet;
 mod flow;
+mod interrupt;
 mod io;
 mod keep_up;
 mod link;
@@ -52,6 +53,7 @@ pub use options::{Direction, Mode, Options, Rate};
 use binding::Requests;
 use errand::Plan;
 use fleet::{Fleet, Target};
+use interrupt::Interrupt;
 use io::Io;
 use peer::Peer;
 use process::Process;
@@ -112,7 +114,7 @@ fn measure(options: &Options) -> Result<Report<'_>, String> {
         SocketAddr::V6(_) => Some(Family::V6),
     };
     let plan = Plan { mode: options.mode, family, peer: options.peer };
-    let io = Io::new(options.offload).map_err(|error| error.to_string())?;
+    let io = Io::new(options.offload, Interrupt::listen()).map_err(|error| error.to_string())?;
     let fleet = Fleet::new(target, plan, Peer::new(options.peer), io);
     let mut fleet = fleet.map_err(|error| format!("no way to {server}: {error}"))?;
     let mut report = Report {

@@ -118,7 +118,7 @@ impl<L: Load> Run<'_, L> {
     fn until(&mut self, end: u64, events: &mut Events, progress: &mut Progress) -> io::Result<()> {
         loop {
             let now = self.fleet.io.nanos();
-            if now >= end {
+            if !self.fleet.io.goes_on(now, end) {
                 return Ok(());
             }
             self.load.send_due(self.fleet);

@@ -38,13 +38,14 @@ pub(super) fn set_up(fleet: &mut Fleet, wanted: u32, progress: &mut Progress) ->
     let (mut succeeded, mut times) = (0_u32, histogram());
     let (mut events, mut outcomes) = (Io::events(), Vec::new());
     loop {
-        while fleet.busy() < AT_A_TIME && fleet.clients.len() < wanted as usize {
+        let more = fleet.io.goes_on(start, u64::MAX);
+        while more && fleet.busy() < AT_A_TIME && fleet.clients.len() < wanted as usize {
             let number = fleet.open()?;
             let now = fleet.io.nanos();
             fleet.begin(number, Errand::SetUp, now);
         }
         fleet.flush();
-        if fleet.busy() == 0 && fleet.clients.len() == wanted as usize {
+        if fleet.busy() == 0 && (!more || fleet.clients.len() == wanted as usize) {
             break;
         }
         turn(fleet, &mut events)?;
