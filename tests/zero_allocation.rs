@@ -85,7 +85,7 @@ impl Server {
             users: vec![User { name: "alice".to_owned(), password: Secret::new("wonderland") }],
             ..auth::Settings::default()
         };
-        let authority = Arc::new(Authority::new(auth, [7; 32]).expect("valid settings"));
+        let authority = Arc::new(Authority::new(auth, [7; 16]).expect("valid settings"));
         let ledger = Arc::new(Ledger::new(&turn));
         let sockets = Sockets::bind(&settings).expect("free ports");
         let address = sockets.addresses()[0];

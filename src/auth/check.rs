@@ -88,7 +88,7 @@ impl Authority {
     ///
     /// # Errors
     /// The first credential that cannot be used.
-    pub fn new(settings: Settings, master: [u8; 32]) -> Result<Self, InvalidCredential> {
+    pub fn new(settings: Settings, master: [u8; 16]) -> Result<Self, InvalidCredential> {
         let nonces = Nonces::new(
             &master,
             settings.sha256,

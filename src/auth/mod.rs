@@ -4,8 +4,8 @@
 //!
 //! Driven by two calls: [`Authority::check`] judges a request, [`Authority::challenge`] makes the
 //! nonce that a refused one is answered with. Both are pure: the time, the client's address and
-//! the message come in as arguments. Nothing is remembered about who has asked: a nonce is an
-//! HMAC over the time and the client's address, so that strangers cost no memory.
+//! the message come in as arguments. Nothing is remembered about who has asked: a nonce is a
+//! tag over the time and the client's address, so that strangers cost no memory.
 //!
 //! Not here: what an authenticated client may do (`turn`).
 

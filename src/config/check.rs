@@ -261,7 +261,7 @@ fn credentials(draft: &Draft) -> Vec<Finding> {
     let mut token_places: Vec<usize> = (0..settings.tokens.keys.len()).collect();
     let mut findings = Vec::new();
     for _ in 0..ROUNDS {
-        let Err(refused) = Authority::new(settings.clone(), [0; 32]) else {
+        let Err(refused) = Authority::new(settings.clone(), [0; 16]) else {
             break;
         };
         let wrong = Wrong::new(refused.to_string());

@@ -196,7 +196,7 @@ fn log_secret(what: &str, path: &Path) {
 }
 
 fn authority(settings: &auth::Settings) -> Result<Authority, StartError> {
-    let mut master = [0; 32];
+    let mut master = [0; 16];
     getrandom::fill(&mut master).map_err(StartError::Random)?;
     Ok(Authority::new(settings.clone(), master)?)
 }

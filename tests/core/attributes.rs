@@ -89,7 +89,7 @@ fn credentials_that_cannot_be_used_are_refused_at_the_start() {
     let check = |edit: &dyn Fn(&mut turnwire::auth::Settings)| {
         let mut settings = auth_settings();
         edit(&mut settings);
-        Authority::new(settings, [0; 32]).err()
+        Authority::new(settings, [0; 16]).err()
     };
     use InvalidCredential as Bad;
     assert_eq!(check(&|_| ()), None);

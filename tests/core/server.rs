@@ -79,7 +79,7 @@ impl Setup {
     /// Servers that share a ledger and a host, as the workers of a process do.
     pub(crate) fn servers(self, count: u32) -> Vec<TestServer> {
         let settings = Arc::new(self.turn);
-        let authority = Authority::new(self.auth, [7; 32]).expect("valid credentials");
+        let authority = Authority::new(self.auth, [7; 16]).expect("valid credentials");
         let (authority, ledger) = (Arc::new(authority), Arc::new(Ledger::new(&settings)));
         let host = Host::default();
         let make = |number| {
