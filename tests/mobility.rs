@@ -4,9 +4,10 @@
 
 mod common;
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use common::{Answer, Client, Peer, Server, Setup, eventually, new_id};
+use common::{Answer, Client, Peer, Server, Setup, TcpPeer, eventually, new_id};
 use turnwire::stun::{Method, Writer, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -241,6 +242,42 @@ fn calls_move_between_udp_and_tcp() {
     }
     assert_eq!(server.metric("allocations_moved_total"), 3 * CALLS as u64);
     assert_eq!(server.live(), 0);
+}
+
+/// An allocation that relays TCP (RFC 6062) moves from stream to stream, which come to its worker;
+/// the connections with its peers stay.
+#[test]
+fn tcp_allocations_move_from_stream_to_stream() {
+    let server = setup(3).start();
+    for _ in 0..CALLS {
+        let mut old = Client::tcp(&server);
+        let answer = old.request(Method::ALLOCATE, |writer| {
+            writer.attribute(attribute::REQUESTED_TRANSPORT, &[6, 0, 0, 0]);
+            writer.attribute(attribute::MOBILITY_TICKET, &[]);
+        });
+        assert_eq!(answer.code(), 0, "{}", answer.phrase());
+        let (relayed, ticket) = (answer.relayed(), ticket_of(&answer));
+        let first = TcpPeer::at(relayed.ip());
+        let connection = old.connect(first.address);
+        let (mut peer, _) = first.accept();
+        let mut data = Client::tcp(&server).into_data(connection);
+        // RFC 6062 §4.1: its client is on a stream.
+        assert_eq!(refresh(&mut Client::udp(&server), &ticket).code(), 400);
+        let mut new = Client::tcp(&server);
+        assert_eq!(refresh(&mut new, &ticket).code(), 0);
+        // There are no data on a control connection: what is asked for there tells as much.
+        let second = TcpPeer::at(relayed.ip());
+        new.connect(second.address);
+        assert_eq!(second.accept().1, relayed);
+        assert_eq!(old.refresh(600).code(), 437);
+        data.write_all(b"goes on").expect("it is open");
+        let mut bytes = [0; 7];
+        peer.read_exact(&mut bytes).expect("it is open");
+        assert_eq!(&bytes, b"goes on");
+        assert_eq!(new.refresh(0).code(), 0);
+    }
+    assert_eq!(server.refusals("needs_stream", 400), CALLS as u64);
+    assert_eq!(server.metric("allocations_moved_total"), CALLS as u64);
 }
 
 /// RFC 8016 §3.2.2: whoever refuses it, and on whichever worker.

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::connection::State;
+use super::index::Place;
 use super::request::Request;
 use super::server::{Answer, Context};
 use super::{
@@ -68,6 +69,10 @@ pub enum Direction {
 impl Server {
     /// RFC 6062 §5.2. The answer comes from [`Server::connected`].
     pub(super) fn connect(&mut self, context: &Context<'_>, slot: u32) -> Result<Answer, Cause> {
+        // RFC 8016 §3.2.2 waits for data on a new 5-tuple, of which a TCP allocation's has none.
+        if self.find_place(&context.client.tuple).is_some_and(Place::is_next) {
+            self.arrive(slot, context.stats);
+        }
         let allocation = &self.allocations[slot as usize];
         let tcp = allocation.tcp.as_ref().ok_or(Cause::WrongProtocol)?;
         let peer = context.request.peer.ok_or(Cause::Missing)?;

@@ -21,8 +21,7 @@ use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::turn::{
-    Client, Direction, Effect, Limits, Move, RESPONSE_MAX, RelayId, Reply, Server, Transport,
-    Verdict,
+    Client, Direction, Effect, Limits, Move, RESPONSE_MAX, RelayId, Reply, Server, Verdict,
 };
 
 /// Sockets served in one wake-up; the others are told again, behind these.
@@ -334,7 +333,7 @@ impl Engine {
 
     /// Notes that a client's connection, if it has one still, has no allocation any more.
     fn set_idle(&mut self, client: &Client, now: Now) {
-        if client.tuple.transport == Transport::Tcp
+        if client.tuple.transport.is_stream()
             && self.streams.get_mut(client.leg).is_some_and(|stream| stream.tuple == client.tuple)
         {
             self.streams.set_waiting(client.leg, Some(now.mono));

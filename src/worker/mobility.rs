@@ -146,6 +146,10 @@ impl Engine {
         let (now, stats) = (self.now, Arc::clone(&self.stats));
         let Packet { origin, hops, client, bytes } = packet;
         let (slot, place) = self.lay_down(&bytes, &stats);
+        if origin == self.number as u32 {
+            // Its allocation has come here while it was under way.
+            return self.on_packet(now, &client, slot, place.start, place.len(), &stats);
+        }
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         let out = &mut self.response[..];
         let server = &mut self.server;

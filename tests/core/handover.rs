@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::{TestClient, channel_data};
 use crate::mobile::{self, Call, mobile_setup, server_with};
 use turnwire::stun::Method;
-use turnwire::turn::Transport;
+use turnwire::turn::{Dropped, Transport};
 
 #[test]
 fn a_worker_that_takes_no_letters_moves_nothing() {
@@ -109,4 +109,73 @@ fn a_flood_with_a_ticket_stays_where_it_is() {
         workers.arrive(1, &stranger.client, &packet);
     }
     assert_eq!(workers.letters(), 40);
+}
+
+/// The ticket's allocation is on its way to the very worker at which the Refresh has arrived.
+#[test]
+fn a_refresh_that_crosses_its_allocation_is_answered_where_it_began() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    let mut newer = call.client.sibling("198.51.100.3:3000");
+    mobile::challenge(&mut workers, 1, &mut newer);
+    let refresh = newer.build(Method::REFRESH, mobile::with_ticket(&call.ticket));
+    // Both letters are for worker 0: the data, which sends the allocation away, and the Refresh.
+    workers.arrive(1, &new.client, &channel_data(0x4000, b"data"));
+    workers.arrive(1, &newer.client, &refresh);
+    assert_eq!(workers.letters(), 2);
+    workers.settle();
+    let (to, answer) = workers.answers.pop().expect("an answer");
+    assert_eq!((to.tuple, answer.code()), (newer.client.tuple, 0));
+    call.take_ticket(&answer);
+    assert!(call.relays(&mut workers, 1, &new.client));
+    assert!(call.relays(&mut workers, 1, &newer.client));
+    assert!(!call.relays(&mut workers, 1, &new.client));
+}
+
+/// While the answer for one is under way, its 5-tuple becomes another one's.
+#[test]
+fn a_guest_that_finds_its_place_taken_goes() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    mobile::challenge(&mut workers, 1, &mut new);
+    let refresh = new.build(Method::REFRESH, mobile::with_ticket(&call.ticket));
+    let allocate = new.build(Method::ALLOCATE, mobile::allocate(None));
+    workers.arrive(1, &new.client, &refresh);
+    workers.arrive(1, &new.client, &allocate);
+    workers.settle();
+    let codes: Vec<_> = workers.answers.drain(..).map(|(_, answer)| answer.code()).collect();
+    assert_eq!(codes, [0], "the allocation's, and no other");
+    assert_eq!(workers.allocations(), 2);
+    let old = call.client.client;
+    assert!(call.relays(&mut workers, 0, &old));
+    assert!(!call.relays(&mut workers, 1, &new.client));
+    // What was lost is told again, and the call can move on.
+    let answer = workers.request(0, &mut call.client, Method::REFRESH, |_| ());
+    call.take_ticket(&answer);
+    let mut newer = call.client.sibling("198.51.100.3:3000");
+    call.move_to(&mut workers, 1, &mut newer);
+    assert!(call.relays(&mut workers, 1, &newer.client));
+}
+
+/// A mailbox without room when the allocation should go: its client waits, and nothing is lost
+/// but what peers send meanwhile.
+#[test]
+fn an_allocation_that_cannot_go_yet_goes_later() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    workers.arrive(1, &new.client, &channel_data(0x4000, b"first"));
+    workers.deaf = true;
+    workers.settle();
+    assert_eq!(workers.to_peers.pop().map(|relayed| relayed.data), Some(b"first".to_vec()));
+    assert_eq!(workers.servers[0].server.allocations(), 1);
+    assert_eq!(call.delivered(&mut workers), Err(Dropped::Away));
+    workers.deaf = false;
+    workers.follow_again();
+    assert_eq!(call.delivered(&mut workers), Ok((1, new.client.tuple)));
+    assert!(call.relays(&mut workers, 1, &new.client));
 }

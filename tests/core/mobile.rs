@@ -1,4 +1,5 @@
 //! A call of a mobile client, for the tests of RFC 8016.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::net::SocketAddr;
 

@@ -8,7 +8,7 @@ use super::{Response, Setup, TestClient, TestServer};
 use turnwire::stun::{Method, Writer};
 use turnwire::time::Mono;
 use turnwire::turn::{
-    Client, Delivery, Dropped, Effect, Framing, Move, Moved, RelayId, Session, Verdict,
+    Client, Delivery, Dropped, Effect, FiveTuple, Framing, Move, Moved, RelayId, Session, Verdict,
 };
 
 /// How often a packet may be sent on: an allocation may have moved meanwhile.
@@ -44,8 +44,10 @@ pub(crate) struct Workers {
     pub(crate) ended: Vec<Session>,
     /// Legs that have lost their allocation.
     pub(crate) idle: Vec<(usize, Client)>,
+    /// Allocations that found no room in a mailbox.
+    unfollowed: Vec<(usize, Move)>,
     /// Connections that have been handed over.
-    streams: HashMap<SocketAddr, usize>,
+    streams: HashMap<FiveTuple, usize>,
     /// No letter is taken any more.
     pub(crate) deaf: bool,
 }
@@ -61,6 +63,7 @@ impl Workers {
             moves: Vec::new(),
             ended: Vec::new(),
             idle: Vec::new(),
+            unfollowed: Vec::new(),
             streams: HashMap::new(),
             deaf: false,
         }
@@ -106,7 +109,7 @@ impl Workers {
 
     /// The worker that a client's packets come to: a connection may have been handed over.
     fn worker_of(&self, worker: usize, client: &Client) -> usize {
-        self.streams.get(&client.tuple.client).copied().unwrap_or(worker)
+        self.streams.get(&client.tuple).copied().unwrap_or(worker)
     }
 
     /// A packet arrives at a worker.
@@ -116,7 +119,7 @@ impl Workers {
         match verdict {
             Verdict::Elsewhere(to) if client.tuple.transport.is_stream() && !self.deaf => {
                 assert_ne!(to as usize, worker);
-                self.streams.insert(client.tuple.client, to as usize);
+                self.streams.insert(client.tuple, to as usize);
                 self.arrive(worker, client, packet);
             }
             Verdict::Elsewhere(to) => {
@@ -173,6 +176,11 @@ impl Workers {
         }
         self.letters.push_back((to, letter));
         true
+    }
+
+    /// How many allocations are under way.
+    pub(crate) fn arrivals(&self) -> usize {
+        self.letters.iter().filter(|(_, letter)| matches!(letter, Letter::Arrival { .. })).count()
     }
 
     /// How many letters are under way.
@@ -249,6 +257,9 @@ impl Workers {
         client: &Client,
         bytes: Vec<u8>,
     ) {
+        if origin as usize == worker {
+            return self.arrive(worker, client, &bytes);
+        }
         let verdict = self.servers[worker].receive_from(Some(origin), client, &bytes);
         match verdict {
             Verdict::Elsewhere(to) if hops < HOPS => {
@@ -273,7 +284,7 @@ impl Workers {
     /// The client's connection at a worker is gone.
     pub(crate) fn disconnected(&mut self, worker: usize, client: &Client) {
         let worker = self.worker_of(worker, client);
-        self.streams.remove(&client.tuple.client);
+        self.streams.remove(&client.tuple);
         let server = &mut self.servers[worker];
         server.server.disconnected(server.now, client, &mut server.sockets, &server.stats);
         self.effects(worker);
@@ -305,6 +316,14 @@ impl Workers {
         }
     }
 
+    /// Tries again what a full mailbox did not take.
+    pub(crate) fn follow_again(&mut self) {
+        for (worker, to) in std::mem::take(&mut self.unfollowed) {
+            self.hand_over(worker, &to);
+        }
+        self.settle();
+    }
+
     fn hand_over(&mut self, worker: usize, to: &Move) {
         let server = &mut self.servers[worker];
         let released = server.server.release(&to.to, &server.stats);
@@ -314,6 +333,7 @@ impl Workers {
             let server = &mut self.servers[worker];
             let relays = server.server.adopt(moved, &server.stats);
             server.sockets.take_in(&relays, &sockets);
+            self.unfollowed.push((worker, to.clone()));
             return;
         }
         self.post(to.worker as usize, Letter::Arrival { moved, sockets });
