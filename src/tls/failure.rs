@@ -276,6 +276,17 @@ impl Failure {
         Self { cause, detail: None }
     }
 
+    /// Who has spoken TLS before does not merely speak something else.
+    pub(super) fn of_a_peer(self) -> Self {
+        match self.cause {
+            Cause::NotTls => Self {
+                cause: Cause::Malformed,
+                detail: Some("a record of an unknown kind or version".to_owned()),
+            },
+            _ => self,
+        }
+    }
+
     /// With what was said exactly.
     #[cfg(feature = "dtls")]
     pub(super) const fn told(cause: Cause, detail: String) -> Self {

@@ -103,7 +103,8 @@ impl Session {
         if let Err(failure) = done {
             self.phase = Phase::Over;
             self.alert(rest, output);
-            return Err(failure);
+            let spoke_tls = self.connection.protocol_version().is_some();
+            return Err(if spoke_tls { failure.of_a_peer() } else { failure });
         }
         Ok(received)
     }

@@ -18,6 +18,9 @@ use super::super::testing::{Authority, ECDSA, Issued, NOW, RSA};
 use super::super::{Identities, Identity, Settings};
 use super::*;
 
+#[path = "tests/hostile.rs"]
+mod hostile;
+
 const BOTH: [(&SupportedProtocolVersion, Version); 2] =
     [(&version::TLS12, Version::Tls12), (&version::TLS13, Version::Tls13)];
 
