@@ -24,26 +24,31 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            protocols: vec![Protocol::Turn, Protocol::NatDiscovery],
-            min_version: Version::Tls12,
-        }
+        Self { protocols: Protocol::ALL.to_vec(), min_version: Version::Tls12 }
     }
 }
 
-/// An application protocol as ALPN names it.
+/// An application protocol as ALPN names it, ours first.
+///
+/// What is really spoken, only the first bytes tell: Firefox names `http/1.1` for `turns:`, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `stun.turn` (RFC 7443).
     Turn,
     /// `stun.nat-discovery` (RFC 7443).
     NatDiscovery,
-    /// `http/1.1`, where a listener serves HTTP as well.
+    /// `http/1.1`, of web clients and of Firefox.
     Http,
+    /// `webrtc` (RFC 8833), which a browser may name in place of what it does with us.
+    WebRtc,
+    /// `c-webrtc` (RFC 8833), the same.
+    ConfidentialWebRtc,
 }
 
 impl Protocol {
-    const ALL: [Self; 3] = [Self::Turn, Self::NatDiscovery, Self::Http];
+    /// All of them, in the order in which they are preferred.
+    pub const ALL: [Self; 5] =
+        [Self::Turn, Self::NatDiscovery, Self::Http, Self::WebRtc, Self::ConfidentialWebRtc];
 
     /// The registered name.
     pub const fn name(self) -> &'static str {
@@ -51,6 +56,8 @@ impl Protocol {
             Self::Turn => "stun.turn",
             Self::NatDiscovery => "stun.nat-discovery",
             Self::Http => "http/1.1",
+            Self::WebRtc => "webrtc",
+            Self::ConfidentialWebRtc => "c-webrtc",
         }
     }
 

@@ -153,6 +153,20 @@ fn both_versions_carry_data_both_ways_and_tell_what_was_agreed() {
 }
 
 #[test]
+fn whatever_a_turn_client_names_is_good_and_ours_is_taken_before_others() {
+    let agreed = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let ends = ends(&version::TLS13, |client| client.alpn_protocols = names);
+        connected(&ends, "a.test").session.protocol()
+    };
+    for protocol in Protocol::ALL {
+        assert_eq!(agreed(&[protocol.name()]), Some(protocol));
+    }
+    assert_eq!(agreed(&["h2", "http/1.1", "stun.turn"]), Some(Protocol::Turn));
+    assert_eq!(agreed(&[]), None);
+}
+
+#[test]
 fn a_handshake_may_come_byte_by_byte() {
     for (version, _) in BOTH {
         let mut wire = Wire::new(&ends(version, |_| ()), "a.test");
