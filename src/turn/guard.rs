@@ -9,6 +9,8 @@ use crate::time::Mono;
 
 /// Number of cells; 512 KiB, and never more, whatever strangers send.
 const CELLS: usize = 1 << 16;
+/// Cells that an address may have its rate in.
+const WAYS: usize = 4;
 /// The low bits of a cell hold a time in microseconds (8.9 years), the high ones a tag.
 const TIME_BITS: u32 = 48;
 const TIME: u64 = (1 << TIME_BITS) - 1;
@@ -16,9 +18,9 @@ const TIME: u64 = (1 << TIME_BITS) - 1;
 /// Bounds the answers to each address before it has authenticated, so that a forged source
 /// address gets no flood of answers.
 ///
-/// One table of fixed size for all workers. Two addresses that fall into one cell take it from
-/// each other: each then gets more answers than it should, never fewer. The hash is seeded, so
-/// nobody can choose addresses that meet.
+/// One table of fixed size for all workers. Where more than four addresses that are answered at the
+/// same time meet, they take cells from each other: each then gets more answers than it should, never
+/// fewer. The hash is seeded, so nobody can choose addresses that meet.
 pub(super) struct Guard {
     cells: Box<[AtomicU64]>,
     hasher: RandomState,
@@ -76,8 +78,13 @@ impl Guard {
     fn cell(&self, kind: Kind, client: &FiveTuple) -> Option<(&AtomicU64, u64)> {
         let key = (prefix(client.client.ip()), kind as u8);
         let hash = self.hasher.hash_one(key);
+        let first = hash as usize % (CELLS / WAYS) * WAYS;
+        let cells = self.cells.get(first..first + WAYS)?;
         // The tag is never 0, so that an unused cell is nobody's.
-        Some((self.cells.get(hash as usize % CELLS)?, (hash >> TIME_BITS) | 1))
+        let tag = (hash >> TIME_BITS) | 1;
+        let own = cells.iter().find(|cell| cell.load(Ordering::Relaxed) >> TIME_BITS == tag);
+        let oldest = || cells.iter().min_by_key(|cell| cell.load(Ordering::Relaxed) & TIME);
+        Some((own.or_else(oldest)?, tag))
     }
 }
 
