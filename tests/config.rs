@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use turnwire::auth::{OnExpiry, RestDigest, Secret};
 use turnwire::config::{
-    Config, External, Flags, Format, Level, Problem, Problems, known_keys, load, parse,
+    Config, External, Flags, Format, Level, OtherServer, Problem, Problems, known_keys, load, parse,
 };
 use turnwire::tls::{Files, Version};
+use turnwire::turn;
 
 const REFERENCE: &str = include_str!("../config/turnwire.toml");
 
@@ -118,6 +119,8 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "process.ready_file",
             "process.state_directory",
             "process.user",
+            "redirect.credentials",
+            "redirect.servers",
             "relay.stun_server"
         ]
     );
@@ -132,7 +135,7 @@ fn keys_of_reference() -> (BTreeSet<String>, BTreeSet<String>) {
             section = header.strip_suffix(']').unwrap();
         } else if let Some((key, _)) = uncommented(line).split_once(" = ") {
             let path = match section {
-                "auth.users" | "auth.tokens.keys" => section.to_owned(),
+                "auth.users" | "auth.tokens.keys" | "redirect.servers" => section.to_owned(),
                 section => format!("{section}.{key}"),
             };
             if line.starts_with('#') { &mut examples } else { &mut active }.insert(path);
@@ -222,6 +225,27 @@ fn every_key_reaches_its_setting() {
     let peers: Vec<_> = config.peers.iter().map(|it| (it.prefix.to_string(), it.allow)).collect();
     assert_eq!(peers, [("10.0.0.0/8".to_owned(), true), ("10.0.0.1/32".to_owned(), false)]);
 
+    let redirect = &config.redirect;
+    assert_eq!((redirect.when, redirect.interval.as_secs()), (turn::Redirect::Always, 60));
+    let check = redirect.credentials.as_ref().unwrap();
+    assert_eq!((check.name.as_str(), check.password.expose()), ("check", "pass:word"));
+    let other = |name: &str, addresses: &[&str], tls: &[&str], domain: Option<&str>, weight| {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        OtherServer {
+            name: name.to_owned(),
+            addresses: parse(addresses),
+            tls_addresses: parse(tls),
+            domain: domain.map(str::to_owned),
+            weight,
+        }
+    };
+    let secure = &["[2001:db8::8]:3"][..];
+    let expected = [
+        other("b", &["203.0.113.9:3478"], &[], None, 0),
+        other("a", &["203.0.113.8:1", "[2001:db8::8]:2"], secure, Some("a.example.org"), 1),
+    ];
+    assert_eq!(redirect.servers, expected);
+
     let limits = &config.limits;
     assert_eq!((limits.allocations, limits.allocations_per_user), (1, 2));
     assert_eq!((limits.allocations_per_address, limits.permissions), (3, 4));
@@ -277,6 +301,12 @@ mobility = true
 [peers]
 allow = ["10.0.0.0/8"]
 deny = ["10.0.0.1"]
+[redirect]
+when = "always"
+interval = "1m"
+credentials = "check:pass:word"
+servers.b = { addresses = ["203.0.113.9:3478"], weight = 0 }
+servers.a = { addresses = ["203.0.113.8:1", "[2001:db8::8]:2"], tls_addresses = ["[2001:db8::8]:3"], domain = "a.example.org" }
 [limits]
 allocations = 1
 allocations_per_user = 2

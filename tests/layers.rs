@@ -15,7 +15,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
     ("config", &["worker", "turn", "tls", "auth", "net"]),
-    ("control", &["config", "worker", "turn", "tls", "auth", "net", "stun", "time"]),
+    ("control", &["config", "client", "worker", "turn", "tls", "auth", "net", "stun", "time"]),
     ("tools", &["client", "net", "auth", "stun", "time"]),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::OtherServer;
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
 use super::value::{Wrong, show_duration};
@@ -21,6 +22,7 @@ const CHECKS: &[Check] = &[
     (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),
     (&[CERTIFICATES, KEYS], certificates),
     (&["process.user", "process.group"], group),
+    (&["redirect.servers", "listen.addresses"], other_servers),
     (&["turn.default_lifetime", "turn.max_lifetime"], lifetimes),
     (&[], credentials),
     (&["auth.users", "auth.secrets", "auth.secrets_file", "auth.tokens.keys"], anonymity),
@@ -202,6 +204,29 @@ fn external(draft: &Draft) -> Vec<Finding> {
             _ => unusable(public),
         };
         findings.extend(wrong.map(|wrong| (vec![("relay.external", i)], wrong)));
+    }
+    findings
+}
+
+fn other_servers(draft: &Draft) -> Vec<Finding> {
+    let all = &draft.config.redirect.servers;
+    let mut findings = Vec::new();
+    for (i, server) in all.iter().enumerate() {
+        let addresses = || server.addresses.iter().chain(&server.tls_addresses);
+        let own = addresses().find(|address| draft.config.worker.listeners.contains(address));
+        let others = |address: &&SocketAddr| {
+            let taken = |other: &OtherServer| {
+                other.addresses.contains(address) || other.tls_addresses.contains(address)
+            };
+            all[..i].iter().any(taken)
+        };
+        let wrong = match (own, addresses().find(others)) {
+            (Some(own), _) => Some(format!("{own} is this server itself")),
+            (None, Some(twice)) => Some(format!("{twice} is another server's as well")),
+            (None, None) => None,
+        };
+        let place = vec![("redirect.servers", i)];
+        findings.extend(wrong.map(|what| (place, Wrong::new(what))));
     }
     findings
 }

@@ -128,7 +128,7 @@ impl<'v, 'i> Found<'v, 'i> {
 }
 
 /// The integer in decimal digits; its own text when it is beyond all numbers.
-fn decimal(integer: &DeInteger<'_>) -> String {
+pub(super) fn decimal(integer: &DeInteger<'_>) -> String {
     match i128::from_str_radix(integer.as_str(), integer.radix()) {
         Ok(number) => number.to_string(),
         Err(_) => integer.to_string(),

@@ -5,13 +5,13 @@ use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::found::Found;
 use super::value::{
-    choice, duration, external, host_and_port, ip_address, path, ports, prefix, secret, separator,
-    size, socket_address, software, text,
+    choice, duration, external, host_and_port, ip_address, name_and_password, path, ports, prefix,
+    secret, separator, size, socket_address, software, text,
 };
 use super::{Format, Level};
 use crate::auth::{OnExpiry, RestDigest};
 use crate::tls::Version;
-use crate::turn::PeerRule;
+use crate::turn::{PeerRule, Redirect};
 
 /// A key of the file.
 pub(super) struct Key {
@@ -83,6 +83,9 @@ const VERSIONS: &[(&str, Version)] = &[("1.2", Version::Tls12), ("1.3", Version:
 
 const DIGESTS: &[(&str, RestDigest)] =
     &[("sha1", RestDigest::Sha1), ("sha256", RestDigest::Sha256)];
+
+const REDIRECTS: &[(&str, Redirect)] =
+    &[("never", Redirect::Never), ("busy", Redirect::Busy), ("always", Redirect::Always)];
 
 const ON_EXPIRY: &[(&str, OnExpiry)] =
     &[("keep", OnExpiry::Keep), ("refuse", OnExpiry::Refuse), ("end", OnExpiry::End)];
@@ -172,6 +175,17 @@ static KEYS: &[Key] = &[
     key("turn.mobility", |to, it| put(&mut to.config.turn.mobility, it.boolean())),
     key("peers.allow", |to, it| rules(to, it, true)),
     key("peers.deny", |to, it| rules(to, it, false)),
+    key("redirect.when", |to, it| {
+        put(&mut to.config.redirect.when, it.text(|text| choice(text, REDIRECTS)));
+    }),
+    key("redirect.interval", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, 3600)));
+        put(&mut to.config.redirect.interval, value);
+    }),
+    secret_key("redirect.credentials", |to, it| {
+        put(&mut to.config.redirect.credentials, it.text(name_and_password).map(Some));
+    }),
+    key("redirect.servers", |to, it| put(&mut to.config.redirect.servers, it.other_servers())),
     key("limits.allocations", |to, it| put(&mut to.config.limits.allocations, it.number(COUNT))),
     key("limits.allocations_per_user", |to, it| {
         put(&mut to.config.limits.allocations_per_user, it.number(COUNT));

@@ -28,17 +28,19 @@ mod flags;
 mod found;
 mod keys;
 mod nearest;
+mod others;
 mod problem;
 mod reader;
 mod settings;
 mod source;
+mod table;
 mod tokens;
 mod value;
 
 pub use flags::Flags;
 pub use keys::known_keys;
 pub use problem::{Excerpt, Origin, Problem, Problems};
-pub use settings::{Config, External, Format, Level, Log, Relay, Tls, Turn};
+pub use settings::{Config, External, Format, Level, Log, OtherServer, Redirect, Relay, Tls, Turn};
 
 use crate::auth::Secret;
 use crate::tls::Identity;

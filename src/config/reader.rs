@@ -117,7 +117,7 @@ fn last_part(path: &str) -> &str {
 
 /// Everything that may stand in brackets.
 fn tables() -> impl Iterator<Item = &'static str> {
-    sections().chain(["auth.users", "auth.tokens.keys"])
+    sections().chain(["auth.users", "auth.tokens.keys", "redirect.servers"])
 }
 
 fn in_brackets(section: &str) -> String {

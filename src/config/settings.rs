@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::User;
 use crate::turn::{Limits, PeerRule, PortRange};
 use crate::{auth, tls, turn, worker};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub relay: Relay,
     /// What the operator says about peers, in the order of the file and the flags.
     pub peers: Vec<PeerRule>,
+    /// Other servers that clients are sent to.
+    pub redirect: Redirect,
     /// How much of everything.
     pub limits: Limits,
     /// How TURN is spoken.
@@ -54,6 +57,7 @@ impl Default for Config {
             nat_alternates: Vec::new(),
             relay: Relay::default(),
             peers: Vec::new(),
+            redirect: Redirect::default(),
             limits: Limits::default(),
             turn: Turn::default(),
             tls: Tls::default(),
@@ -88,6 +92,45 @@ pub struct External {
     pub public: IpAddr,
     /// The relay address it stands for; every one of its family when absent.
     pub private: Option<IpAddr>,
+}
+
+/// Other servers that clients are sent to (RFC 8489 §10).
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// When.
+    pub when: turn::Redirect,
+    /// How often each is asked whether it is alive.
+    pub interval: Duration,
+    /// With whose credentials; with none, and no shared secret either, it is asked for a Binding only.
+    pub credentials: Option<User>,
+    /// The servers.
+    pub servers: Vec<OtherServer>,
+}
+
+/// A server that takes the same credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherServer {
+    /// What it is called in the log and the metrics.
+    pub name: String,
+    /// Where it listens for UDP and TCP, at most one of each family.
+    pub addresses: Vec<SocketAddr>,
+    /// Where it listens for TLS and DTLS, the same.
+    pub tls_addresses: Vec<SocketAddr>,
+    /// The name in its certificate.
+    pub domain: Option<String>,
+    /// How often it is chosen, compared with the others.
+    pub weight: u32,
+}
+
+impl Default for Redirect {
+    fn default() -> Self {
+        Self {
+            when: turn::Redirect::default(),
+            interval: Duration::from_secs(10),
+            credentials: None,
+            servers: Vec::new(),
+        }
+    }
 }
 
 /// How TURN is spoken.

@@ -1,55 +1,37 @@
 //! The keys of access tokens (RFC 7635), as the file has them.
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml::value::{Datetime, Offset};
 
-use super::found::{Found, expected};
+use super::found::Found;
+use super::table::{Entry, get, text};
 use super::value::{Wrong, choice};
 use crate::auth::{TokenAlgorithm, TokenKey, decode_base64};
 
 const ALGORITHMS: &[(&str, TokenAlgorithm)] =
     &[("A256GCM", TokenAlgorithm::A256Gcm), ("A128GCM", TokenAlgorithm::A128Gcm)];
 
-const FORM: &str = "write it like KID = { key = \"BASE64\" }";
+const ENTRY: Entry = Entry {
+    what: "key",
+    form: "write it like KID = { key = \"BASE64\" }",
+    keys: &["algorithm", "key", "valid_from", "valid_until"],
+};
 
 impl Found<'_, '_> {
-    /// A table of keys by their kid, in the order of the file; those that can be read.
+    /// A table of keys by their kid.
     pub(super) fn token_keys(&mut self) -> Option<Vec<TokenKey>> {
-        let DeValue::Table(table) = self.value().get_ref() else {
-            let wrong = expected("a section with a line for each key", self.value().get_ref());
-            self.wrongs.push((self.value().span(), wrong.hint(FORM)));
-            return None;
-        };
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(kid, _)| kid.span().start);
-        let mut keys = Vec::new();
-        for (kid, value) in entries {
-            match one(kid.get_ref(), value.get_ref()) {
-                Ok(key) => {
-                    self.spans.push(kid.span());
-                    keys.push(key);
-                }
-                Err(Wrong { what, hint }) => {
-                    let what = format!("the key {:?} {what}", kid.get_ref());
-                    self.wrongs.push((kid.span(), Wrong { what, hint }));
-                }
-            }
-        }
-        Some(keys)
+        self.tables(&ENTRY, one)
     }
 }
 
-fn one(kid: &str, value: &DeValue<'_>) -> Result<TokenKey, Wrong> {
-    let DeValue::Table(table) = value else {
-        return Err(Wrong::new("must be a table").hint(FORM));
-    };
+fn one(kid: &str, table: &DeTable<'_>) -> Result<TokenKey, Wrong> {
     let algorithm = match text(table, "algorithm")? {
         None => TokenAlgorithm::A256Gcm,
         Some(name) => choice(name, ALGORITHMS)
             .map_err(|wrong| Wrong::new("has an unknown algorithm").hint_of(wrong))?,
     };
-    let encoded = text(table, "key")?.ok_or_else(|| Wrong::new("has no key in it").hint(FORM))?;
+    let encoded =
+        text(table, "key")?.ok_or_else(|| Wrong::new("has no key in it").hint(ENTRY.form))?;
     let bytes =
         decode_base64(encoded.as_bytes()).ok_or_else(|| Wrong::new("is not written in base64"))?;
     let mut key = TokenKey::new(kid, algorithm, &bytes).ok_or_else(|| {
@@ -59,27 +41,10 @@ fn one(kid: &str, value: &DeValue<'_>) -> Result<TokenKey, Wrong> {
     })?;
     key.valid_from = date(table, "valid_from")?;
     key.valid_until = date(table, "valid_until")?;
-    let known = ["algorithm", "key", "valid_from", "valid_until"];
-    if let Some((other, _)) = table.iter().find(|(name, _)| !known.contains(&&**name.get_ref())) {
-        let what = format!("has {:?} in it, which is unknown here", other.get_ref());
-        return Err(Wrong::new(what).hint(format!("there are {}", known.join(", "))));
-    }
     if key.valid_from.zip(key.valid_until).is_some_and(|(from, until)| until <= from) {
         return Err(Wrong::new("is valid at no time: valid_until is not after valid_from"));
     }
     Ok(key)
-}
-
-fn get<'t>(table: &'t DeTable<'_>, name: &str) -> Option<&'t DeValue<'t>> {
-    table.get(name).map(Spanned::get_ref)
-}
-
-fn text<'t>(table: &'t DeTable<'_>, name: &str) -> Result<Option<&'t str>, Wrong> {
-    match get(table, name) {
-        None => Ok(None),
-        Some(DeValue::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Wrong::new(format!("must have a string as {name}"))),
-    }
 }
 
 /// A date with a time and an offset, in seconds since 1970.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::External;
 use super::nearest::nearest;
-use crate::auth::Secret;
+use crate::auth::{Secret, User};
 use crate::turn::{InvalidPrefix, PortRange, Prefix};
 
 /// A value that cannot be used: what is wrong, and what would be right.
@@ -244,6 +244,16 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
 /// Any text at all; what it may be is checked where it is used.
 pub(super) fn text(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
+}
+
+/// `NAME:PASSWORD`, never shown.
+pub(super) fn name_and_password(text: &str) -> Result<User, Wrong> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+            Ok(User { name: name.to_owned(), password: Secret::new(password) })
+        }
+        _ => Err(Wrong::new("must be a name and a password with a colon between them")),
+    }
 }
 
 /// Text that is never shown.

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::certificates::{Entry, Report};
 use super::watch::{Lost, live, sum};
-use crate::turn::{Cause, Counter, Dropped, EndReason, Ledger};
+use crate::turn::{Alternates, Cause, Counter, Dropped, EndReason, Ledger};
 use crate::worker::{Clock, Stats};
 
 /// What [`render`] answers with.
@@ -25,6 +25,8 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(super) struct Sources {
     pub(super) stats: Vec<Arc<Stats>>,
     pub(super) ledger: Arc<Ledger>,
+    /// Other servers that clients are sent to.
+    pub(super) alternates: Arc<Alternates>,
     /// Events that found no place in the queue to the log.
     pub(super) lost: Lost,
     pub(super) clock: Clock,
@@ -65,6 +67,7 @@ impl Collector for Sources {
         page.peers()?;
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
+        page.alternates(&self.alternates)?;
         page.count(
             "log_events_lost",
             "Log lines dropped because the log is slow",
@@ -198,6 +201,23 @@ impl Page<'_, '_> {
         self.gauge("peer_connections_live", "TCP connections with peers open", live)
     }
 
+    fn alternates(&mut self, all: &Alternates) -> fmt::Result {
+        let sent = all.members.iter().map(|it| ([("server", it.name.clone())], it.sent()));
+        self.counts("redirects", "Clients sent to another server", sent.collect::<Vec<_>>())?;
+        let places = all.members.iter().flat_map(|member| {
+            member.places.iter().map(|place| {
+                let labels = [
+                    ("server", member.name.clone()),
+                    ("address", place.address.to_string()),
+                    ("transport", place.transport.label().to_owned()),
+                ];
+                (labels, u64::from(place.is_alive()))
+            })
+        });
+        let help = "Whether another server answers there";
+        self.gauges("alternate_alive", help, places.collect::<Vec<_>>())
+    }
+
     fn build(&mut self) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
         let help = "The version that runs";
@@ -269,8 +289,14 @@ mod tests {
         let relay = crate::turn::RelayAddress { local: ip, advertised: ip };
         let settings = Settings { relays: vec![relay], ..Settings::default() };
         let ledger = Arc::new(Ledger::new(&settings));
-        let (lost, clock) = (Lost::of(Events::queue(1).0), Clock::start());
-        let sources = Sources { stats, ledger, lost, clock, certificates: None };
+        let sources = Sources {
+            stats,
+            ledger,
+            alternates: Arc::default(),
+            lost: Lost::of(Events::queue(1).0),
+            clock: Clock::start(),
+            certificates: None,
+        };
         render(&registry(Arc::new(sources))).unwrap()
     }
 

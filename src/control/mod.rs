@@ -17,6 +17,7 @@
 
 mod addresses;
 mod admin;
+mod alternates;
 mod capacity;
 mod certificates;
 mod discovery;
@@ -107,11 +108,12 @@ fn read_again(running: &Running) {
 /// Goes on for those who are in a call. New allocations are still made meanwhile.
 async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Duration) {
     running.admin.set_phase(Phase::Draining);
+    running.sources.ledger.set_draining(true);
     tracing::info!(
         event = "draining",
         allocations = running.workers.live(),
-        "SIGTERM: waiting up to {} s for live allocations to end; new ones are still admitted; \
-         a second signal stops at once",
+        "SIGTERM: waiting up to {} s for live allocations to end; new ones are sent to another \
+         server where one is alive, and still admitted where not; a second signal stops at once",
         limit.as_secs(),
     );
     signals.drained(limit, || running.workers.live(), &|| read_again(running)).await;

@@ -14,7 +14,7 @@ use super::metrics::Sources;
 use super::ready::{self, Bound, ReadyFile};
 use super::secret::{self, Place};
 use super::watch::Lost;
-use super::{discovery, invitation, log, privileges, reflexive};
+use super::{alternates, discovery, invitation, log, privileges, reflexive};
 use crate::auth::{self, Authority};
 use crate::config::{Config, Level};
 use crate::net;
@@ -81,10 +81,13 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
+    let others = Arc::clone(&settings.alternates);
+    alternates::watch(&others, &config.redirect, &config.auth, clock);
     let certificates_report = certificates.as_ref().map(|it| Arc::clone(&it.report));
     let sources = Sources {
         stats: workers.stats().to_vec(),
         ledger,
+        alternates: others,
         lost,
         clock,
         certificates: certificates_report,
@@ -230,6 +233,7 @@ fn turn_settings(
         max_lifetime: config.turn.max_lifetime,
         rfc5766_channels: config.turn.rfc5766_channels,
         discovery,
+        alternates: alternates::alternates(&config.redirect),
         mobility: config.turn.mobility,
         limits: config.limits.clone(),
     }

@@ -65,10 +65,14 @@ pub const ADDITIONAL_ADDRESS_FAMILY: u16 = 0x8000;
 pub const ADDRESS_ERROR_CODE: u16 = 0x8001;
 /// RFC 8489 §14.11.
 pub const PASSWORD_ALGORITHMS: u16 = 0x8002;
+/// RFC 8489 §14.16.
+pub const ALTERNATE_DOMAIN: u16 = 0x8003;
 /// RFC 8656 §18.13.
 pub const ICMP: u16 = 0x8004;
 /// RFC 8489 §14.14.
 pub const SOFTWARE: u16 = 0x8022;
+/// RFC 8489 §14.15.
+pub const ALTERNATE_SERVER: u16 = 0x8023;
 /// RFC 8489 §14.7.
 pub const FINGERPRINT: u16 = 0x8028;
 /// RFC 5780 §7.3.

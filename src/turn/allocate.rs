@@ -59,9 +59,12 @@ impl Server {
             }
             return Err(Cause::AllocationExists);
         }
+        self.redirect(context)?;
         let plan = self.plan(context)?;
         let client = context.client.tuple.client.ip();
-        let owner = self.ledger.admit(context.who.credential.owner(), client, &self.settings)?;
+        let owner = context.who.credential.owner();
+        let admitted = self.ledger.admit(owner, client, &self.settings);
+        let owner = admitted.map_err(|cause| self.or_elsewhere(context, cause))?;
         let made = self.make(context, &plan, &owner, sockets);
         match made {
             Ok(slot) => {
@@ -70,7 +73,7 @@ impl Server {
             }
             Err(cause) => {
                 self.ledger.dismiss(&owner, client, context.now.mono);
-                Err(cause)
+                Err(self.or_elsewhere(context, cause))
             }
         }
     }

@@ -6,8 +6,10 @@ use crate::stun::error_code as code;
 /// log from one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// 400, 401 or 438: the sender is not believed.
+    /// 400, 401, 420 or 438: the sender is not believed.
     Auth(DenialKind),
+    /// 300: another server is to be asked, the one of this number.
+    TryAlternate(u16),
     /// 400: an attribute's value cannot be what its type says.
     Malformed,
     /// 400: a required attribute is missing.
@@ -101,6 +103,7 @@ impl Cause {
             | Self::SameAddress
             | Self::NeedsStream
             | Self::UnknownConnection => code::BAD_REQUEST,
+            Self::TryAlternate(_) => code::TRY_ALTERNATE,
             Self::PeerDenied(_) => code::FORBIDDEN,
             Self::MobilityForbidden => code::MOBILITY_FORBIDDEN,
             Self::UnknownAttribute => code::UNKNOWN_ATTRIBUTE,
@@ -179,6 +182,7 @@ impl Cause {
             Self::Auth(DenialKind::ExpiredToken) => 46,
             Self::Auth(DenialKind::WrongSessionKey) => 47,
             Self::Auth(DenialKind::UnexpectedToken) => 48,
+            Self::TryAlternate(_) => 49,
         }
     }
 
@@ -216,6 +220,7 @@ impl Cause {
                 "the request is not signed with the access token's key"
             }
             Self::Auth(DenialKind::UnexpectedToken) => "access tokens are not taken here",
+            Self::TryAlternate(_) => "Try Alternate",
             Self::Malformed => "an attribute is malformed",
             Self::Missing => "a required attribute is missing",
             Self::Contradiction => "these attributes exclude each other",
@@ -256,7 +261,7 @@ impl Cause {
     }
 }
 
-const LABELS: [(&str, u16); 49] = [
+const LABELS: [(&str, u16); 50] = [
     ("challenge", 401),
     ("wrong_realm", 401),
     ("unknown_user", 401),
@@ -306,4 +311,5 @@ const LABELS: [(&str, u16); 49] = [
     ("expired_token", 401),
     ("wrong_session_key", 401),
     ("unexpected_token", 420),
+    ("try_alternate", 300),
 ];

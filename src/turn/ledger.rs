@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Ledger {
     pub(super) guard: Guard,
     /// What NAT behaviour discovery may send another way, to all addresses together.
     discovery: SharedBucket,
+    /// Whether the server takes no new allocations that another one could have.
+    draining: AtomicBool,
     /// Made with the first mobile allocation.
     pub(super) tickets: OnceLock<Tickets>,
 }
@@ -113,6 +116,7 @@ impl Ledger {
                 settings.limits.unauthenticated_per_second != 0 || !settings.discovery.is_empty(),
             ),
             discovery: SharedBucket::default(),
+            draining: AtomicBool::new(false),
             tickets: OnceLock::new(),
         }
     }
@@ -129,6 +133,15 @@ impl Ledger {
         let rate = limits.discovery_per_second;
         let admitted = !guarded || rate == 0 || self.guard.admit_discovery(client, now, rate);
         admitted && self.discovery.take(now, 1, limits.all_discovery_per_second.into())
+    }
+
+    /// From now on, or no longer, new allocations go to other servers, if one is alive.
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

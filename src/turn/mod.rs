@@ -30,6 +30,7 @@
 
 mod allocate;
 mod allocation;
+mod alternate;
 mod cause;
 mod client;
 mod connect;
@@ -58,6 +59,7 @@ mod transfer;
 pub(crate) mod wheel;
 
 pub use allocation::{EndReason, Move, Protocol, Session, Traffic};
+pub use alternate::{Alternate, Alternates, Place, Redirect};
 pub use cause::Cause;
 pub use client::{Client, FiveTuple, RelayId, Seat, Transport};
 pub use connect::{Attempt, ConnectFailure, Direction};

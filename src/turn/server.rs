@@ -362,6 +362,10 @@ impl Server {
             Ok(Answer::Bound(length, connection)) => {
                 Verdict::Bound(reply(length, None), connection)
             }
+            Err(cause @ Cause::TryAlternate(member)) => {
+                let length = self.redirection(&context, member, out);
+                Verdict::Reply(reply(length, Some(cause)))
+            }
             Err(cause) => {
                 let length = context.refuse(cause, self.settings.software.as_deref(), out);
                 Verdict::Reply(reply(length, Some(cause)))

@@ -1,7 +1,8 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Discovery, PeerPolicy, Prefix};
+use super::{Alternates, Discovery, PeerPolicy, Prefix};
 use crate::stun::Family;
 
 /// What the server may do and how much of it.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub peers: PeerPolicy,
     /// Where NAT behaviour discovery is served: at most once for each family, or not at all.
     pub discovery: Vec<Discovery>,
+    /// Other servers that clients are sent to.
+    pub alternates: Arc<Alternates>,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -45,6 +48,7 @@ impl Default for Settings {
             mobility: false,
             peers: PeerPolicy::default(),
             discovery: Vec::new(),
+            alternates: Arc::default(),
             limits: Limits::default(),
         }
     }

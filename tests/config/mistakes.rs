@@ -150,6 +150,54 @@ fn a_key_for_access_tokens_that_cannot_be_used_is_told_with_its_kid() {
 }
 
 #[test]
+fn another_server_that_cannot_be_one_is_told_with_its_name() {
+    let cases = [
+        ("a = 5", "must be a table: write it like NAME = { addresses = [\"192.0.2.1:3478\"] }"),
+        ("a = {}", "has no addresses: write it like NAME = { addresses = [\"192.0.2.1:3478\"] }"),
+        ("a = { addresses = 5 }", "must have a list of strings as addresses"),
+        (
+            "a = { addresses = [\"192.0.2.1\"] }",
+            "has a place that is none: \"192.0.2.1\" is not an address with a port: did you mean \"192.0.2.1:3478\"?",
+        ),
+        ("a = { addresses = [\"0.0.0.0:1\"] }", "cannot be reached at 0.0.0.0:1"),
+        ("a = { addresses = [\"192.0.2.1:0\"] }", "cannot be reached at 192.0.2.1:0"),
+        (
+            "a = { addresses = [\"192.0.2.1:1\", \"192.0.2.2:1\"] }",
+            "has 192.0.2.2:1 as one too many: one of each family will do: make it a server of its own",
+        ),
+        (
+            "a = { addresses = [\"192.0.2.1:1\"], tls_addresses = [\"[2001:db8::1]:1\"] }",
+            "has [2001:db8::1]:1 without a plain address of that family: it is there that the server is asked whether it is alive",
+        ),
+        (
+            "a = { addresses = [\"192.0.2.1:1\"], weight = 1001 }",
+            "has a weight that is none: expected a whole number from 0 to 1000, found 1001",
+        ),
+        (
+            "a = { addresses = [\"192.0.2.1:1\"], domain = \"a b\" }",
+            "has the domain \"a b\", which is no name of a host: write it as it stands in the certificate, like turn2.example.org",
+        ),
+        (
+            "a = { address = \"192.0.2.1:1\" }",
+            "has \"address\" in it, which is unknown here: there are addresses, tls_addresses, domain, weight",
+        ),
+    ];
+    for (line, message) in cases {
+        let told = only(&format!("[redirect.servers]\n{line}"));
+        assert_eq!(told, format!("2:1: redirect.servers: the server \"a\" {message}"));
+    }
+    let own = "[listen]\naddresses = [\"192.0.2.1:1\"]\n[redirect.servers]\na = { addresses = [\"192.0.2.1:1\"] }";
+    assert_eq!(only(own), "4:1: redirect.servers: 192.0.2.1:1 is this server itself");
+    let twice = "[redirect.servers]\na = { addresses = [\"192.0.2.1:1\"] }\nb = { addresses = [\"192.0.2.1:1\"] }";
+    assert_eq!(only(twice), "3:1: redirect.servers: 192.0.2.1:1 is another server's as well");
+    let check = only("[redirect]\ncredentials = \"hunter2\"");
+    assert_eq!(
+        check,
+        "2:15: redirect.credentials: must be a name and a password with a colon between them"
+    );
+}
+
+#[test]
 fn a_wrong_value_is_told_with_what_would_be_right() {
     let cases = [
         (

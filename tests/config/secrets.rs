@@ -28,6 +28,8 @@ fn no_secret_is_shown() {
         "[user]\nalice = \"hunter2\"",
         "[auth.tokens.keys]\nk = { key = \"hunter2\" }",
         "[auth.tokens.keys]\nk = \"hunter2\"",
+        "[redirect]\ncredentials = \"hunter2\"",
+        "[redirect]\ncredentials = [\"check:hunter2\"]",
         "[auth.tokens.keys]\nk = { key = hunter2 }",
         "[auth.tokens]\nkeys = [\"hunter2\"]",
         "[log]\nlevel = \"x\"\nalice = \"hunter2\"",
