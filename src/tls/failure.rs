@@ -204,7 +204,7 @@ impl Cause {
                  with 1.1 at most cannot be served"
             }
             Self::NoSharedProtocol => {
-                "TURN clients name stun.turn or nothing, and Firefox http/1.1"
+                "TURN clients name stun.turn or nothing, and Firefox behind a proxy http/1.1"
             }
             Self::NotTls => {
                 "plain TURN goes to another port: turn: and turns: may be mixed up in its URI"

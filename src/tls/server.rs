@@ -30,14 +30,15 @@ impl Default for Settings {
 
 /// An application protocol as ALPN names it, ours first.
 ///
-/// What is really spoken, only the first bytes tell: Firefox names `http/1.1` for `turns:`, too.
+/// What is really spoken, only the first bytes tell: Firefox (153) behind an HTTP proxy names
+/// `http/1.1` for `turns:`, and nothing without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `stun.turn` (RFC 7443).
     Turn,
     /// `stun.nat-discovery` (RFC 7443).
     NatDiscovery,
-    /// `http/1.1`, of web clients and of Firefox.
+    /// `http/1.1`, of web clients and of Firefox behind a proxy.
     Http,
     /// `webrtc` (RFC 8833), which a browser may name in place of what it does with us.
     WebRtc,
