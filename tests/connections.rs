@@ -357,6 +357,26 @@ fn only_its_user_binds_a_connection_and_only_once() {
     assert_eq!(server.stats.connections_bound.get(), 1);
 }
 
+/// RFC 6062 §4.3: "the same method and credentials as for the control connection". A client that
+/// takes the nonce along needs no challenge of its own, and keeps the nonce good for both.
+#[test]
+fn the_nonce_of_the_control_connection_serves_to_bind() {
+    let mut server = server();
+    let mut client = owner(&mut server);
+    let connection = reach(&mut server, &mut client, PEER);
+    let mut data = client.clone();
+    data.client = alice("198.51.100.7:1001").client;
+    assert_eq!(bound(&bind(&mut server, &mut data, connection.get())), Some(connection));
+    // It opens nothing else: not another connection's door, and no other request.
+    let mut other = data.sibling("198.51.100.7:1002");
+    (other.realm, other.nonce) = (data.realm.clone(), data.nonce.clone());
+    assert_eq!(refused(&bind(&mut server, &mut other, connection.get() ^ 1)), 438);
+    let packet = other.build(Method::ALLOCATE, |writer| {
+        writer.number(attribute::REQUESTED_TRANSPORT, 6 << 24);
+    });
+    assert_eq!(server.ask(&other.client, &packet).code(), 438);
+}
+
 /// RFC 6062 §5.5
 #[test]
 fn connections_end_with_their_allocation() {

@@ -17,7 +17,7 @@ use super::{
     Cause, Client, ConnectionId, Detour, Dropped, FiveTuple, Ledger, Move, RelayId, Seat, Settings,
     Stats,
 };
-use crate::auth::{Authenticated, Authority, Denial};
+use crate::auth::{Authenticated, Authority, Denial, DenialKind};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
 
@@ -342,11 +342,20 @@ impl Server {
         let address = client.tuple.client;
         // RFC 8016 §3.2.2: a ticket stands for its allocation, wherever it comes from; so does the
         // name of a connection (RFC 6062 §4.3).
-        let known = slot.or_else(|| self.named_slot(request));
-        let known = known.or_else(|| self.slot_of_connection(request));
+        let control = self.slot_of_connection(request);
+        let known = slot.or_else(|| self.named_slot(request)).or(control);
         let known = known.and_then(|slot| self.allocations.get(slot as usize));
-        let known = known.map(|allocation| &allocation.credential);
-        let checked = self.authority.check(&request.message, &request.claim, known, address, now);
+        let credential = known.map(|allocation| &allocation.credential);
+        let check = |address| {
+            self.authority.check(&request.message, &request.claim, credential, address, now)
+        };
+        let mut checked = check(address);
+        if let (Err(denial), Some(known), Some(_)) = (&checked, known, control)
+            && denial.kind == DenialKind::StaleNonce
+        {
+            // The nonce of its control connection serves a client as well.
+            checked = check(known.client.tuple.client).or(checked);
+        }
         let who = match checked {
             Ok(who) => who,
             Err(denial) => {
