@@ -22,7 +22,7 @@ const METHOD_MAX: usize = 17;
 /// What version 2 of the PROXY protocol begins with.
 const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Tells by the bytes so far; `None` when more are needed, at most [`METHOD_MAX`] and one.
+/// Tells by the bytes so far; `None` when more are needed, at most `METHOD_MAX` and one.
 ///
 /// # Errors
 /// [`Unknown`] as soon as it can be none of them.
