@@ -183,6 +183,9 @@ fn every_key_reaches_its_setting() {
     let config = parse(EVERYTHING, "t.toml").unwrap_or_else(|it| panic!("{it}"));
     assert_eq!(config.worker.listeners, ["127.0.0.1:0".parse().unwrap()]);
     assert_eq!(config.nat_alternates, ["127.0.0.2:0".parse().unwrap()]);
+    assert_eq!(config.worker.tls_listeners, ["127.0.0.1:5349".parse().unwrap()]);
+    assert_eq!(config.worker.proxies, ["10.0.0.7".parse().unwrap()]);
+    assert_eq!(config.worker.streams.handshake, std::time::Duration::from_secs(4));
     assert_eq!((config.worker.workers, config.worker.listener_buffer), (3, 65536));
     assert_eq!(config.relay.addresses, ["10.0.0.5".parse::<std::net::IpAddr>().unwrap()]);
     let external = External {
@@ -265,7 +268,7 @@ fn every_key_reaches_its_setting() {
 }
 
 const EVERYTHING: &str = r#"
-listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], workers = 3, buffer = 0x1_0000 }
+listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], tls = ["127.0.0.1:5349"], proxies = ["10.0.0.7"], workers = 3, buffer = 0x1_0000 }
 [tls]
 certificates = ["a.pem", "/b.pem"]
 keys = ["a.key", "/b.key"]
@@ -323,6 +326,7 @@ exempt = []
 per_address = 7
 without_allocation = 8
 idle = "9s"
+handshake = "4s"
 queue = "1MiB"
 [admin]
 listen = "[::1]:0"

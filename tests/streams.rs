@@ -89,22 +89,22 @@ fn what_can_never_become_a_message_is_closed() {
     let server = Setup::new().start();
     let mut wrong_cookie = plain(BINDING, &new_id(), |_| ());
     wrong_cookie[4] ^= 1;
-    let hopeless: [&[u8]; 7] = [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03",
-        b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"\xFF",
+    let unknown: [&[u8]; 3] = [b"SSH-2.0-OpenSSH_9.2\r\n", b"\xFF", b"\x16\x04"];
+    let hopeless: [&[u8]; 4] = [
         &wrong_cookie,
+        // No STUN, in the middle of it.
+        &[plain(BINDING, &new_id(), |_| ()), b"GET / HTTP/1.1".to_vec()].concat(),
         b"\x00\x01\x00\x03",
         // Longer than anything that a client without an allocation has to say.
         b"\x00\x01\x10\x00\x21\x12\xA4\x42",
     ];
-    for bytes in hopeless {
+    for bytes in unknown.iter().chain(&hopeless) {
         let mut client = Client::tcp(&server);
         client.write(bytes);
         client.is_closed_by_server();
     }
-    assert_eq!(server.metric("streams_hopeless_total"), hopeless.len() as u64);
+    let counts = [unknown.len() as u64, hopeless.len() as u64];
+    assert_eq!([server.unfit("unknown"), server.unfit("turn")], counts);
     Client::tcp(&server).fence();
 }
 

@@ -16,7 +16,8 @@ type Check = (&'static [&'static str], fn(&Draft) -> Vec<Finding>);
 
 const CHECKS: &[Check] = &[
     (&["listen.addresses"], listeners),
-    (&["listen.addresses", "admin.listen"], admin),
+    (&["listen.addresses", "listen.tls", CERTIFICATES], tls_listeners),
+    (&["listen.addresses", "listen.tls", "admin.listen"], admin),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&["relay.addresses"], relays),
     (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),
@@ -53,20 +54,44 @@ fn listeners(draft: &Draft) -> Vec<Finding> {
     findings
 }
 
+fn tls_listeners(draft: &Draft) -> Vec<Finding> {
+    let (plain, all) = (&draft.config.worker.listeners, &draft.config.worker.tls_listeners);
+    let mut findings = Vec::new();
+    for (i, listener) in all.iter().enumerate() {
+        let wrong = if draft.certificates.is_empty() {
+            Some(
+                Wrong::new(format!("{listener} can serve nobody: there is no certificate"))
+                    .hint("set tls.certificates, or --cert and --key"),
+            )
+        } else if let Some(other) = plain.iter().find(|other| clash(*listener, **other)) {
+            let hint = "leave it out: TLS is served on listen.addresses as well";
+            Some(Wrong::new(format!("{listener} is taken by the listener {other}")).hint(hint))
+        } else if all[..i].iter().any(|other| clash(*listener, *other)) {
+            Some(Wrong::new(format!("{listener} is there twice")))
+        } else {
+            unusable(listener.ip())
+        };
+        findings.extend(wrong.map(|wrong| (vec![("listen.tls", i)], wrong)));
+    }
+    findings
+}
+
+/// Whether two addresses cannot both be listened on.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (any || one.ip() == other.ip())
+}
+
 fn admin(draft: &Draft) -> Vec<Finding> {
     let Some(admin) = draft.config.admin else {
         return Vec::new();
     };
-    let clash = |listener: &&SocketAddr| {
-        let same_family = listener.is_ipv4() == admin.is_ipv4();
-        let any = listener.ip().is_unspecified() || admin.ip().is_unspecified();
-        admin.port() != 0
-            && listener.port() == admin.port()
-            && same_family
-            && (any || listener.ip() == admin.ip())
-    };
-    let clash = draft.config.worker.listeners.iter().find(clash);
-    let wrong = clash.map(|listener| {
+    let worker = &draft.config.worker;
+    let mut listeners = worker.listeners.iter().chain(&worker.tls_listeners);
+    let wrong = listeners.find(|listener| clash(admin, **listener)).map(|listener| {
         Wrong::new(format!("{admin} is taken by the listener {listener}"))
             .hint("choose another port, like 9641")
     });

@@ -20,6 +20,11 @@ pub struct Flags {
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<String>,
 
+    /// Listen here for TLS alone (repeatable) [default: none; with a certificate, TLS is served on
+    /// the TCP side of --listen as well]
+    #[arg(long, value_name = "IP:PORT")]
+    pub tls_listen: Vec<String>,
+
     /// Second address and port for NAT behaviour discovery (RFC 5780), at most one of each family
     /// (repeatable) [default: none]
     #[arg(long, value_name = "IP:PORT")]
@@ -106,6 +111,8 @@ impl Flags {
     fn replace(&self, draft: &mut Draft) {
         let listen = over(draft, "listen.addresses", "--listen", &self.listen, socket_address);
         put(&mut draft.config.worker.listeners, listen);
+        let tls = over(draft, "listen.tls", "--tls-listen", &self.tls_listen, socket_address);
+        put(&mut draft.config.worker.tls_listeners, tls);
         let seconds = &self.nat_alternate;
         let seconds =
             over(draft, "listen.nat_alternates", "--nat-alternate", seconds, socket_address);

@@ -106,6 +106,10 @@ static KEYS: &[Key] = &[
     key("listen.nat_alternates", |to, it| {
         put(&mut to.config.nat_alternates, it.list(socket_address));
     }),
+    key("listen.tls", |to, it| {
+        put(&mut to.config.worker.tls_listeners, it.list(socket_address));
+    }),
+    key("listen.proxies", |to, it| put(&mut to.config.worker.proxies, it.list(prefix))),
     key("listen.workers", |to, it| put(&mut to.config.worker.workers, it.number(WORKERS))),
     key("listen.buffer", |to, it| {
         put(&mut to.config.worker.listener_buffer, it.quantity(|text| size(text, BUFFER)));
@@ -234,6 +238,10 @@ static KEYS: &[Key] = &[
     key("limits.streams.idle", |to, it| {
         let value = it.quantity(|text| duration(text, seconds(1, DAY)));
         put(&mut to.config.worker.streams.idle, value);
+    }),
+    key("limits.streams.handshake", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.worker.streams.handshake, value);
     }),
     key("limits.streams.queue", |to, it| {
         let value = it.quantity(|text| size(text, 4096..=1 << 30));

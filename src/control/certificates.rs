@@ -31,6 +31,8 @@ const CLOSE: i64 = 3;
 
 /// The certificates of this server, as the sessions, the metrics and the signals see them.
 pub(super) struct Certificates {
+    /// What handshakes take.
+    pub(super) identities: Arc<Identities>,
     /// What the metrics show.
     pub(super) report: Arc<Report>,
     again: Arc<Notify>,
@@ -117,7 +119,11 @@ impl Certificates {
         let mut watch = Watch { all, identities: Arc::new(identities), report: Arc::default() };
         watch.note();
         watch.warn(now);
-        let this = Self { report: Arc::clone(&watch.report), again: Arc::default() };
+        let this = Self {
+            identities: Arc::clone(&watch.identities),
+            report: Arc::clone(&watch.report),
+            again: Arc::default(),
+        };
         tokio::spawn(watch.run(clock, Arc::clone(&this.again)));
         Ok(Some(this))
     }

@@ -11,6 +11,8 @@ pub(super) enum StartError {
     #[error(transparent)]
     Bind(#[from] worker::BindError),
     #[error(transparent)]
+    Tls(#[from] tls::ServerError),
+    #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("the certificate cannot be used: {0}")]
     Certificate(#[from] tls::InvalidFile),

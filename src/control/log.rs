@@ -17,8 +17,8 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::prelude::*;
 
 use crate::config::{Format, Level, Log};
-use crate::turn::{Cause, DeniedBy, PeerRule, Session};
-use crate::worker::Event;
+use crate::turn::{Cause, DeniedBy, FiveTuple, PeerRule, Session};
+use crate::worker::{Event, Unfit};
 
 /// How long the log's thread sleeps after it has written what there was: the workers then wake it
 /// once for all that comes meanwhile, and not for each event.
@@ -108,9 +108,34 @@ fn line(event: &Event) {
                 cause.phrase(),
             );
         }
-        Event::Hopeless { client, what } => {
-            tracing::debug!(event = "stream_closed", client = %client, "stream closed: {what}");
-        }
+        Event::Unfit { client, name, why } => unfit(client, name.as_deref(), why),
+    }
+}
+
+/// Nobody but the client is at fault, or somebody may set something right.
+fn unfit(client: &FiveTuple, name: Option<&str>, why: &Unfit) {
+    let (cause, transport) = (why.label(), client.transport.label());
+    let (address, server) = (display(client.client), display(client.server));
+    if why.is_setup() {
+        tracing::info!(
+            event = "stream_closed",
+            client = address,
+            server,
+            transport,
+            name,
+            cause,
+            "connection closed: {why}",
+        );
+    } else {
+        tracing::debug!(
+            event = "stream_closed",
+            client = address,
+            server,
+            transport,
+            name,
+            cause,
+            "connection closed: {why}",
+        );
     }
 }
 

@@ -15,8 +15,9 @@ use prometheus_client::registry::Registry;
 
 use super::certificates::{Entry, Report};
 use super::watch::{Lost, live, sum};
+use crate::tls;
 use crate::turn::{Alternates, Cause, Counter, Dropped, EndReason, Ledger};
-use crate::worker::{Clock, Stats};
+use crate::worker::{Clock, Stats, Unfit};
 
 /// What [`render`] answers with.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -64,6 +65,7 @@ impl Collector for Sources {
         page.traffic()?;
         page.troubles()?;
         page.streams()?;
+        page.tls()?;
         page.peers()?;
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
@@ -167,8 +169,12 @@ impl Page<'_, '_> {
         self.count("streams_refused", "TCP connections refused by a limit", refused)?;
         let idle = self.sum(|s| &s.streams_idle);
         self.count("streams_idle", "TCP connections closed without an allocation", idle)?;
-        let hopeless = self.sum(|s| &s.streams_hopeless);
-        self.count("streams_hopeless", "TCP connections closed for their bytes", hopeless)?;
+        let unfit = Unfit::LABELS.iter().enumerate();
+        let unfit = unfit.map(|(i, cause)| ([("cause", *cause)], self.sum(|s| &s.unfit[i])));
+        let unfit: Vec<_> = unfit.collect();
+        self.counts("streams_unfit", "TCP connections closed for what they said", unfit)?;
+        let http = self.sum(|s| &s.http_requests);
+        self.count("streams_http", "TCP connections that spoke HTTP", http)?;
         let live = accepted.saturating_sub(closed);
         self.gauge("streams_live", "TCP connections open", live)
     }
@@ -185,6 +191,20 @@ impl Page<'_, '_> {
             ([("result", "failed")], report.failures.load(Ordering::Relaxed)),
         ];
         self.counts("certificate_reloads", "Changed certificates, by what came of them", reloads)
+    }
+
+    fn tls(&mut self) -> fmt::Result {
+        let made = [
+            ([("version", "1.2")], self.sum(|s| &s.tls_handshakes[0])),
+            ([("version", "1.3")], self.sum(|s| &s.tls_handshakes[1])),
+        ];
+        self.counts("tls_handshakes", "TLS handshakes completed", made)?;
+        let resumed = self.sum(|s| &s.tls_resumed);
+        self.count("tls_handshakes_resumed", "Those that a ticket has made short", resumed)?;
+        let failed = tls::Cause::ALL.map(|cause| {
+            ([("cause", cause.label())], self.sum(|s| &s.tls_failures[cause.index()]))
+        });
+        self.counts("tls_failures", "TLS that has failed, by cause", failed)
     }
 
     /// TCP connections with peers (RFC 6062).

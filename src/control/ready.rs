@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Bound {
     pub(super) udp: Vec<SocketAddr>,
     pub(super) tcp: Vec<SocketAddr>,
+    /// For TLS alone.
+    pub(super) tls: Vec<SocketAddr>,
     pub(super) admin: Option<SocketAddr>,
 }
 
@@ -25,9 +27,10 @@ impl Bound {
         };
         let admin = self.admin.map_or_else(|| "null".to_owned(), |admin| format!("\"{admin}\""));
         format!(
-            "{{\"udp\":[{}],\"tcp\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
+            "{{\"udp\":[{}],\"tcp\":[{}],\"tls\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
             list(&self.udp),
             list(&self.tcp),
+            list(&self.tls),
             std::process::id()
         )
     }
@@ -40,7 +43,8 @@ impl Bound {
         };
         let admin = self.admin.map(tracing::field::display);
         let (udp, tcp) = (list(&self.udp), list(&self.tcp));
-        tracing::info!(event = "ready", udp, tcp, admin, pid = std::process::id(), "ready");
+        let tls = (!self.tls.is_empty()).then(|| list(&self.tls));
+        tracing::info!(event = "ready", udp, tcp, tls, admin, pid = std::process::id(), "ready");
     }
 }
 
@@ -111,11 +115,12 @@ mod tests {
         let bound = Bound {
             udp: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
             tcp: vec![],
+            tls: vec![],
             admin: None,
         };
         let pid = std::process::id();
         let expected = format!(
-            "{{\"udp\":[\"127.0.0.1:1\",\"[::1]:2\"],\"tcp\":[],\"admin\":null,\"pid\":{pid}}}\n"
+            "{{\"udp\":[\"127.0.0.1:1\",\"[::1]:2\"],\"tcp\":[],\"tls\":[],\"admin\":null,\"pid\":{pid}}}\n"
         );
         assert_eq!(bound.json(), expected);
     }

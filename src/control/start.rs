@@ -16,9 +16,10 @@ use super::secret::{self, Place};
 use super::watch::Lost;
 use super::{alternates, discovery, invitation, log, privileges, reflexive};
 use crate::auth::{self, Authority};
-use crate::config::{Config, Level};
+use crate::config::{self, Config, Level};
 use crate::net;
 use crate::net::Offload;
+use crate::tls::{self, Protocol};
 use crate::turn::{self, Discovery, Ledger, PeerPolicy, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
@@ -43,6 +44,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     }
     let facts = Facts::gather();
     addresses::drop_unsupported(&mut config.worker.listeners, &facts);
+    addresses::drop_unsupported(&mut config.worker.tls_listeners, &facts);
     let relays = relays(&config, &facts)?;
     let (seconds, listeners) = (&config.nat_alternates, &config.worker.listeners);
     config.worker.alternates = discovery::alternates(seconds, listeners, &relays, &facts)?;
@@ -58,10 +60,13 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     let bound = Bound {
         udp: sockets.addresses().to_vec(),
         tcp: sockets.addresses().to_vec(),
+        tls: sockets.tls().to_vec(),
         admin: endpoint.as_ref().map(|(_, address)| *address),
     };
     cap_limits(&mut config, &relays);
     let certificates = Certificates::load(&config.tls.certificates, clock)?;
+    config.worker.tls =
+        certificates.as_ref().map(|it| tls_server(&it.identities, &config.tls)).transpose()?;
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     let settings = Arc::new(turn_settings(&config, relays, discovery, &bound, &facts));
     let ledger = Arc::new(Ledger::new(&settings));
@@ -211,6 +216,18 @@ fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr)
     Ok((listener, bound))
 }
 
+/// What streams with TLS are served with: TURN, and HTTP, which is told that there is none.
+fn tls_server(
+    identities: &Arc<tls::Identities>,
+    settings: &config::Tls,
+) -> Result<tls::Server, StartError> {
+    let settings = tls::Settings {
+        protocols: vec![Protocol::Turn, Protocol::NatDiscovery, Protocol::Http],
+        min_version: settings.min_version,
+    };
+    Ok(tls::Server::new(identities, &settings)?)
+}
+
 /// The settings of the core, with what had to be found out first.
 fn turn_settings(
     config: &Config,
@@ -220,7 +237,8 @@ fn turn_settings(
     facts: &Facts,
 ) -> turn::Settings {
     let ports = config.relay.ports;
-    let sockets: Vec<_> = bound.udp.iter().chain(&bound.tcp).chain(&bound.admin).copied().collect();
+    let sockets: Vec<_> =
+        bound.udp.iter().chain(&bound.tcp).chain(&bound.tls).chain(&bound.admin).copied().collect();
     let mut own = addresses::own_sockets(&sockets, &relays, facts);
     own.extend(discovery::outside(&discovery));
     turn::Settings {

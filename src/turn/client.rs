@@ -11,6 +11,8 @@ pub enum Transport {
     Udp,
     /// TCP
     Tcp,
+    /// TLS over TCP (RFC 7443, RFC 8656 §3.1).
+    Tls,
     /// DTLS over UDP (RFC 7350): datagrams, from an address that is proved.
     Dtls,
 }
@@ -18,7 +20,7 @@ pub enum Transport {
 impl Transport {
     /// Whether what is sent arrives, in order.
     pub const fn is_stream(self) -> bool {
-        matches!(self, Self::Tcp)
+        matches!(self, Self::Tcp | Self::Tls)
     }
 
     /// Whether the client's address is proved before its first message: nobody can forge it.
@@ -31,6 +33,7 @@ impl Transport {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Dtls => "dtls",
         }
     }

@@ -8,8 +8,9 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::spares::Spares;
-use crate::net::{Interest, Poller, reset_on_close};
+use super::stream::tools::Tools;
+use super::stream::wire::{Taken, Wire};
+use crate::net::{self, Interest, Poller, reset_on_close};
 use crate::time::Mono;
 use crate::turn::Direction;
 
@@ -19,13 +20,13 @@ const READS: usize = 4;
 /// An end of a bridge: a connection that is read and written without waiting.
 pub(super) trait End {
     /// Reads what has come; 0 is the end of what its other side sends.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read(&mut self, buffer: &mut [u8], tools: &mut Tools) -> io::Result<usize>;
 
     /// Writes as much as it takes; an empty piece only lets go of what it holds.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    fn write(&mut self, bytes: &[u8], tools: &mut Tools) -> io::Result<usize>;
 
     /// Tells the other side that nothing more will be written.
-    fn finish(&mut self) -> io::Result<()>;
+    fn finish(&mut self, tools: &mut Tools) -> io::Result<()>;
 
     /// Whether it holds bytes back that were written to it.
     fn holds_back(&self) -> bool {
@@ -40,20 +41,54 @@ pub(super) trait End {
 }
 
 impl End for TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        io::Read::read(self, buffer)
+    fn read(&mut self, buffer: &mut [u8], _: &mut Tools) -> io::Result<usize> {
+        net::read(self.as_fd(), buffer)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::Write::write(self, bytes)
+    fn write(&mut self, bytes: &[u8], _: &mut Tools) -> io::Result<usize> {
+        net::write(self.as_fd(), bytes)
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(&mut self, _: &mut Tools) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
 
     fn abort(&mut self) {
         reset_on_close(self);
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+impl End for Wire {
+    fn read(&mut self, buffer: &mut [u8], tools: &mut Tools) -> io::Result<usize> {
+        loop {
+            match Self::read(self, buffer, buffer.len(), tools)? {
+                Taken { length: 0, ended: true, .. } => return Ok(0),
+                // Half of a record: the other half may be there.
+                Taken { length: 0, more: true, .. } => {}
+                Taken { length: 0, .. } => return Err(ErrorKind::WouldBlock.into()),
+                Taken { length, .. } => return Ok(length),
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], tools: &mut Tools) -> io::Result<usize> {
+        Self::write(self, bytes, tools)
+    }
+
+    fn finish(&mut self, tools: &mut Tools) -> io::Result<()> {
+        Self::finish(self, tools)
+    }
+
+    fn holds_back(&self) -> bool {
+        Self::holds_back(self)
+    }
+
+    fn abort(&mut self) {
+        Self::abort(self);
     }
 
     fn socket(&self) -> BorrowedFd<'_> {
@@ -135,15 +170,15 @@ impl<A: End, B: End> Bridge<A, B> {
         &mut self,
         direction: Direction,
         scratch: &mut [u8],
-        spares: &mut Spares,
+        tools: &mut Tools,
         meter: impl FnMut(usize) -> Option<Mono>,
     ) -> Fate {
         let moved = match direction {
             Direction::ToPeer => {
-                self.to_peer.pump(&mut self.client, &mut self.peer, scratch, spares, meter)
+                self.to_peer.pump(&mut self.client, &mut self.peer, scratch, tools, meter)
             }
             Direction::ToClient => {
-                self.to_client.pump(&mut self.peer, &mut self.client, scratch, spares, meter)
+                self.to_client.pump(&mut self.peer, &mut self.client, scratch, tools, meter)
             }
         };
         let ended = |pipe: &Pipe| pipe.flow == Flow::Ended;
@@ -207,18 +242,18 @@ impl Pipe {
         source: &mut impl End,
         sink: &mut impl End,
         scratch: &mut [u8],
-        spares: &mut Spares,
+        tools: &mut Tools,
         mut meter: impl FnMut(usize) -> Option<Mono>,
     ) -> io::Result<()> {
         if sink.holds_back() {
-            write_to(sink, &[])?;
+            write_to(sink, &[], tools)?;
         }
         for _ in 0..READS {
-            self.write_kept(sink, spares)?;
+            self.write_kept(sink, tools)?;
             if !self.is_empty() || self.flow != Flow::Open || self.paused.is_some() {
                 break;
             }
-            let read = match source.read(scratch) {
+            let read = match source.read(scratch, tools) {
                 Ok(0) => {
                     self.flow = Flow::Ending;
                     break;
@@ -229,36 +264,36 @@ impl Pipe {
                 Err(error) => return Err(error),
             };
             self.paused = meter(read);
-            let taken = write_to(sink, &scratch[..read])?;
+            let taken = write_to(sink, &scratch[..read], tools)?;
             if taken < read {
-                self.kept = spares.take();
+                self.kept = tools.spares.take();
                 self.kept.extend_from_slice(&scratch[taken..read]);
             }
         }
         if self.flow == Flow::Ending && self.is_empty() {
-            sink.finish()?;
+            sink.finish(tools)?;
             self.flow = Flow::Ended;
         }
         Ok(())
     }
 
-    fn write_kept(&mut self, sink: &mut impl End, spares: &mut Spares) -> io::Result<()> {
+    fn write_kept(&mut self, sink: &mut impl End, tools: &mut Tools) -> io::Result<()> {
         if !self.is_empty() {
-            self.sent += write_to(sink, &self.kept[self.sent..])?;
+            self.sent += write_to(sink, &self.kept[self.sent..], tools)?;
         }
         if self.is_empty() && self.kept.capacity() > 0 {
             self.sent = 0;
-            spares.give_back(std::mem::take(&mut self.kept));
+            tools.spares.give_back(std::mem::take(&mut self.kept));
         }
         Ok(())
     }
 }
 
 /// Writes until nothing more is taken.
-fn write_to(sink: &mut impl End, bytes: &[u8]) -> io::Result<usize> {
+fn write_to(sink: &mut impl End, bytes: &[u8], tools: &mut Tools) -> io::Result<usize> {
     let mut taken = 0;
     loop {
-        match sink.write(&bytes[taken..]) {
+        match sink.write(&bytes[taken..], tools) {
             Ok(0) if taken < bytes.len() => return Err(ErrorKind::WriteZero.into()),
             Ok(more) => taken += more,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,

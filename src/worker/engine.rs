@@ -1,5 +1,4 @@
 use std::io;
-use std::net::TcpListener;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -15,13 +14,15 @@ use super::mobility::Held;
 use super::outbox::Outbox;
 use super::relays::{Door, Relays};
 use super::sockets::Listeners;
+use super::stream::{Acceptor, Told};
 use super::streams::Streams;
 use super::udp::Listener;
 use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
+use crate::tls;
 use crate::turn::{
-    Client, Direction, Effect, Limits, Move, RESPONSE_MAX, RelayId, Reply, Server, Verdict,
+    Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Reply, Server, Verdict,
 };
 
 /// Sockets served in one wake-up; the others are told again, behind these.
@@ -101,7 +102,7 @@ pub(super) struct Engine {
     /// Its place among the workers.
     pub(super) number: usize,
     pub(super) events: Events,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// Read once for a wake-up and once at its end.
     pub(super) now: Now,
     gather: Gather,
@@ -109,7 +110,15 @@ pub(super) struct Engine {
     pub(super) taken: usize,
     waker: Arc<Waker>,
     pub(super) listeners: Vec<Listener>,
-    pub(super) acceptors: Vec<TcpListener>,
+    pub(super) acceptors: Vec<Acceptor>,
+    /// What connections with TLS are served with.
+    pub(super) tls: Option<tls::Server>,
+    /// Addresses from which a proxy speaks for others.
+    pub(super) proxies: Vec<Prefix>,
+    /// What the log has been told of connections that were closed.
+    pub(super) told: Told,
+    /// Room for what comes out of TLS; empty until somebody speaks it.
+    pub(super) plain: Vec<u8>,
     pub(super) relays: Relays,
     pub(super) outbox: Outbox,
     pub(super) receive: RecvBatch,
@@ -139,8 +148,12 @@ impl Engine {
             poller.add(socket.as_fd(), Token::Udp(index as u32).pack(), Interest::Read)?;
             listeners.push(Listener::new(socket, offload.receive)?);
         }
-        for (index, socket) in sockets.tcp.iter().enumerate() {
-            poller.add(socket.as_fd(), Token::Acceptor(index as u32).pack(), Interest::Read)?;
+        let plain = sockets.tcp.into_iter().map(|socket| Acceptor { socket, tls_only: false });
+        let tls = sockets.tls.into_iter().map(|socket| Acceptor { socket, tls_only: true });
+        let acceptors: Vec<_> = plain.chain(tls).collect();
+        for (index, acceptor) in acceptors.iter().enumerate() {
+            let token = Token::Acceptor(index as u32).pack();
+            poller.add(acceptor.socket.as_fd(), token, Interest::Read)?;
         }
         let mut limits = settings.streams.clone();
         limits.without_allocation = limits.without_allocation.div_ceil(parts.workers.max(1) as u32);
@@ -157,7 +170,11 @@ impl Engine {
             clock: parts.clock,
             waker,
             listeners,
-            acceptors: sockets.tcp,
+            acceptors,
+            tls: settings.tls.clone(),
+            proxies: settings.proxies.clone(),
+            told: Told::default(),
+            plain: Vec::new(),
             relays: Relays::new(settings.relay_buffer, offload.receive),
             outbox: Outbox::new(offload.send),
             receive: RecvBatch::new(BATCH),
@@ -180,7 +197,9 @@ impl Engine {
         while !self.shared.stop.load(Ordering::Acquire) {
             let unfinished = self.streams.unfinished();
             let timeout = match unfinished {
-                0 => self.next_deadline().map(|deadline| deadline.since(self.now.mono)),
+                0 if !self.streams.is_shaking() => {
+                    self.next_deadline().map(|deadline| deadline.since(self.now.mono))
+                }
                 _ => Some(Duration::ZERO),
             };
             // A poller that cannot wait is out of memory: the next turn may do better.
@@ -217,6 +236,11 @@ impl Engine {
                 }
             }
             self.finish_turn();
+            if self.streams.is_shaking() {
+                // Behind the packets, which have left by now.
+                self.shake_hands();
+                self.finish_turn();
+            }
             self.rest();
         }
         self.shut_down();

@@ -1,9 +1,9 @@
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::stun::{Hopeless, Method};
+use super::Unfit;
+use crate::stun::Method;
 use crate::turn::{Cause, FiveTuple, Move, Session};
 
 /// Something worth a log line, told by a worker.
@@ -22,12 +22,15 @@ pub enum Event {
         /// Why not.
         cause: Cause,
     },
-    /// A TCP connection was closed because its bytes make no sense; told like refusals.
-    Hopeless {
+    /// A connection was closed for what it said. Of what somebody can set right, one of each kind is told in a
+    /// minute; all of them only while [`super::Workers::set_verbose`] asks for it.
+    Unfit {
         /// The client.
-        client: SocketAddr,
-        /// What made no sense.
-        what: Hopeless,
+        client: FiveTuple,
+        /// The name that it has asked for in TLS (SNI).
+        name: Option<Box<str>>,
+        /// What was wrong with it.
+        why: Unfit,
     },
 }
 

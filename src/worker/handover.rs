@@ -5,7 +5,6 @@ use super::engine::{Engine, Token};
 use super::mailbox::Letter;
 use super::streams::Stream;
 use crate::net::{Interest, SLOT_SIZE};
-use crate::turn::Client;
 
 impl Engine {
     /// Hands a connection without an allocation to another worker, with a message that this worker has no answer to
@@ -20,7 +19,7 @@ impl Engine {
             return true;
         };
         // It stays open, so the poller would go on telling about it.
-        let _ = self.poller.delete(stream.socket.as_fd());
+        let _ = self.poller.delete(stream.wire.as_fd());
         stream.input.clear();
         stream.input.extend_from_slice(message_on);
         match mailbox.post(Letter::Stream(Box::new(stream))) {
@@ -65,7 +64,7 @@ impl Engine {
 
     fn on_handed_over(&mut self, mut stream: Stream) {
         let stats = Arc::clone(&self.stats);
-        let (tuple, input) = (stream.tuple, std::mem::take(&mut stream.input));
+        let input = std::mem::take(&mut stream.input);
         if stream.is_waiting() {
             self.make_room_for_stranger();
         }
@@ -76,13 +75,13 @@ impl Engine {
         let filled = input.len().min(SLOT_SIZE);
         self.outbox.buffers.slot_mut(slot)[..filled].copy_from_slice(&input[..filled]);
         self.outbox.keep(1);
-        self.handle_input(&Client { tuple, leg }, slot, filled, &stats);
+        self.handle_input(leg, slot, 0..filled);
     }
 
     /// Files and watches a connection that was another worker's.
     fn take_in(&mut self, stream: Stream) -> Option<u32> {
         let token = Token::Stream(self.streams.next_leg()).pack();
-        if self.poller.add(stream.socket.as_fd(), token, Interest::Edges).is_err() {
+        if self.poller.add(stream.wire.as_fd(), token, Interest::Edges).is_err() {
             self.count_closed(stream.tuple);
             return None;
         }

@@ -4,7 +4,8 @@ use std::net::TcpStream;
 use slab::Slab;
 
 use super::bridge::Bridge;
-use super::spares::Spares;
+use super::stream::tools::Tools;
+use super::stream::wire::{READ_MIN, Wire};
 use crate::time::Mono;
 use crate::turn::{ConnectionId, FiveTuple};
 
@@ -18,7 +19,7 @@ pub(super) struct Links {
     /// Links that something has to be done about at that time.
     timers: BTreeSet<(Mono, u32)>,
     pub(super) scratch: Box<[u8]>,
-    pub(super) spares: Spares,
+    pub(super) tools: Tools,
 }
 
 /// One of them.
@@ -38,16 +39,16 @@ pub(super) enum Stage {
         made: bool,
     },
     /// It has its client data connection, whose 5-tuple this is.
-    Bound(Box<Bridge<TcpStream, TcpStream>>, FiveTuple),
+    Bound(Box<Bridge<Wire, TcpStream>>, FiveTuple),
 }
 
 impl Links {
     /// `rate` is the lowest limit of bytes per second; 0 when there is none.
     pub(super) fn new(rate: u64) -> Self {
-        // No read is worth more than an eighth of a second then.
+        // No read is worth more than an eighth of a second then, unless a record of TLS is.
         let chunk = match usize::try_from(rate / 8) {
             Ok(0) if rate == 0 => CHUNK,
-            Ok(eighth) => eighth.clamp(1024, CHUNK),
+            Ok(eighth) => eighth.clamp(READ_MIN, CHUNK),
             Err(_) => CHUNK,
         };
         Self {
@@ -55,7 +56,7 @@ impl Links {
             places: HashMap::new(),
             timers: BTreeSet::new(),
             scratch: vec![0; chunk].into(),
-            spares: Spares::default(),
+            tools: Tools::default(),
         }
     }
 
@@ -79,9 +80,9 @@ impl Links {
     }
 
     /// A link together with what its bridge works with.
-    pub(super) fn parts(&mut self, place: u32) -> Option<(&mut Link, &mut [u8], &mut Spares)> {
+    pub(super) fn parts(&mut self, place: u32) -> Option<(&mut Link, &mut [u8], &mut Tools)> {
         let link = self.open.get_mut(place as usize)?;
-        Some((link, &mut self.scratch, &mut self.spares))
+        Some((link, &mut self.scratch, &mut self.tools))
     }
 
     pub(super) fn remove(&mut self, place: u32) -> Option<Link> {

@@ -79,6 +79,8 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::wire::Wire;
+    use super::super::streams::Phase;
     use super::*;
     use crate::net::{Events, Interest, Poller};
     use crate::time::Mono;
@@ -94,7 +96,8 @@ mod tests {
             let _client = TcpStream::connect(server).unwrap();
             let (socket, client) = listener.accept().unwrap();
             let tuple = FiveTuple { transport: Transport::Tcp, client, server };
-            Letter::Stream(Box::new(Stream::new(socket, tuple, Mono::default())))
+            let stream = Stream::new(Wire::new(socket), tuple, Phase::Turn, Mono::default());
+            Letter::Stream(Box::new(stream))
         }
     }
 

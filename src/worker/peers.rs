@@ -173,13 +173,13 @@ impl Engine {
         let tuple = stream.tuple;
         let joined = self.links.place_of(connection).and_then(|place| {
             let (client, peer) = (Token::DataClient(place).pack(), Token::Peer(place).pack());
-            self.poller.modify(stream.socket.as_fd(), client, Interest::Errors).ok()?;
+            self.poller.modify(stream.wire.as_fd(), client, Interest::Errors).ok()?;
             let link = self.links.get_mut(place)?;
             let Stage::Waiting { socket: other, .. } = &mut link.stage else {
                 return None;
             };
-            let (other, (socket, unsent)) = (other.take()?, stream.into_parts());
-            let bridge = Bridge::new((socket, client), (other, peer), unsent, surplus);
+            let (other, (wire, unsent)) = (other.take()?, stream.into_parts());
+            let bridge = Bridge::new((wire, client), (other, peer), unsent, surplus);
             link.stage = Stage::Bound(Box::new(bridge), tuple);
             Some(place)
         });
@@ -205,14 +205,14 @@ impl Engine {
     fn pump(&mut self, place: u32, direction: Direction) -> Fate {
         let (now, stats) = (self.now.mono, Arc::clone(&self.stats));
         let server = &mut self.server;
-        let Some((link, scratch, spares)) = self.links.parts(place) else {
+        let Some((link, scratch, tools)) = self.links.parts(place) else {
             return Fate::Open;
         };
         let connection = link.connection;
         let Stage::Bound(bridge, _) = &mut link.stage else {
             return Fate::Open;
         };
-        bridge.pump(direction, scratch, spares, |bytes| {
+        bridge.pump(direction, scratch, tools, |bytes| {
             server.relayed(now, connection, direction, bytes as u64, &stats.turn)
         })
     }

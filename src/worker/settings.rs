@@ -1,6 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::tls;
+use crate::turn::Prefix;
+
 /// How the datapath is laid out.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -8,6 +11,12 @@ pub struct Settings {
     pub workers: usize,
     /// Where UDP and TCP are listened on; port 0 takes a free one, the same for both.
     pub listeners: Vec<SocketAddr>,
+    /// Where TLS over TCP alone is listened on; port 0 takes a free one.
+    pub tls_listeners: Vec<SocketAddr>,
+    /// With this TLS is served, on the TCP side of every listener.
+    pub tls: Option<tls::Server>,
+    /// Addresses whose connections begin with a PROXY protocol header.
+    pub proxies: Vec<Prefix>,
     /// Second addresses for NAT behaviour discovery.
     pub alternates: Vec<Alternate>,
     /// Receive and send buffer asked for a UDP listener socket, in bytes; 0 leaves the system's.
@@ -56,6 +65,8 @@ pub struct StreamLimits {
     pub without_allocation: u32,
     /// How long a connection may be without an allocation.
     pub idle: Duration,
+    /// How long it may take to say what it wants: a PROXY protocol header, a TLS handshake, the first message.
+    pub handshake: Duration,
     /// Bytes that may wait for a slow client; what comes on top is dropped, as UDP would.
     pub queue: usize,
 }
@@ -65,6 +76,9 @@ impl Default for Settings {
         Self {
             workers: 0,
             listeners: Vec::new(),
+            tls_listeners: Vec::new(),
+            tls: None,
+            proxies: Vec::new(),
             alternates: Vec::new(),
             listener_buffer: 4 << 20,
             relay_buffer: 0,
@@ -81,6 +95,7 @@ impl Default for StreamLimits {
             per_address: 1024,
             without_allocation: 4096,
             idle: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
             queue: 256 << 10,
         }
     }

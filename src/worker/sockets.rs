@@ -13,6 +13,7 @@ const ATTEMPTS: usize = 32;
 pub struct Sockets {
     pub(super) workers: Vec<Listeners>,
     addresses: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     alternates: Vec<(SocketAddr, SocketAddr)>,
     options: UdpOptions,
 }
@@ -22,6 +23,8 @@ pub struct Sockets {
 pub(super) struct Listeners {
     pub(super) udp: Vec<UdpSocket>,
     pub(super) tcp: Vec<TcpListener>,
+    /// For TLS alone.
+    pub(super) tls: Vec<TcpListener>,
 }
 
 /// An address that cannot be listened on.
@@ -30,7 +33,7 @@ pub(super) struct Listeners {
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// `UDP` or `TCP`.
+    /// `UDP`, `TCP` or `TLS`.
     pub transport: &'static str,
     /// What the system says.
     pub source: io::Error,
@@ -60,7 +63,8 @@ impl Sockets {
         let buffer = settings.listener_buffer;
         let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
         let workers = (0..settings.threads()).map(|_| Listeners::default()).collect();
-        let mut sockets = Self { workers, addresses: Vec::new(), alternates: Vec::new(), options };
+        let (addresses, tls, alternates) = Default::default();
+        let mut sockets = Self { workers, addresses, tls, alternates, options };
         // SO_REUSEPORT would let a second server share the port in silence: look first.
         settings.listeners.iter().try_for_each(|address| is_free(*address))?;
         for Alternate { listener, first, second } in &settings.alternates {
@@ -80,6 +84,7 @@ impl Sockets {
         for alternate in &settings.alternates {
             sockets.bind_alternate(alternate)?;
         }
+        settings.tls_listeners.iter().try_for_each(|address| sockets.listen_tls(*address))?;
         Ok(sockets)
     }
 
@@ -135,6 +140,25 @@ impl Sockets {
         }
         self.addresses.push(bound);
         Ok(bound)
+    }
+
+    /// Binds the address for TLS on all workers.
+    fn listen_tls(&mut self, address: SocketAddr) -> Result<(), BindError> {
+        let fail = |source| BindError { address, transport: "TLS", source };
+        port_is_free(address, Transport::Tcp).map_err(fail)?;
+        let mut bound = address;
+        for worker in &mut self.workers {
+            let socket = tcp_listener(bound, BACKLOG).map_err(fail)?;
+            bound = socket.local_addr().map_err(fail)?;
+            worker.tls.push(socket);
+        }
+        self.tls.push(bound);
+        Ok(())
+    }
+
+    /// The addresses listened on for TLS alone, in the order of the settings.
+    pub fn tls(&self) -> &[SocketAddr] {
+        &self.tls
     }
 
     /// The addresses listened on, for UDP and for TCP alike, in the order of the settings; behind

@@ -1,4 +1,6 @@
+use super::Unfit;
 use crate::net::SendReport;
+use crate::tls;
 use crate::turn::{self, Counter};
 
 /// What one worker has done, readable while it runs.
@@ -30,8 +32,16 @@ pub struct Stats {
     pub streams_refused: Counter,
     /// TCP connections closed because they had no allocation for too long, or too many had none.
     pub streams_idle: Counter,
-    /// TCP connections closed because their bytes made no sense.
-    pub streams_hopeless: Counter,
+    /// TCP connections closed for what they said, by [`Unfit::index`].
+    pub unfit: [Counter; Unfit::COUNT],
+    /// TLS handshakes completed: of TLS 1.2, and of TLS 1.3.
+    pub tls_handshakes: [Counter; 2],
+    /// Those of them that a ticket has made short.
+    pub tls_resumed: Counter,
+    /// TLS that has failed, by [`tls::Cause::index`].
+    pub tls_failures: [Counter; tls::Cause::COUNT],
+    /// Connections that spoke HTTP.
+    pub http_requests: Counter,
     /// TCP connections closed, for whatever reason.
     pub streams_closed: Counter,
 }

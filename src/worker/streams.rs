@@ -1,13 +1,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io::ErrorKind;
-use std::net::TcpStream;
-use std::os::fd::AsFd;
 
 use slab::Slab;
 
 use super::Stats;
-use super::spares::Spares;
-use crate::net;
+use super::stream::tools::Tools;
+use super::stream::wire::Wire;
 use crate::time::Mono;
 use crate::turn::FiveTuple;
 
@@ -23,17 +21,41 @@ pub(super) struct Streams {
     waiting: BTreeSet<(Mono, u32)>,
     /// Connections that got something to send in this wake-up.
     dirty: Vec<u32>,
+    /// Connections that have not yet said what they want, longest first.
+    opening: BTreeSet<(Mono, u32)>,
     /// Connections that may have more to read than has been read.
     unfinished: VecDeque<u32>,
-    spares: Spares,
+    /// Connections whose TLS handshake can go on.
+    shaking: VecDeque<u32>,
+    pub(super) tools: Tools,
     /// Connections that cannot be written to any more.
     broken: Vec<u32>,
 }
 
+/// How far a connection has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A proxy has to say first whose it is.
+    Proxy,
+    /// It is not known yet what it is for; inside TLS once more.
+    First,
+    /// TLS is being agreed on.
+    Handshake,
+    /// STUN and TURN.
+    Turn,
+    /// All is said to the client; so many reads of what it still sends are thrown away, until it has seen the end.
+    Over(u8),
+}
+
 /// One connection.
 pub(super) struct Stream {
-    pub(super) socket: TcpStream,
+    pub(super) wire: Wire,
     pub(super) tuple: FiveTuple,
+    pub(super) phase: Phase,
+    /// Its listener is for TLS alone.
+    pub(super) tls_only: bool,
+    /// Since when it has been in none of the phases that last.
+    opening: Option<Mono>,
     /// The beginning of a message whose end has not come yet.
     pub(super) input: Vec<u8>,
     /// What the kernel has not taken yet, from `sent` on.
@@ -45,6 +67,8 @@ pub(super) struct Stream {
     pub(super) ended: bool,
     /// It stands among those that may have more to read.
     unfinished: bool,
+    /// It stands among those whose handshake can go on.
+    shaking: bool,
     /// The kernel took less than was there; the poller tells when it takes more.
     blocked: bool,
     dirty: bool,
@@ -53,27 +77,31 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A connection without an allocation since `now`.
-    pub(super) const fn new(socket: TcpStream, tuple: FiveTuple, now: Mono) -> Self {
+    /// A connection that begins `now`.
+    pub(super) const fn new(wire: Wire, tuple: FiveTuple, phase: Phase, now: Mono) -> Self {
         Self {
-            socket,
+            wire,
             tuple,
+            phase,
+            tls_only: false,
+            opening: Some(now),
             input: Vec::new(),
             output: Vec::new(),
             sent: 0,
             waiting: Some(now),
             ended: false,
             unfinished: false,
+            shaking: false,
             blocked: false,
             dirty: false,
             broken: false,
         }
     }
 
-    /// The socket, and what it has not taken yet.
-    pub(super) fn into_parts(mut self) -> (TcpStream, Vec<u8>) {
+    /// The connection, and what it has not taken yet.
+    pub(super) fn into_parts(mut self) -> (Wire, Vec<u8>) {
         self.output.drain(..self.sent);
-        (self.socket, self.output)
+        (self.wire, self.output)
     }
 
     /// Whether it is without an allocation.
@@ -85,23 +113,33 @@ impl Stream {
     pub(super) const fn is_blocked(&self) -> bool {
         self.blocked
     }
+
+    fn has_output(&self) -> bool {
+        self.sent < self.output.len() || self.wire.holds_back()
+    }
 }
 
 impl Streams {
     /// Files a connection that the poller tells about as a leg that is free.
     pub(super) fn insert(&mut self, mut stream: Stream) -> u32 {
-        let unsent = stream.sent < stream.output.len();
+        let unsent = stream.has_output();
         (stream.blocked, stream.dirty, stream.broken) = (false, unsent, false);
-        stream.unfinished = false;
-        let since = stream.waiting;
+        (stream.unfinished, stream.shaking) = (false, false);
+        let (waiting, opening) = (stream.waiting, stream.opening);
         let leg = self.open.insert(stream) as u32;
-        self.waiting.extend(since.map(|since| (since, leg)));
+        self.waiting.extend(waiting.map(|since| (since, leg)));
+        self.opening.extend(opening.map(|since| (since, leg)));
         self.dirty.extend(unsent.then_some(leg));
         leg
     }
 
     pub(super) fn get_mut(&mut self, leg: u32) -> Option<&mut Stream> {
         self.open.get_mut(leg as usize)
+    }
+
+    /// A connection, and what it works with.
+    pub(super) fn parts(&mut self, leg: u32) -> Option<(&mut Stream, &mut Tools)> {
+        Some((self.open.get_mut(leg as usize)?, &mut self.tools))
     }
 
     /// The leg that the next connection gets.
@@ -114,7 +152,32 @@ impl Streams {
         if let Some(since) = stream.waiting {
             self.waiting.remove(&(since, leg));
         }
+        if let Some(since) = stream.opening {
+            self.opening.remove(&(since, leg));
+        }
         Some(stream)
+    }
+
+    /// Moves a connection to another phase; the time for saying what it wants starts anew with [`Phase::Over`].
+    pub(super) fn set_phase(&mut self, leg: u32, phase: Phase, now: Mono) {
+        let Some(stream) = self.open.get_mut(leg as usize) else {
+            return;
+        };
+        stream.phase = phase;
+        let opening = match phase {
+            Phase::Turn => None,
+            Phase::Over(_) => Some(now),
+            Phase::Proxy | Phase::First | Phase::Handshake => stream.opening,
+        };
+        if let Some(before) = std::mem::replace(&mut stream.opening, opening) {
+            self.opening.remove(&(before, leg));
+        }
+        self.opening.extend(opening.map(|since| (since, leg)));
+    }
+
+    /// The connection that has taken longest to say what it wants.
+    pub(super) fn longest_opening(&self) -> Option<(Mono, u32)> {
+        self.opening.first().copied()
     }
 
     /// Notes that a connection has an allocation, or has none since `now`.
@@ -156,6 +219,32 @@ impl Streams {
         std::mem::take(&mut stream.unfinished).then_some(leg)
     }
 
+    /// Notes that a handshake can go on.
+    pub(super) fn shake(&mut self, leg: u32) {
+        if let Some(stream) = self.open.get_mut(leg as usize)
+            && !std::mem::replace(&mut stream.shaking, true)
+        {
+            self.shaking.push_back(leg);
+        }
+    }
+
+    /// Whether a handshake can go on.
+    pub(super) fn is_shaking(&self) -> bool {
+        !self.shaking.is_empty()
+    }
+
+    /// Takes out the one that has waited longest.
+    pub(super) fn pop_shaking(&mut self) -> Option<u32> {
+        while let Some(leg) = self.shaking.pop_front() {
+            // Another connection may have got the leg meanwhile.
+            let stream = self.open.get_mut(leg as usize);
+            if stream.is_some_and(|stream| std::mem::take(&mut stream.shaking)) {
+                return Some(leg);
+            }
+        }
+        None
+    }
+
     /// How many connections are without an allocation.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
@@ -185,7 +274,7 @@ impl Streams {
         }
         // A spare is large: strangers, who may be many, get what they need and no more.
         if stream.waiting.is_none() && stream.output.capacity() == 0 {
-            stream.output = self.spares.take();
+            stream.output = self.tools.spares.take();
         }
         stream.output.extend_from_slice(header);
         stream.output.extend_from_slice(payload);
@@ -206,11 +295,11 @@ impl Streams {
         };
         stream.input.clear();
         if begun.is_empty() {
-            self.spares.give_back(std::mem::take(&mut stream.input));
+            self.tools.spares.give_back(std::mem::take(&mut stream.input));
             return;
         }
         if stream.waiting.is_none() && stream.input.capacity() == 0 {
-            stream.input = self.spares.take();
+            stream.input = self.tools.spares.take();
         }
         stream.input.extend_from_slice(begun);
     }
@@ -253,25 +342,26 @@ impl Streams {
         let Some(stream) = self.open.get_mut(leg as usize) else {
             return true;
         };
-        while stream.sent < stream.output.len() {
-            match net::write(stream.socket.as_fd(), &stream.output[stream.sent..]) {
-                Ok(0) => return false,
+        // An empty piece lets TLS go on with what it holds back.
+        while stream.has_output() {
+            match stream.wire.write(&stream.output[stream.sent..], &mut self.tools) {
+                Ok(0) if stream.sent < stream.output.len() => return false,
                 Ok(taken) => stream.sent += taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => return false,
             }
         }
-        let blocked = stream.sent < stream.output.len();
+        let blocked = stream.has_output();
         if blocked && stream.waiting.is_some() {
             // It does not even read the answers it asked for: nobody to keep bytes for.
             return false;
         }
-        if blocked {
+        if stream.sent < stream.output.len() {
             // What the kernel has taken need not be kept.
             stream.output.drain(..stream.sent);
         } else {
             stream.output.clear();
-            self.spares.give_back(std::mem::take(&mut stream.output));
+            self.tools.spares.give_back(std::mem::take(&mut stream.output));
         }
         stream.sent = 0;
         stream.blocked = blocked;

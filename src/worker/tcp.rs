@@ -1,26 +1,15 @@
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use super::engine::{Engine, Token};
+use super::engine::Engine;
 use super::relays::Door;
-use super::streams::Stream;
-use super::{Event, Stats};
-use crate::net::{self, Interest, SLOT_SIZE};
+use super::stream::STRANGER_LIMIT;
+use super::{Stats, Unfit};
+use crate::net::SLOT_SIZE;
 use crate::stun::{Frame, Framer, Hopeless, Method};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, ConnectionId, Dropped, FiveTuple, RelayId, Reply, Transport, Verdict};
+use crate::turn::{Client, ConnectionId, Dropped, FiveTuple, Reply, Verdict};
 
-/// Connections accepted from one listener in one wake-up.
-const ACCEPTS: usize = 64;
-/// How long nothing is accepted after the system was out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The longest message of a client without an allocation, in bytes.
-const STRANGER_LIMIT: usize = 4096;
 /// Bytes kept for answers when the queue of a slow client is full of data.
 const ANSWERS: usize = 16 << 10;
 
@@ -53,115 +42,14 @@ enum Rest {
 }
 
 impl Engine {
-    pub(super) fn on_acceptor(&mut self, index: usize) {
-        for _ in 0..ACCEPTS {
-            match net::accept(&self.acceptors[index]) {
-                Ok(Some((socket, client))) => self.on_connection(socket, client),
-                Ok(None) => return,
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(_) => {
-                    // Out of descriptors: make room, and leave the queue alone for a moment.
-                    self.close_longest_waiting();
-                    self.pause_accepting();
-                    return;
-                }
-            }
-        }
-    }
-
-    fn on_connection(&mut self, socket: std::net::TcpStream, client: SocketAddr) {
-        let (now, stats) = (self.now.mono, Arc::clone(&self.stats));
-        let limit = if self.exempt.exempts(client.ip()) { 0 } else { self.limits.per_address };
-        if !self.shared.connect(client.ip(), limit) {
-            stats.streams_refused.add(1);
-            return;
-        }
-        // Before the leg is known: a place that becomes free is given out next.
-        self.make_room_for_stranger();
-        let token = Token::Stream(self.streams.next_leg()).pack();
-        let Ok(server) = socket.local_addr().and_then(|local| {
-            self.poller.add(socket.as_fd(), token, Interest::Edges).map(|()| local)
-        }) else {
-            stats.streams_refused.add(1);
-            self.shared.disconnect(client.ip());
-            return;
-        };
-        stats.streams_accepted.add(1);
-        let tuple = FiveTuple { transport: Transport::Tcp, client, server };
-        self.streams.insert(Stream::new(socket, tuple, now));
-    }
-
-    /// Closes the connection that is without an allocation for longest when there are too many.
-    pub(super) fn make_room_for_stranger(&mut self) {
-        if self.streams.waiting() >= self.limits.without_allocation as usize {
-            self.stats.streams_idle.add(1);
-            self.close_longest_waiting();
-        }
-    }
-
-    pub(super) fn on_stream(&mut self, leg: u32, event: net::Event) {
-        // An event may be about a connection that this wake-up has closed.
+    /// Handles what a client of STUN and TURN has sent, which stands in a slot that is kept.
+    pub(super) fn handle_input(&mut self, leg: u32, slot: usize, part: Range<usize>) {
         let Some(stream) = self.streams.get_mut(leg) else {
             return;
         };
-        stream.ended |= event.hangup();
-        if event.writable() && stream.is_blocked() && !self.streams.write(leg) {
-            self.close_stream(leg);
-            return;
-        }
-        if event.readable() || event.error() {
-            self.read_stream(leg);
-        }
-    }
-
-    /// Goes on with `count` connections that had more to read than is read in one wake-up.
-    pub(super) fn read_unfinished(&mut self, count: usize) {
-        for _ in 0..count {
-            if let Some(leg) = self.streams.pop_unfinished() {
-                self.read_stream(leg);
-            }
-        }
-    }
-
-    /// Reads once, into a slot of the arena, and handles each whole message in it.
-    fn read_stream(&mut self, leg: u32) {
-        let stats = Arc::clone(&self.stats);
-        let slot = self.outbox.reserve(1, &stats);
-        let Some(stream) = self.streams.get_mut(leg) else {
-            return;
-        };
-        let buffer = self.outbox.buffers.slot_mut(slot);
-        let before = stream.input.len();
-        buffer[..before].copy_from_slice(&stream.input);
-        // A stranger's turn is short: others wait behind it.
-        let end = if stream.is_waiting() { before + STRANGER_LIMIT } else { SLOT_SIZE };
-        let end = end.min(SLOT_SIZE);
-        let read = match net::read(stream.socket.as_fd(), &mut buffer[before..end]) {
-            Ok(0) => return self.close_stream(leg),
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(_) => return self.close_stream(leg),
-        };
-        let client = Client { tuple: stream.tuple, leg };
-        // The poller has told it once and will not again.
-        if before + read == end || stream.ended {
-            self.streams.read_again(leg);
-        }
-        self.outbox.keep(1);
-        self.taken += 1;
-        self.handle_input(&client, slot, before + read, &stats);
-    }
-
-    /// Handles what a connection has sent, which fills a slot that is kept.
-    pub(super) fn handle_input(
-        &mut self,
-        client: &Client,
-        slot: usize,
-        filled: usize,
-        stats: &Stats,
-    ) {
-        let leg = client.leg;
-        match self.handle_messages(client, slot, filled, stats) {
+        let (client, stats) = (Client { tuple: stream.tuple, leg }, Arc::clone(&self.stats));
+        let filled = part.end;
+        match self.handle_messages(&client, slot, part, &stats) {
             Ok(Rest::Begun(at)) => {
                 let begun = &self.outbox.buffers.slot(slot)[at..filled];
                 self.streams.keep_input(leg, begun);
@@ -170,25 +58,14 @@ impl Engine {
                 let surplus = self.outbox.buffers.slot(slot)[at..filled].to_vec();
                 self.bind(leg, connection, &surplus);
             }
-            Err(closing) => {
-                match closing {
-                    Closing::HandedOver => return,
-                    Closing::Flood => stats.streams_refused.add(1),
-                    Closing::Hopeless(what) => {
-                        stats.streams_hopeless.add(1);
-                        self.tell_hopeless(client, what);
-                    }
-                }
+            Err(Closing::HandedOver) => {}
+            Err(Closing::Hopeless(what)) => self.unfit(leg, Unfit::Turn(what)),
+            Err(Closing::Flood) => {
+                stats.streams_refused.add(1);
                 // What was asked before is answered before the end.
                 self.streams.write(leg);
                 self.close_stream(leg);
             }
-        }
-    }
-
-    fn tell_hopeless(&self, client: &Client, what: Hopeless) {
-        if self.shared.verbose.load(Ordering::Relaxed) {
-            self.events.tell(Event::Hopeless { client: client.tuple.client, what });
         }
     }
 
@@ -197,12 +74,12 @@ impl Engine {
         &mut self,
         client: &Client,
         slot: usize,
-        filled: usize,
+        part: Range<usize>,
         stats: &Stats,
     ) -> Result<Rest, Closing> {
         let now = self.now;
         let mut known = self.streams.get_mut(client.leg).is_some_and(|stream| !stream.is_waiting());
-        let mut at = 0;
+        let Range { start: mut at, end: filled } = part;
         loop {
             let framer = Framer { limit: if known { SLOT_SIZE } else { STRANGER_LIMIT } };
             let stream = &self.outbox.buffers.slot(slot)[at..filled];
@@ -276,9 +153,10 @@ impl Engine {
     }
 
     pub(super) fn close_stream(&mut self, leg: u32) {
-        let Some(stream) = self.streams.remove(leg) else {
+        let Some(mut stream) = self.streams.remove(leg) else {
             return;
         };
+        stream.wire.say_goodbye();
         self.count_closed(stream.tuple);
         let (now, stats) = (self.now, Arc::clone(&self.stats));
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
@@ -294,15 +172,10 @@ impl Engine {
         self.stats.streams_closed.add(1);
     }
 
-    fn close_longest_waiting(&mut self) {
-        if let Some((_, leg)) = self.streams.longest_waiting() {
-            self.close_stream(leg);
-        }
-    }
-
     pub(super) fn stream_deadline(&self) -> Option<Mono> {
         let idle = self.streams.longest_waiting().map(|(since, _)| since + self.limits.idle);
-        [idle, self.accept_again].into_iter().flatten().min()
+        let slow = self.streams.longest_opening().map(|(since, _)| since + self.limits.handshake);
+        [idle, slow, self.accept_again].into_iter().flatten().min()
     }
 
     /// Writes what is queued and closes what is broken or has waited too long.
@@ -317,34 +190,13 @@ impl Engine {
             self.stats.streams_idle.add(1);
             self.close_stream(leg);
         }
+        while let Some((since, leg)) = self.streams.longest_opening()
+            && since + self.limits.handshake <= now.mono
+        {
+            self.on_slow_opening(leg);
+        }
         if self.accept_again.is_some_and(|again| again <= now.mono) {
             self.resume_accepting();
-        }
-    }
-
-    fn pause_accepting(&mut self) {
-        self.accept_again = Some(self.now.mono + ACCEPT_PAUSE);
-        self.set_accepting(Interest::Errors);
-    }
-
-    /// The same for the peers of one allocation.
-    pub(super) fn pause_relay(&mut self, relay: RelayId) {
-        self.accept_again = Some(self.now.mono + ACCEPT_PAUSE);
-        self.relays.pause(relay, &self.poller);
-    }
-
-    pub(super) fn resume_accepting(&mut self) {
-        if self.accept_again.take().is_some() {
-            self.set_accepting(Interest::Read);
-            self.relays.resume(&self.poller);
-        }
-    }
-
-    fn set_accepting(&self, interest: Interest) {
-        for (index, acceptor) in self.acceptors.iter().enumerate() {
-            let token = Token::Acceptor(index as u32).pack();
-            // It was added at start, so it can be changed.
-            let _ = self.poller.modify(acceptor.as_fd(), token, interest);
         }
     }
 

@@ -10,7 +10,7 @@ use turnwire::stun::{
 };
 
 use super::credential::Challenge;
-use super::{Answer, Credential, Inbound, PATIENCE, Server, new_id, plain};
+use super::{Answer, Credential, Inbound, PATIENCE, Sealed, Server, new_id, plain};
 
 /// A TURN client that does one thing at a time and never sends anything twice.
 pub(crate) struct Client {
@@ -26,7 +26,24 @@ pub(crate) enum Leg {
     Udp(UdpSocket),
     /// With what has been read and is not yet a whole message.
     Tcp(TcpStream, Vec<u8>),
+    /// The same.
+    Tls(Box<Sealed>, Vec<u8>),
 }
+
+impl Leg {
+    /// A stream, and what has been read of it.
+    fn stream(&mut self) -> Option<(&mut dyn ReadWrite, &mut Vec<u8>)> {
+        match self {
+            Self::Udp(_) => None,
+            Self::Tcp(stream, input) => Some((stream, input)),
+            Self::Tls(stream, input) => Some((&mut **stream, input)),
+        }
+    }
+}
+
+trait ReadWrite: Read + Write {}
+
+impl<T: Read + Write> ReadWrite for T {}
 
 impl Client {
     /// Alice, over UDP.
@@ -77,7 +94,7 @@ impl Client {
         [Self::udp(server), Self::tcp(server)]
     }
 
-    fn on(leg: Leg) -> Self {
+    pub(super) fn on(leg: Leg) -> Self {
         Self {
             leg,
             credential: Credential::user("alice", "wonderland"),
@@ -100,45 +117,47 @@ impl Client {
         match &self.leg {
             Leg::Udp(socket) => socket.local_addr().expect("a bound socket"),
             Leg::Tcp(stream, _) => stream.local_addr().expect("a bound socket"),
+            Leg::Tls(stream, _) => stream.sock.local_addr().expect("a bound socket"),
         }
     }
 
     pub(crate) const fn is_stream(&self) -> bool {
-        matches!(self.leg, Leg::Tcp(..))
+        !matches!(self.leg, Leg::Udp(..))
     }
 
     /// Sends bytes as they are: a datagram, or a part of the stream.
     #[track_caller]
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        match &mut self.leg {
-            Leg::Udp(socket) => socket.send(bytes).map(drop).expect("the client can send"),
-            Leg::Tcp(stream, _) => stream.write_all(bytes).expect("the client can send"),
-        }
+        let sent = match &mut self.leg {
+            Leg::Udp(socket) => socket.send(bytes).map(drop),
+            Leg::Tcp(stream, _) => stream.write_all(bytes),
+            Leg::Tls(stream, _) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        };
+        sent.expect("the client can send");
     }
 
     /// The next message as it stands on the wire, without a stream's padding.
     #[track_caller]
     pub(crate) fn read(&mut self) -> Vec<u8> {
-        match &mut self.leg {
-            Leg::Udp(socket) => {
-                let mut buffer = vec![0; 65_536];
-                let length = socket.recv(&mut buffer).expect("a message for the client");
-                buffer.truncate(length);
-                buffer
+        if let Leg::Udp(socket) = &self.leg {
+            let mut buffer = vec![0; 65_536];
+            let length = socket.recv(&mut buffer).expect("a message for the client");
+            buffer.truncate(length);
+            return buffer;
+        }
+        let (stream, input) = self.leg.stream().expect("it is no datagram");
+        loop {
+            let frame = Framer { limit: 66_000 }.next(input).expect("framing");
+            if let Frame::Message { length, consumed } = frame {
+                let mut message = input.drain(..consumed).collect::<Vec<_>>();
+                let padding = message.split_off(length);
+                assert!(padding.iter().all(|byte| *byte == 0), "{padding:?}");
+                return message;
             }
-            Leg::Tcp(stream, input) => loop {
-                let frame = Framer { limit: 66_000 }.next(input).expect("framing");
-                if let Frame::Message { length, consumed } = frame {
-                    let mut message = input.drain(..consumed).collect::<Vec<_>>();
-                    let padding = message.split_off(length);
-                    assert!(padding.iter().all(|byte| *byte == 0), "{padding:?}");
-                    return message;
-                }
-                let mut more = [0; 16 << 10];
-                let read = stream.read(&mut more).expect("a message for the client");
-                assert_ne!(read, 0, "the server closed the connection");
-                input.extend_from_slice(&more[..read]);
-            },
+            let mut more = [0; 16 << 10];
+            let read = stream.read(&mut more).expect("a message for the client");
+            assert_ne!(read, 0, "the server closed the connection");
+            input.extend_from_slice(&more[..read]);
         }
     }
 
@@ -172,6 +191,7 @@ impl Client {
         match &self.leg {
             Leg::Udp(socket) => socket.set_nonblocking(true).expect("an option"),
             Leg::Tcp(stream, _) => stream.set_nonblocking(true).expect("an option"),
+            Leg::Tls(stream, _) => stream.sock.set_nonblocking(true).expect("an option"),
         }
     }
 
@@ -180,6 +200,7 @@ impl Client {
         match &mut self.leg {
             Leg::Udp(socket) => socket.recv(buffer),
             Leg::Tcp(stream, _) => stream.read(buffer),
+            Leg::Tls(stream, _) => stream.read(buffer),
         }
     }
 
@@ -382,9 +403,7 @@ impl Client {
     /// Waits until the server closes the connection, whatever comes before.
     #[track_caller]
     pub(crate) fn is_closed_by_server(&mut self) {
-        let Leg::Tcp(stream, _) = &mut self.leg else {
-            panic!("only on TCP");
-        };
+        let (stream, _) = self.leg.stream().expect("it is no datagram");
         loop {
             match stream.read(&mut [0; 4096]) {
                 Ok(0) => return,

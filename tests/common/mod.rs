@@ -3,18 +3,22 @@
 //! elsewhere.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+mod certificate;
 mod client;
 mod connections;
 mod credential;
 mod message;
 mod peer;
 mod server;
+mod tls;
 mod wait;
 
+pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{Data, TcpPeer, dial};
 pub(crate) use credential::Credential;
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};
 pub(crate) use server::{Server, Setup};
+pub(crate) use tls::{AnyCertificate, Sealed, Trust, seal, trusting};
 pub(crate) use wait::{PATIENCE, eventually};

@@ -82,6 +82,7 @@ impl Setup {
             process,
             directory,
             listeners: Vec::new(),
+            tls: Vec::new(),
             admin: SocketAddr::from(([0; 4], 0)),
             stopped: false,
         };
@@ -113,6 +114,7 @@ pub(crate) struct Server {
     process: Child,
     directory: PathBuf,
     listeners: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
     admin: SocketAddr,
     /// Whether it was to end.
     stopped: bool,
@@ -130,8 +132,11 @@ impl Server {
             let text = value.as_str().expect("an address");
             text.parse::<SocketAddr>().expect("an address")
         };
-        let udp = ready["udp"].as_array().expect("a list");
-        self.listeners = udp.iter().map(address).collect();
+        let list = |value: &serde_json::Value| -> Vec<SocketAddr> {
+            value.as_array().expect("a list").iter().map(address).collect()
+        };
+        self.listeners = list(&ready["udp"]);
+        self.tls = list(&ready["tls"]);
         self.admin = address(&ready["admin"]);
         assert_eq!(ready["udp"], ready["tcp"]);
     }
@@ -144,6 +149,17 @@ impl Server {
     /// All of them, in the order of the flags.
     pub(crate) fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
+    }
+
+    /// Its listeners for TLS alone, in the order of the flags.
+    pub(crate) fn tls_listeners(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
+    /// Connections closed for what they said.
+    #[track_caller]
+    pub(crate) fn unfit(&self, cause: &str) -> u64 {
+        self.metric(&format!("streams_unfit_total{{cause=\"{cause}\"}}"))
     }
 
     /// The address of its admin endpoint.

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::super::spares::SPARE_SIZE;
+use super::super::stream::tools::SPARE_SIZE;
 use super::*;
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ struct Side {
 }
 
 impl End for Side {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8], _: &mut Tools) -> io::Result<usize> {
         self.reads += 1;
         if self.dead {
             return Err(ErrorKind::ConnectionReset.into());
@@ -35,7 +35,7 @@ impl End for Side {
         Ok(length)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, bytes: &[u8], _: &mut Tools) -> io::Result<usize> {
         assert!(!self.finished, "written to after its end");
         if self.dead {
             return Err(ErrorKind::BrokenPipe.into());
@@ -49,7 +49,7 @@ impl End for Side {
         Ok(length)
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    fn finish(&mut self, _: &mut Tools) -> io::Result<()> {
         assert!(!self.finished, "ended twice");
         self.finished = true;
         Ok(())
@@ -67,18 +67,18 @@ const CHUNK: usize = 16;
 struct World {
     bridge: Bridge<Side, Side>,
     scratch: [u8; CHUNK],
-    spares: Spares,
+    tools: Tools,
 }
 
 impl World {
     fn new(unsent: &[u8], surplus: &[u8]) -> Self {
         let bridge =
             Bridge::new((Side::default(), 1), (Side::default(), 2), unsent.to_vec(), surplus);
-        Self { bridge, scratch: [0; CHUNK], spares: Spares::default() }
+        Self { bridge, scratch: [0; CHUNK], tools: Tools::default() }
     }
 
     fn pump(&mut self, direction: Direction) -> Fate {
-        self.bridge.pump(direction, &mut self.scratch, &mut self.spares, |_| None)
+        self.bridge.pump(direction, &mut self.scratch, &mut self.tools, |_| None)
     }
 
     /// What of a direction is in the bridge.
@@ -195,7 +195,7 @@ fn a_direction_rests_until_its_time_has_come() {
     world.bridge.peer.room = usize::MAX;
     let later = Mono::from_secs(9);
     let rest = |_| Some(later);
-    world.bridge.pump(Direction::ToPeer, &mut world.scratch, &mut world.spares, rest);
+    world.bridge.pump(Direction::ToPeer, &mut world.scratch, &mut world.tools, rest);
     world.pump(Direction::ToPeer);
     assert_eq!(world.bridge.peer.got.len(), CHUNK);
     assert_eq!(world.bridge.resumes_at(), Some(later));
@@ -228,5 +228,5 @@ fn idle_bridges_hold_no_buffer() {
     }
     assert_eq!(world.bridge.peer.got.len(), 57);
     assert_eq!(world.bridge.to_peer.kept.capacity() + world.bridge.to_client.kept.capacity(), 0);
-    assert_eq!(world.spares.take().capacity(), SPARE_SIZE);
+    assert_eq!(world.tools.spares.take().capacity(), SPARE_SIZE);
 }

@@ -1,0 +1,142 @@
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned,
+};
+
+use super::certificate::{Authority, paths};
+use super::{Client, Leg, PATIENCE, Server, Setup};
+
+/// A client's end of TLS.
+pub(crate) type Sealed = StreamOwned<ClientConnection, TcpStream>;
+
+/// A server's certificate in files, and the clients that trust it.
+pub(crate) struct Trust {
+    authority: Authority,
+    pub(crate) directory: PathBuf,
+}
+
+impl Trust {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("trust-{}-{number}", std::process::id());
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&directory).expect("a directory for the certificate");
+        let trust = Self { authority: Authority::new("a test's"), directory };
+        trust.renew();
+        trust
+    }
+
+    /// Puts a new certificate in the place of the old one, and tells how it looks on the wire.
+    pub(crate) fn renew(&self) -> Vec<u8> {
+        let issued = self.authority.issue("localhost", 80);
+        issued.put(&self.directory);
+        CertificateDer::from_pem_slice(issued.chain.as_bytes()).expect("PEM").to_vec()
+    }
+
+    /// What a client starts from that trusts the certificate.
+    pub(crate) fn client(&self) -> ClientConfig {
+        trusting(&self.authority)
+    }
+}
+
+impl Drop for Trust {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A client that trusts what this authority has signed.
+pub(crate) fn trusting(authority: &Authority) -> ClientConfig {
+    let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("PEM");
+    let mut roots = RootCertStore::empty();
+    roots.add(root).expect("a root");
+    ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Speaks TLS on a connection; the handshake is made with the first byte.
+pub(crate) fn seal(stream: TcpStream, config: ClientConfig) -> Sealed {
+    stream.set_nodelay(true).expect("an option");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(Arc::new(config), name).expect("a client");
+    StreamOwned::new(connection, stream)
+}
+
+impl Setup {
+    /// A server with this certificate.
+    pub(crate) fn certificate(self, trust: &Trust) -> Self {
+        let [chain, key] = paths(&trust.directory);
+        self.flag("--cert", chain.display()).flag("--key", key.display())
+    }
+}
+
+impl Client {
+    /// Alice, over TLS on the port that has everything.
+    pub(crate) fn tls(server: &Server, trust: &Trust) -> Self {
+        Self::tls_to(server.address(), trust)
+    }
+
+    pub(crate) fn tls_to(server: SocketAddr, trust: &Trust) -> Self {
+        let stream = TcpStream::connect(server).expect("a connection");
+        Self::on_tls(seal(stream, trust.client()))
+    }
+
+    pub(crate) fn on_tls(stream: Sealed) -> Self {
+        Self::on(Leg::Tls(Box::new(stream), Vec::new()))
+    }
+}
+
+/// Takes any certificate: for tests of something else.
+#[derive(Debug)]
+pub(crate) struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
