@@ -46,7 +46,7 @@ fn turn_tls_and_http_come_in_on_one_port() {
 
 /// RFC 7301, RFC 7443
 #[test]
-fn who_has_agreed_on_a_protocol_gets_no_other() {
+fn who_has_agreed_on_turn_gets_no_web() {
     let trust = Trust::new();
     let server = Setup::new().certificate(&trust).start();
     let agreeing = |protocol: &str| {
@@ -54,7 +54,8 @@ fn who_has_agreed_on_a_protocol_gets_no_other() {
         config.alpn_protocols = vec![protocol.into()];
         seal(connect(server.address()), config)
     };
-    for protocol in ["stun.turn", "stun.nat-discovery"] {
+    // Firefox behind an HTTP proxy names http/1.1 for TURN.
+    for protocol in ["stun.turn", "stun.nat-discovery", "http/1.1", "webrtc", "c-webrtc"] {
         let mut client = Client::on_tls(agreeing(protocol));
         client.fence();
     }
@@ -65,10 +66,6 @@ fn who_has_agreed_on_a_protocol_gets_no_other() {
     crossed.write_all(GET).unwrap();
     assert_eq!(rest(crossed), "");
     assert_eq!(server.unfit("turn"), 1);
-    let mut crossed = agreeing("http/1.1");
-    crossed.write_all(&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42]).unwrap();
-    assert_eq!(rest(crossed), "");
-    assert_eq!(server.unfit("unknown"), 1);
 }
 
 #[test]

@@ -4,8 +4,7 @@
 //! Proxy --header--> First --STUN, ChannelData--> Turn
 //!                     |  \--HTTP--> its own way (http)
 //!                     \--TLS--> Handshake --ALPN stun.turn--> Turn
-//!                                   |  \--ALPN http/1.1--> its own way
-//!                                   \--no ALPN--> First, once more
+//!                                   \--any other ALPN, none--> First, once more
 //! ```
 //!
 //! Until it speaks TURN it is a stranger: it has little time and little memory, and is the first to go when there
@@ -69,15 +68,9 @@ impl Engine {
                 Err(malformed) => Step::Unfit(malformed.into()),
             };
         }
-        let agreed = stream.wire.session().map(Session::protocol);
-        match (speaks(bytes), agreed) {
+        match (speaks(bytes), stream.wire.session()) {
             (Ok(None), _) => Step::More,
             (Ok(Some(Speaks::Turn)), None) if stream.tls_only => Step::Unfit(Unfit::PlainOnTls),
-            // Who has agreed on another protocol does not get this one: it may speak for somebody who knows nothing
-            // of it (cross-protocol attacks; RFC 7301 §5).
-            (Ok(Some(Speaks::Turn)), Some(Some(Protocol::Http))) => {
-                Step::Unfit(Unfit::Unknown(bytes[0]))
-            }
             (Ok(Some(Speaks::Turn)), _) => Step::Turn,
             (Ok(Some(Speaks::Http)), _) => Step::Http,
             (Ok(Some(Speaks::Tls)), None) => Step::Tls,
@@ -138,7 +131,10 @@ impl Engine {
         self.stats.tls_resumed.add(session.is_resumed().into());
         let phase = match session.protocol() {
             Some(Protocol::Turn | Protocol::NatDiscovery) => Phase::Turn,
-            Some(Protocol::Http) | None => Phase::First,
+            // What was agreed on does not tell: Firefox names these for TURN too.
+            Some(Protocol::Http | Protocol::WebRtc | Protocol::ConfidentialWebRtc) | None => {
+                Phase::First
+            }
         };
         self.streams.set_phase(leg, phase, self.now.mono);
     }
