@@ -19,7 +19,7 @@ use crate::auth::{self, Authority};
 use crate::config::{self, Config, Level};
 use crate::net;
 use crate::net::Offload;
-use crate::tls::{self, Protocol};
+use crate::tls;
 use crate::turn::{self, Discovery, Ledger, PeerPolicy, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
@@ -216,15 +216,12 @@ fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr)
     Ok((listener, bound))
 }
 
-/// What streams with TLS are served with: TURN, and HTTP, which is told that there is none.
+/// What streams with TLS are served with.
 fn tls_server(
     identities: &Arc<tls::Identities>,
     settings: &config::Tls,
 ) -> Result<tls::Server, StartError> {
-    let settings = tls::Settings {
-        protocols: vec![Protocol::Turn, Protocol::NatDiscovery, Protocol::Http],
-        min_version: settings.min_version,
-    };
+    let settings = tls::Settings { min_version: settings.min_version, ..tls::Settings::default() };
     Ok(tls::Server::new(identities, &settings)?)
 }
 

@@ -43,8 +43,8 @@ pub(super) enum Phase {
     Handshake,
     /// STUN and TURN.
     Turn,
-    /// All is said to the client; so many reads of what it still sends are thrown away, until it has seen the end.
-    Over(u8),
+    /// All is said to the client; so many bytes of what it still sends are thrown away, until it has seen the end.
+    Over(usize),
 }
 
 /// One connection.

@@ -3,8 +3,8 @@ use std::ops::Range;
 use super::super::engine::Engine;
 use super::super::streams::Phase;
 
-/// Reads that are thrown away when a client has been answered and goes on sending.
-const READS: u8 = 16;
+/// Bytes that are thrown away when a client has been answered and goes on sending.
+const SURPLUS: usize = 64 << 10;
 
 /// What a browser gets to see that finds no web server here.
 const NOT_HERE: &str = "HTTP/1.1 404 Not Found\r\n\
@@ -35,7 +35,7 @@ impl Engine {
         let stats = std::sync::Arc::clone(&self.stats);
         self.streams.keep_input(leg, &[]);
         self.streams.queue(leg, [answer.as_bytes(), &[]], 0, answer.len(), &stats);
-        self.streams.set_phase(leg, Phase::Over(READS), self.now.mono);
+        self.streams.set_phase(leg, Phase::Over(SURPLUS), self.now.mono);
         let written = self.streams.write(leg);
         let finished = self.streams.parts(leg).map(|(stream, tools)| stream.wire.finish(tools));
         if !written || !matches!(finished, Some(Ok(()))) {

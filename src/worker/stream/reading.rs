@@ -14,6 +14,8 @@ pub(in crate::worker) const STRANGER_LIMIT: usize = 4096;
 /// How long one wake-up goes on with handshakes. One more may be under way then: an RSA signature takes a
 /// millisecond, an ECDSA signature a fraction of that.
 const HANDSHAKES: Duration = Duration::from_millis(1);
+/// What a read is charged at least, in bytes, when bytes are thrown away.
+const READ_PRICE: usize = 64;
 /// Bytes of plaintext that one read may bring.
 const PLAIN: usize = 64 << 10;
 
@@ -174,7 +176,7 @@ impl Engine {
         let buffer = self.outbox.buffers.slot_mut(slot);
         match (stream.phase, stream.wire.read(buffer, PLAIN, tools)) {
             (Phase::Over(left @ 1..), Ok(taken)) if !taken.ended => {
-                stream.phase = Phase::Over(left - 1);
+                stream.phase = Phase::Over(left.saturating_sub(taken.length.max(READ_PRICE)));
                 if taken.more || stream.ended {
                     self.streams.read_again(leg);
                 }
