@@ -49,6 +49,11 @@ RUNS = {
     "uclient-rest-tcp": Run(("-t",), rest=True),
     "uclient-access-token-udp": Run(("-J",), token=True),
     "uclient-access-token-tcp": Run(("-J", "-t"), token=True),
+    "uclient-tls": Run(("-t", "-S")),
+    "uclient-tls-send": Run(("-t", "-S", "-s")),
+    "uclient-tls-no-rtcp": Run(("-t", "-S", "-c"), sessions=1),
+    "uclient-tls-1400-bytes": Run(("-t", "-S", "-l", "1400")),
+    "uclient-tls-20-clients": Run(("-t", "-S", "-c"), clients=20, messages=50, sessions=1),
     "uclient-20-clients": Run(("-c",), clients=20, messages=50, sessions=1),
     "uclient-relay-ipv6": Run(("-x",), peer="::1", relayed=frozenset({"IPv6"})),
     "uclient-all-ipv6": Run(("-x",), peer="::1", server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),
@@ -104,7 +109,7 @@ def uclient(context: Context) -> str:
 
 
 for name, run in RUNS.items():
-    group = "access-tokens" if run.token else "old-channels"
+    group = "access-tokens" if run.token else "tls" if "-S" in run.flags else "old-channels"
     case(name, group=group, limit=LIMIT + 5, ipv6="IPv6" in run.relayed or run.server_family == socket.AF_INET6)(
         uclient
     )

@@ -89,11 +89,9 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def spawn(command: list[str], **options) -> subprocess.Popen:
+def spawn(command: list[str], stdin: int = subprocess.DEVNULL, **options) -> subprocess.Popen:
     """Starts a child in its own process group that dies with this process."""
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent, **options
-    )
+    return subprocess.Popen(command, stdin=stdin, start_new_session=True, preexec_fn=_die_with_parent, **options)
 
 
 def _signal_group(child: subprocess.Popen, number: int):
@@ -152,6 +150,7 @@ class Server:
     """The server under test, started on free ports with one configuration."""
 
     def __init__(self, binary: str, directory: Path, config: str, ipv6: bool):
+        self.directory = directory
         self.log_path = directory / "server.log"
         self._log_read = 0
         ready = directory / "ready.json"
@@ -201,6 +200,14 @@ class Server:
         if self.process.poll() is not None:
             return f"the server ended with status {self.process.returncode}"
         return None
+
+    def wait_log(self, words: str, wait: float = 5):
+        """Waits until the log says this."""
+        deadline = time.monotonic() + wait
+        while words not in self.log():
+            if time.monotonic() > deadline:
+                raise Failure(f"the log does not say: {words}")
+            time.sleep(0.02)
 
     def log(self) -> str:
         """The whole log; whoever prints it takes the end."""
@@ -283,8 +290,9 @@ class CoturnPeer:
 class Context:
     """One run: the binary, the scratch directory, the server of the current group, the echo peer of uclient."""
 
-    def __init__(self, binary: str, configs: dict[str, str]):
-        self.binary, self.configs = binary, configs
+    def __init__(self, binary: str, configs: dict[str, str], prepare: dict[str, Callable[[Path], None]]):
+        """`prepare` puts into a group's directory what its configuration names."""
+        self.binary, self.configs, self.prepare = binary, configs, prepare
         self.ipv6 = has_ipv6()
         self.directory = Path(tempfile.mkdtemp(prefix="turnwire-interop-"))
         self.server: Server | None = None
@@ -300,6 +308,8 @@ class Context:
         self._starts += 1
         directory = self.directory / f"{self._starts}-{group}"
         directory.mkdir()
+        if prepare := self.prepare.get(group):
+            prepare(directory)
         try:
             self.server = Server(self.binary, directory, self.configs[group], self.ipv6)
         except Failure as failure:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import socket
+import ssl
 import struct
 import time
 from dataclasses import dataclass, field
@@ -85,13 +86,16 @@ def xor_address(address: Address, transaction: bytes) -> bytes:
 
 
 class TurnSocket:
-    """One client transport address: a UDP socket or a TCP connection to the server, and the credentials it uses."""
+    """One client transport address: a UDP socket, a TCP or a TLS connection to the server, and its credentials."""
 
-    def __init__(self, server: Address, username: str, password: str, tcp: bool = False):
+    def __init__(self, server: Address, username: str, password: str, tcp: bool = False,
+                 tls: ssl.SSLContext | None = None):
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         self.socket.settimeout(5)
         self.socket.connect(server)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=server[0])
         self.username, self.password, self.tcp = username, password, tcp
         self.realm = self.nonce = b""
         self._inbox: list[bytes] = []
