@@ -240,10 +240,11 @@ impl Cause {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
             | PeerIncompatible::SupportedVersionsExtensionRequired
+            // What has no such extension is older than TLS 1.2.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled => Self::NoSharedVersion,
-            PeerIncompatible::NoSignatureSchemesInCommon
-            | PeerIncompatible::SignatureAlgorithmsExtensionRequired => Self::NoSharedSignature,
+            PeerIncompatible::NoSignatureSchemesInCommon => Self::NoSharedSignature,
             PeerIncompatible::NoKxGroupsInCommon
             | PeerIncompatible::NoEcPointFormatsInCommon
             | PeerIncompatible::NamedGroupsExtensionRequired => Self::NoSharedGroup,
