@@ -161,16 +161,21 @@ def tls_resumed(context: Context) -> str:
 
 @case("tls-refused", group="tls")
 def tls_refused(context: Context) -> str:
-    """Who does not know the authority, who wants another name and who is too old: each is told in words in the log."""
+    """Who does not know the authority, who misses an intermediate, who is too old: the log says it in words."""
     certificates.sign(context.server.directory, "stranger", "ecdsa", None, "basicConstraints=critical,CA:TRUE\n")
     if s_client(context, root="stranger.crt").answer:
         raise Failure("a client without the root has verified the chain")
     context.server.wait_log("the client does not trust who signed the certificate (alert unknown_ca)")
+    talk = s_client(context, name=certificates.GAP)
+    if talk.answer or talk.chain != ["leaf"] or "unable to get local issuer certificate" not in talk.text:
+        raise Failure("a client that has the root alone was content with a leaf alone", talk.text)
+    context.server.wait_log("the certificate file must have the intermediates behind the leaf (fullchain.pem;", 2)
+    context.server.wait_log('gap.ecdsa.pem: the chain may be incomplete: "CN=middle" issued its last certificate')
     talk = s_client(context, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
     if talk.answer:
         raise Failure("TLS 1.1 was not refused", talk.text)
     context.server.wait_log("the client offers no version of TLS that is enabled here")
-    return "unknown authority, TLS 1.1"
+    return "unknown authority, incomplete chain, TLS 1.1"
 
 
 def python_client(context: Context) -> TurnSocket:

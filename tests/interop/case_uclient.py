@@ -54,6 +54,8 @@ RUNS = {
     "uclient-tls-no-rtcp": Run(("-t", "-S", "-c"), sessions=1),
     "uclient-tls-1400-bytes": Run(("-t", "-S", "-l", "1400")),
     "uclient-tls-20-clients": Run(("-t", "-S", "-c"), clients=20, messages=50, sessions=1),
+    "uclient-tls-relay-ipv6": Run(("-t", "-S", "-c", "-x"), sessions=1, peer="::1", relayed=frozenset({"IPv6"})),
+    "uclient-tls-tcp-relay": Run(("-t", "-S", "-T", "-c")),
     "uclient-20-clients": Run(("-c",), clients=20, messages=50, sessions=1),
     "uclient-relay-ipv6": Run(("-x",), peer="::1", relayed=frozenset({"IPv6"})),
     "uclient-all-ipv6": Run(("-x",), peer="::1", server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),

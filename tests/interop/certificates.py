@@ -11,13 +11,15 @@ NAME = "turn.example.org"
 NAMES = f"DNS:{NAME},IP:127.0.0.1,IP:::1"
 # A name that only a wildcard covers.
 OTHER = "calls.other.test"
+# One whose file has the leaf alone.
+GAP = "gap.example.org"
 KEYS = {"ecdsa": ("ec", "ec_paramgen_curve:prime256v1"), "rsa": ("rsa", "rsa_keygen_bits:2048")}
 
 # What a server with all of them is configured with.
 CONFIG = """
 [tls]
-certificates = ["turn.ecdsa.pem", "turn.rsa.pem", "wild.ecdsa.pem"]
-keys = ["turn.ecdsa.key", "turn.rsa.key", "wild.ecdsa.key"]
+certificates = ["turn.ecdsa.pem", "turn.rsa.pem", "wild.ecdsa.pem", "gap.ecdsa.pem"]
+keys = ["turn.ecdsa.key", "turn.rsa.key", "wild.ecdsa.key", "gap.ecdsa.key"]
 """
 
 
@@ -38,10 +40,10 @@ def sign(directory: Path, name: str, kind: str, issuer: str | None, extensions: 
             directory=directory)
 
 
-def issue(directory: Path, name: str, kind: str, names: str):
-    """A leaf with its chain in `name.kind.pem`, its key beside it, each put in place at once."""
+def issue(directory: Path, name: str, kind: str, names: str, whole: bool = True):
+    """A leaf with its chain, if it is to be whole, in `name.kind.pem`, its key beside it, each put in place at once."""
     sign(directory, "leaf", kind, "middle", f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
-    chain = (directory / "leaf.crt").read_text() + (directory / "middle.crt").read_text()
+    chain = (directory / "leaf.crt").read_text() + ((directory / "middle.crt").read_text() if whole else "")
     (directory / "leaf.pem").write_text(chain)
     os.rename(directory / "leaf.pem", directory / f"{name}.{kind}.pem")
     os.rename(directory / "leaf.key", directory / f"{name}.{kind}.key")
@@ -55,3 +57,4 @@ def issue_all(directory: Path):
     issue(directory, "turn", "ecdsa", NAMES)
     issue(directory, "turn", "rsa", NAMES)
     issue(directory, "wild", "ecdsa", "DNS:*.other.test")
+    issue(directory, "gap", "ecdsa", f"DNS:{GAP}", whole=False)
