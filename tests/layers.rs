@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("client", &["auth", "stun", "time"]),
     ("config", &["worker", "turn", "tls", "auth", "net"]),
     ("control", &["config", "client", "worker", "turn", "tls", "auth", "net", "stun", "time"]),
-    ("tools", &["client", "net", "auth", "stun", "time"]),
+    ("tools", &["client", "net", "tls", "auth", "stun", "time"]),
 ];
 
 /// What the core is told and never asks for itself.

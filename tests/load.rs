@@ -7,7 +7,7 @@ mod path;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 
-use common::{Server, Setup, eventually};
+use common::{Server, Setup, Trust, eventually};
 use path::{Fault, Path};
 use serde_json::Value;
 
@@ -287,6 +287,38 @@ fn a_shared_secret_and_sha256_let_in() {
 }
 
 #[test]
+fn everything_goes_over_tls_too() {
+    let trust = Trust::new();
+    let server = Setup::with_local_peers().certificate(&trust).start();
+    let secure = |words: &str| {
+        let mut all = format!("turns:{} --user alice --password wonderland ", server.address());
+        all += &format!("--json --duration 300ms --clients 3 {words}");
+        Run::new(&all)
+    };
+    let ca = format!("--ca {}", trust.root().display());
+    let report = secure(&ca).good();
+    assert_perfect(&report, 100);
+    assert_eq!(report["transport"], "tls");
+    assert_eq!(report["tls"], "TLS 1.3, TLS13_AES_256_GCM_SHA384");
+    assert_perfect(&secure(&format!("{ca} --rate max --window 4 --size 20000")).good(), 100);
+    assert_perfect(&secure("--insecure --mode binding").good(), 100);
+    let report = secure(&format!("{ca} --mode churn --rate max")).good();
+    assert!(count(&report["churn"]["cycles"]) >= 10, "{report:#}");
+}
+
+#[test]
+fn a_server_that_nobody_vouches_for_is_told() {
+    let (trust, another) = (Trust::new(), Trust::new());
+    let server = Setup::new().certificate(&trust).start();
+    let words =
+        format!("turns:{} --secret s --json --ca {}", server.address(), another.root().display());
+    let run = Run::new(&words);
+    assert_eq!(run.code, Some(1));
+    let cause = run.json()["failures"][0]["cause"].to_string();
+    assert!(cause.contains("nobody who is trusted here vouches"), "{cause}");
+}
+
+#[test]
 fn people_get_a_table() {
     let server = server();
     let words =
@@ -363,7 +395,7 @@ fn a_closed_port_is_told_at_once() {
 fn what_cannot_be_done_is_refused_with_exit_code_2() {
     for (words, sentence) in [
         ("turn:127.0.0.1", "who are you"),
-        ("turns:127.0.0.1 --secret s", "not there yet"),
+        ("turns:127.0.0.1?transport=udp --secret s", "no load over DTLS"),
         ("stun:127.0.0.1 --secret s", "STUN server"),
         ("turn:127.0.0.1 --secret s --size 31", "31"),
     ] {

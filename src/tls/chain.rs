@@ -73,8 +73,7 @@ pub struct Roots {
 impl Roots {
     /// Those of this system; `None` when it has none, as in a small container.
     pub fn of_system() -> Option<Self> {
-        let text = BUNDLES.iter().find_map(|path| fs::read(Path::new(path)).ok())?;
-        let roots = Self::from_pem(&text);
+        let roots = Self::from_pem(&system_bundle()?);
         (!roots.subjects.is_empty()).then_some(roots)
     }
 
@@ -92,6 +91,11 @@ impl Roots {
 /// Where Debian, Red Hat and Alpine keep their roots.
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The root certificates of this system, in PEM.
+pub(super) fn system_bundle() -> Option<Vec<u8>> {
+    BUNDLES.iter().find_map(|path| fs::read(Path::new(path)).ok())
+}
 
 impl Identity {
     /// What clients may dislike, the worst first. `roots` are those that clients have, as far as

@@ -1,5 +1,6 @@
 //! TLS for the stream side: whose certificates, and sessions as pure state machines. DTLS for
-//! datagrams, with the same certificates, stands in `dtls`.
+//! datagrams, with the same certificates, stands in `dtls`; the client's end, for the tools and
+//! for asking other servers whether they are alive, in [`Client`].
 //!
 //! # How it is driven
 //! [`Files::load`] gives an [`Identity`], or says which file is wrong and how;
@@ -26,6 +27,7 @@
 //! percent of a relayed packet, and not worth being in charge of nonces.
 
 mod chain;
+mod client;
 #[cfg(feature = "dtls")]
 pub mod dtls;
 mod failure;
@@ -38,6 +40,7 @@ mod session;
 mod testing;
 
 pub use chain::{Doubt, Roots};
+pub use client::{Client, Dislike, NoClient, Trust};
 pub use failure::{Cause, Failure};
 pub use files::{Barrier, Files, InvalidFile, Why};
 pub use identities::{Identities, NoIdentity};

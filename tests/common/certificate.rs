@@ -33,18 +33,20 @@ impl Authority {
 
     /// A certificate that is good for `days` more, and its key.
     pub(crate) fn issue(&self, name: &str, days: i32) -> Issued {
-        self.issue_for(name, days, &PKCS_ECDSA_P256_SHA256)
+        self.issue_for(&[name], days, &PKCS_ECDSA_P256_SHA256)
     }
 
-    /// The same with a key of this kind.
+    /// The same with several names and a key of this kind.
     pub(crate) fn issue_for(
         &self,
-        name: &str,
+        names: &[&str],
         days: i32,
         algorithm: &'static SignatureAlgorithm,
     ) -> Issued {
         let key = KeyPair::generate_for(algorithm).unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>())
+                .unwrap();
         params.not_before = (SystemTime::now() - 100 * DAY).into();
         let past = days < 0;
         // A minute more, so that the days are whole when they are counted.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rcgen::PKCS_ECDSA_P256_SHA256;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -33,15 +34,22 @@ impl Trust {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).expect("a directory for the certificate");
         let trust = Self { authority: Authority::new("a test's"), directory };
+        fs::write(trust.root(), trust.authority.pem()).expect("a file for the root");
         trust.renew();
         trust
     }
 
     /// Puts a new certificate in the place of the old one, and tells how it looks on the wire.
     pub(crate) fn renew(&self) -> Vec<u8> {
-        let issued = self.authority.issue("localhost", 80);
+        let names = ["localhost", "127.0.0.1", "::1"];
+        let issued = self.authority.issue_for(&names, 80, &PKCS_ECDSA_P256_SHA256);
         issued.put(&self.directory);
         CertificateDer::from_pem_slice(issued.chain.as_bytes()).expect("PEM").to_vec()
+    }
+
+    /// The file with the root that vouches for it.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.join("root.pem")
     }
 
     /// What a client starts from that trusts the certificate.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::errand::{Errand, Outcome, Plan, Trouble};
 use super::io::Io;
-use super::link::Link;
+use super::link::{Link, Way};
 use super::peer::{Peer, route_to};
 use super::ports::Ports;
 use crate::client::{Credentials, Event, Expiry, REQUEST_MAX, Request, Session, Timing, Transport};
@@ -24,7 +24,7 @@ const CAUSES: usize = 100;
 /// Where the server is and how it is talked to.
 pub(super) struct Target {
     pub(super) server: SocketAddr,
-    pub(super) transport: Transport,
+    pub(super) way: Way,
     pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) sha256: bool,
     pub(super) timing: Timing,
@@ -116,11 +116,11 @@ impl Fleet {
     }
 
     fn link(&mut self, number: u32) -> io::Result<Link> {
-        let Target { transport, server, .. } = self.target;
+        let Target { way, server, .. } = &self.target;
         let mut tries = 0;
         loop {
             let source = SocketAddr::new(self.source, self.ports.take());
-            match Link::open(&self.io, transport, source, server, number.into()) {
+            match Link::open(&self.io, way, source, *server, number.into()) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => {
                     tries += 1
                 }
@@ -130,13 +130,14 @@ impl Fleet {
     }
 
     fn session(&self) -> Session {
-        let Target { transport, timing, sha256, .. } = self.target;
+        let Target { timing, sha256, .. } = self.target;
+        let transport = if self.is_stream() { Transport::Tcp } else { Transport::Udp };
         Session::new(transport, self.target.credentials.clone(), timing).prefer_sha256(sha256)
     }
 
     /// Whether the clients' links are streams.
     pub(super) fn is_stream(&self) -> bool {
-        self.target.transport == Transport::Tcp
+        self.target.way.is_stream()
     }
 
     /// How many clients are on an errand.
@@ -267,6 +268,9 @@ impl Fleet {
         let session = &mut client.session;
         let received =
             link.receive(&mut self.io, &mut |packet| events.extend(each(session, packet)));
+        if link.has_output() {
+            self.dirty.push(number);
+        }
         events.drain(..).for_each(|event| self.on_event(number, event));
         self.events = events;
         if let Err(error) = received {
@@ -356,11 +360,9 @@ impl Fleet {
     fn lose(&mut self, number: u32, error: &io::Error) {
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let words = match (refused, self.is_stream()) {
-            (true, _) => format!(
-                "nothing listens on {} ({})",
-                self.target.server,
-                self.target.transport.label()
-            ),
+            (true, _) => {
+                format!("nothing listens on {} ({})", self.target.server, self.target.way.label())
+            }
             (false, true) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 "the server has closed the connection".to_owned()
             }

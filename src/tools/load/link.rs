@@ -1,40 +1,45 @@
 //! One client's way to the server.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Socket, Type};
-
 use super::io::{BATCH, Io};
-use crate::client::Transport;
-use crate::net::{Interest, UdpOptions, relay_socket};
-use crate::stun::{Frame, Framer};
+use super::stream::Stream;
+use crate::net::{UdpOptions, relay_socket};
+use crate::tls;
 
 /// The receive buffer of a client's socket, in bytes.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// The most that waits to be written to a stream; what comes on top is not sent.
-const BACKLOG: usize = 1 << 20;
-/// The most that is read from a stream at once.
-const CHUNK: usize = 65_536;
-/// The longest message: header, a whole datagram, padding.
-const FRAMER: Framer = Framer { limit: 65_536 + 64 };
+
+/// How clients reach the server.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    Udp,
+    Tcp,
+    /// TLS over TCP.
+    Tls(tls::Client),
+}
+
+impl Way {
+    pub(super) const fn is_stream(&self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// As in reports.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls(_) => "tls",
+        }
+    }
+}
 
 /// A socket towards the server.
 pub(super) enum Link {
     Udp { socket: UdpSocket, server: SocketAddr },
-    Tcp(Stream),
-}
-
-/// A connection with what waits on both sides of it.
-pub(super) struct Stream {
-    socket: TcpStream,
-    out: Vec<u8>,
-    /// Of `out`, what is written already.
-    written: usize,
-    /// The beginning of a message whose end has not come yet.
-    partial: Vec<u8>,
-    watches_writing: bool,
+    Stream(Stream),
 }
 
 impl Link {
@@ -44,41 +49,28 @@ impl Link {
     /// `AddrInUse`: another port of `source` may do. Else the system lacks something.
     pub(super) fn open(
         io: &Io,
-        transport: Transport,
+        way: &Way,
         source: SocketAddr,
         server: SocketAddr,
         token: u64,
     ) -> io::Result<Self> {
-        match transport {
-            Transport::Udp => {
+        match way {
+            Way::Udp => {
                 let options = UdpOptions { receive_buffer: RECEIVE_BUFFER, send_buffer: 0 };
                 let socket = relay_socket(source, &options)?;
                 io.watch(socket.as_fd(), token)?;
                 Ok(Self::Udp { socket, server })
             }
-            Transport::Tcp => {
-                let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
-                socket.set_nonblocking(true)?;
-                // The port's last connection lingers, and hinders nobody.
-                socket.set_reuse_address(true)?;
-                socket.set_tcp_nodelay(true)?;
-                socket.bind(&source.into())?;
-                match socket.connect(&server.into()) {
-                    Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
-                        return Err(error);
-                    }
-                    _ => {}
-                }
-                let socket = TcpStream::from(socket);
-                io.poller.add(socket.as_fd(), token, Interest::ReadWrite)?;
-                let (out, partial) = (Vec::new(), Vec::new());
-                Ok(Self::Tcp(Stream { socket, out, written: 0, partial, watches_writing: true }))
+            Way::Tcp => Stream::open(io, source, server, token, None).map(Self::Stream),
+            Way::Tls(client) => {
+                let session = client.connect().map_err(io::Error::other)?;
+                Stream::open(io, source, server, token, Some(session)).map(Self::Stream)
             }
         }
     }
 
     pub(super) const fn is_stream(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+        matches!(self, Self::Stream(_))
     }
 
     /// Sends the first `len` bytes of a slot: at the next flush, of `io` or of this stream. Whether there is
@@ -86,12 +78,7 @@ impl Link {
     pub(super) fn send(&mut self, io: &mut Io, slot: usize, len: usize) -> bool {
         match self {
             Self::Udp { socket, server } => io.send(socket, *server, slot, 0..len),
-            Self::Tcp(stream) => {
-                if stream.out.len() - stream.written > BACKLOG {
-                    return false;
-                }
-                stream.out.extend_from_slice(io.bytes(slot, 0..len));
-            }
+            Self::Stream(stream) => return stream.send(io.bytes(slot, 0..len)),
         }
         true
     }
@@ -103,7 +90,7 @@ impl Link {
     pub(super) fn flush(&mut self, io: &Io, token: u64) -> io::Result<()> {
         match self {
             Self::Udp { .. } => Ok(()),
-            Self::Tcp(stream) => stream.flush(io, token),
+            Self::Stream(stream) => stream.flush(io, token),
         }
     }
 
@@ -123,7 +110,20 @@ impl Link {
                 }
                 Ok(more)
             }
-            Self::Tcp(stream) => stream.receive(io, each),
+            Self::Stream(stream) => stream.receive(io, each),
+        }
+    }
+
+    /// Whether something waits to be flushed.
+    pub(super) fn has_output(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.has_output())
+    }
+
+    /// The TLS that is spoken, once it is agreed on.
+    pub(super) fn cipher(&self) -> Option<String> {
+        match self {
+            Self::Udp { .. } => None,
+            Self::Stream(stream) => stream.cipher(),
         }
     }
 
@@ -134,7 +134,7 @@ impl Link {
                 let refused = io.icmp(socket.as_fd());
                 refused.then(|| io::Error::from(ErrorKind::ConnectionRefused))
             }
-            Self::Tcp(stream) => stream.socket.take_error().ok().flatten(),
+            Self::Stream(stream) => stream.failure(),
         }
     }
 }
@@ -143,85 +143,7 @@ impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Udp { socket, .. } => socket.as_fd(),
-            Self::Tcp(stream) => stream.socket.as_fd(),
-        }
-    }
-}
-
-impl Stream {
-    fn flush(&mut self, io: &Io, token: u64) -> io::Result<()> {
-        while self.written < self.out.len() {
-            match (&self.socket).write(&self.out[self.written..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Not yet connected, or full.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) =>
-                {
-                    if self.written > BACKLOG / 4 {
-                        self.out.drain(..self.written);
-                        self.written = 0;
-                    }
-                    return self.watch(io, token, true);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.out.clear();
-        self.written = 0;
-        self.watch(io, token, false)
-    }
-
-    fn watch(&mut self, io: &Io, token: u64, writing: bool) -> io::Result<()> {
-        if self.watches_writing == writing {
-            return Ok(());
-        }
-        self.watches_writing = writing;
-        let interest = if writing { Interest::ReadWrite } else { Interest::Read };
-        io.poller.modify(self.socket.as_fd(), token, interest)
-    }
-
-    fn receive(&mut self, io: &mut Io, each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let slot = io.slot();
-        let room = &mut io.out(slot)[..CHUNK];
-        let count = match (&self.socket).read(room) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) => {
-                return match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted => {
-                        Ok(false)
-                    }
-                    _ => Err(error),
-                };
-            }
-        };
-        let more = count == room.len();
-        let read = io.bytes(slot, 0..count);
-        if self.partial.is_empty() {
-            let taken = cut(read, each)?;
-            self.partial.extend_from_slice(&read[taken..]);
-        } else {
-            self.partial.extend_from_slice(read);
-            let taken = cut(&self.partial, each)?;
-            self.partial.drain(..taken);
-        }
-        Ok(more)
-    }
-}
-
-/// Hands over the whole messages at the front of `stream`; how many bytes they take.
-fn cut(stream: &[u8], each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-    let mut at = 0;
-    loop {
-        match FRAMER.next(&stream[at..]) {
-            Ok(Frame::Message { length, consumed }) => {
-                each(&stream[at..at + length]);
-                at += consumed;
-            }
-            Ok(Frame::Partial { .. }) => return Ok(at),
-            Err(hopeless) => return Err(io::Error::new(ErrorKind::InvalidData, hopeless)),
+            Self::Stream(stream) => stream.as_fd(),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! ```text
 //! options  what to do                    setup    all allocations, pipelined        report  figures, JSON
 //! fleet    clients and what they ask     run      the loop of a packet load         text    the table
-//!   link   one socket                      traffic   packets through allocations    progress  the moving line
+//!   link, stream   one socket              traffic   packets through allocations    progress  the moving line
 //!   errand requests in a row               binding   Binding requests
 //! io       slots and system calls        churn    the loop of allocation cycles
 //! pace     when to send                  keep_up  when to prolong what the clients have
@@ -38,6 +38,7 @@ mod progress;
 mod report;
 mod run;
 mod setup;
+mod stream;
 mod tally;
 mod text;
 mod traffic;
@@ -55,6 +56,7 @@ use errand::Plan;
 use fleet::{Fleet, Target};
 use interrupt::Interrupt;
 use io::Io;
+use link::Way;
 use peer::Peer;
 use process::Process;
 use progress::Progress;
@@ -62,9 +64,10 @@ use report::Report;
 use text::Text;
 use traffic::Traffic;
 
-use crate::client::{Credentials, Timing};
+use crate::client::{Credentials, Timing, Transport};
 use crate::net::raise_descriptor_limit;
 use crate::stun::Family;
+use crate::tls;
 
 /// A minted credential's life: a load that lasts a day is over by then.
 const CREDENTIAL_LIFE: Duration = Duration::from_secs(25 * 3600);
@@ -120,6 +123,7 @@ fn measure(options: &Options) -> Result<Report<'_>, String> {
     let mut report = Report {
         options,
         server,
+        tls: None,
         set_up: None,
         figures: None,
         cycles: None,
@@ -168,6 +172,7 @@ fn load(
             }
         }
     }
+    report.tls = fleet.clients.iter().find_map(|client| client.link.as_ref()?.cipher());
     setup::tear_down(fleet)
 }
 
@@ -189,11 +194,22 @@ fn target(options: &Options) -> Result<Target, String> {
     let credentials = credentials.transpose().map_err(|error| error.to_string())?;
     Ok(Target {
         server,
-        transport: options.transport(),
+        way: way(options)?,
         credentials: credentials.map(Arc::new),
         sha256: options.sha256,
         timing: TIMING,
     })
+}
+
+fn way(options: &Options) -> Result<Way, String> {
+    match (options.transport(), options.uri.secure) {
+        (Transport::Udp, _) => Ok(Way::Udp),
+        (Transport::Tcp, false) => Ok(Way::Tcp),
+        (Transport::Tcp, true) => {
+            let client = tls::Client::new(&options.trust(), &options.uri.host);
+            client.map(Way::Tls).map_err(|error| error.to_string())
+        }
+    }
 }
 
 fn make_room(clients: u32) -> Result<(), String> {

@@ -1,9 +1,11 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::payload;
 use crate::auth::Secret;
 use crate::client::{Transport, Uri};
+use crate::tls::Trust;
 
 /// Packets in flight that one client's bookkeeping can hold with room to spare.
 const WINDOW_MAX: u32 = 2048;
@@ -13,7 +15,8 @@ const SIZE_MAX: u16 = 65_400;
 /// The flags of `turnwire load`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The server: turn:HOST, turn:HOST:PORT, turn:HOST:PORT?transport=tcp; stun:HOST for --mode binding
+    /// The server: turn:HOST, turn:HOST:PORT, turn:HOST:PORT?transport=tcp, turns:HOST for TLS; stun:HOST for
+    /// --mode binding
     #[arg(value_name = "URI")]
     pub uri: Uri,
 
@@ -61,6 +64,14 @@ pub struct Options {
     /// Transport to the server [default: the URI's]
     #[arg(long, value_name = "udp|tcp", value_parser = transport)]
     pub transport: Option<Transport>,
+
+    /// With turns: the file with the root certificates that vouch for the server [default: this system's]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub ca: Option<PathBuf>,
+
+    /// With turns: accept any certificate
+    #[arg(long)]
+    pub insecure: bool,
 
     /// How long to send, such as 10s, 500ms or 5m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
@@ -142,6 +153,20 @@ impl Options {
         self.transport.unwrap_or(self.uri.transport)
     }
 
+    /// The way to the server, as in reports.
+    pub(super) fn way(&self) -> &'static str {
+        if self.uri.secure { "tls" } else { self.transport().label() }
+    }
+
+    /// Whose certificates are accepted.
+    pub(super) fn trust(&self) -> Trust {
+        match &self.ca {
+            _ if self.insecure => Trust::Anyone,
+            Some(file) => Trust::Authorities(file.clone()),
+            None => Trust::System,
+        }
+    }
+
     /// The allocations to make: one more when one floods.
     pub(super) fn allocations(&self) -> u32 {
         self.clients + u32::from(self.flood.is_some())
@@ -152,11 +177,16 @@ impl Options {
     /// # Errors
     /// A sentence that says what to change.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.uri.secure {
+        if self.uri.secure && self.transport() == Transport::Udp {
             return Err(format!(
-                "{}: TLS and DTLS are not there yet: load it as turn: or stun:, on its plain port",
+                "{}: there is no load over DTLS: load it over TLS or, on its plain port, as turn: or stun:",
                 self.uri
             ));
+        }
+        if !self.uri.secure && (self.insecure || self.ca.is_some()) {
+            return Err(
+                "--ca and --insecure are about TLS: the URI begins with turns: then".to_owned()
+            );
         }
         let authenticated = self.password.is_some() || self.secret.is_some();
         if self.flood.is_some() && matches!(self.mode, Mode::Binding | Mode::Churn) {
@@ -307,7 +337,9 @@ mod tests {
             ("turn:a --secret s --peer 1.2.3.4:5 --direction up", "--peer"),
             ("turn:a --secret s --flood 0", "10000000"),
             ("turn:a --secret s --flood 5 --mode churn", "--mode channel"),
-            ("turns:a --secret s", "not there yet"),
+            ("turns:a?transport=udp --secret s", "no load over DTLS"),
+            ("turn:a --secret s --insecure", "turns:"),
+            ("turns:a --secret s --insecure --ca x", "cannot be used with"),
         ] {
             let error = parse(line).unwrap_err();
             assert!(error.contains(word), "{line}: {error}");

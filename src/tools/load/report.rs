@@ -19,6 +19,8 @@ use crate::stun::Method;
 pub(super) struct Report<'a> {
     pub(super) options: &'a Options,
     pub(super) server: SocketAddr,
+    /// The version of TLS and the cipher that were agreed on.
+    pub(super) tls: Option<String>,
     /// Where the mode has allocations to make before the load.
     pub(super) set_up: Option<SetUp>,
     pub(super) figures: Option<Figures>,
@@ -115,7 +117,8 @@ impl Report<'_> {
         let mut all = json!({
             "uri": options.uri.to_string(),
             "server": self.server.to_string(),
-            "transport": options.transport().label(),
+            "transport": options.way(),
+            "tls": self.tls,
             "mode": options.mode.label(),
             "clients": options.clients,
             "rate": match options.rate {

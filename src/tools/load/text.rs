@@ -50,7 +50,11 @@ struct Headline<'a>(&'a Options, &'a Report<'a>);
 impl Display for Headline<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(options, report) = self;
-        write!(f, "{} at {} over {}: ", options.uri, report.server, options.transport().label())?;
+        write!(f, "{} at {} over {}", options.uri, report.server, options.way())?;
+        if let Some(tls) = &report.tls {
+            write!(f, " ({tls})")?;
+        }
+        f.write_str(": ")?;
         let rate = match options.rate {
             Rate::Fixed(rate) => format!("{rate}/s"),
             Rate::Max if options.mode == Mode::Churn => "as fast as they end".to_owned(),

@@ -1,0 +1,217 @@
+//! A connection with the server, in clear or in TLS.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustls::ClientConnection;
+use socket2::{Domain, Socket, Type};
+
+use super::io::Io;
+use crate::net::Interest;
+use crate::stun::{Frame, Framer};
+use crate::tls::Dislike;
+
+/// The most that waits to be written to a stream, in bytes; what comes on top is not sent.
+const BACKLOG: usize = 1 << 20;
+/// The most that is read from a stream at once, in bytes.
+const CHUNK: usize = 65_536;
+/// The longest message: header, a whole datagram, padding.
+const FRAMER: Framer = Framer { limit: 65_536 + 64 };
+
+/// A connection with what waits on both sides of it.
+pub(super) struct Stream {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// What the kernel has not taken yet, as it goes out.
+    out: Vec<u8>,
+    /// Of `out`, what is written already.
+    written: usize,
+    /// The beginning of a message whose end has not come yet.
+    partial: Vec<u8>,
+    watches_writing: bool,
+}
+
+impl Stream {
+    /// Begins to connect from `source`, and watches the connection under `token`.
+    ///
+    /// # Errors
+    /// `AddrInUse`: another port of `source` may do. Else the system lacks something.
+    pub(super) fn open(
+        io: &Io,
+        source: SocketAddr,
+        server: SocketAddr,
+        token: u64,
+        tls: Option<ClientConnection>,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        // The port's last connection lingers, and hinders nobody.
+        socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&source.into())?;
+        match socket.connect(&server.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+            _ => {}
+        }
+        let socket = TcpStream::from(socket);
+        io.poller.add(socket.as_fd(), token, Interest::ReadWrite)?;
+        let (out, partial) = (Vec::new(), Vec::new());
+        let tls = tls.map(Box::new);
+        let mut stream = Self { socket, tls, out, written: 0, partial, watches_writing: true };
+        stream.take_sealed()?;
+        Ok(stream)
+    }
+
+    /// Sends a message at the next flush, in a record of its own; whether there is room for it.
+    pub(super) fn send(&mut self, message: &[u8]) -> bool {
+        if self.out.len() - self.written > BACKLOG {
+            return false;
+        }
+        match &mut self.tls {
+            None => self.out.extend_from_slice(message),
+            Some(tls) => {
+                let sealed = tls.writer().write_all(message).and_then(|()| self.take_sealed());
+                return sealed.is_ok();
+            }
+        }
+        true
+    }
+
+    /// Takes what TLS wants to be sent.
+    fn take_sealed(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            while tls.wants_write() {
+                tls.write_tls(&mut self.out)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.written < self.out.len()
+    }
+
+    /// Version and cipher, once they are agreed on.
+    pub(super) fn cipher(&self) -> Option<String> {
+        let tls = self.tls.as_ref()?;
+        let version = tls.protocol_version()?.as_str()?.replace("v1_", " 1.");
+        let suite = tls.negotiated_cipher_suite()?.suite().as_str()?.to_owned();
+        Some(format!("{version}, {suite}"))
+    }
+
+    /// The pending error of the socket.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.socket.take_error().ok().flatten()
+    }
+
+    /// Writes what waits, as far as the connection takes it.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub(super) fn flush(&mut self, io: &Io, token: u64) -> io::Result<()> {
+        while self.written < self.out.len() {
+            match (&self.socket).write(&self.out[self.written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Not yet connected, or full.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) =>
+                {
+                    if self.written > BACKLOG / 4 {
+                        self.out.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return self.watch(io, token, true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.clear();
+        self.written = 0;
+        self.watch(io, token, false)
+    }
+
+    fn watch(&mut self, io: &Io, token: u64, writing: bool) -> io::Result<()> {
+        if self.watches_writing == writing {
+            return Ok(());
+        }
+        self.watches_writing = writing;
+        let interest = if writing { Interest::ReadWrite } else { Interest::Read };
+        io.poller.modify(self.socket.as_fd(), token, interest)
+    }
+
+    /// Hands over what has come, message by message; whether there may be more.
+    ///
+    /// # Errors
+    /// The connection is lost, TLS has failed, or what comes is no STUN.
+    pub(super) fn receive(&mut self, io: &mut Io, each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+        let slot = io.slot();
+        let room = &mut io.out(slot)[..CHUNK];
+        let count = match (&self.socket).read(room) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(error) => {
+                return match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted => {
+                        Ok(false)
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
+        let more = count == room.len();
+        if self.tls.is_some() {
+            self.open_records(io.bytes(slot, 0..count))?;
+        } else if self.partial.is_empty() {
+            let read = io.bytes(slot, 0..count);
+            let taken = cut(read, each)?;
+            self.partial.extend_from_slice(&read[taken..]);
+            return Ok(more);
+        } else {
+            self.partial.extend_from_slice(io.bytes(slot, 0..count));
+        }
+        let taken = cut(&self.partial, each)?;
+        self.partial.drain(..taken);
+        Ok(more)
+    }
+
+    /// Lays what is in these records behind what is kept.
+    fn open_records(&mut self, mut records: &[u8]) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
+        while !records.is_empty() {
+            tls.read_tls(&mut records)?;
+            let state = tls
+                .process_new_packets()
+                .map_err(|error| io::Error::new(ErrorKind::InvalidData, Dislike::from(error)))?;
+            let start = self.partial.len();
+            self.partial.resize(start + state.plaintext_bytes_to_read(), 0);
+            tls.reader().read_exact(&mut self.partial[start..])?;
+        }
+        self.take_sealed()
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Hands over the whole messages at the front of `stream`; how many bytes they take.
+fn cut(stream: &[u8], each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
+    let mut at = 0;
+    loop {
+        match FRAMER.next(&stream[at..]) {
+            Ok(Frame::Message { length, consumed }) => {
+                each(&stream[at..at + length]);
+                at += consumed;
+            }
+            Ok(Frame::Partial { .. }) => return Ok(at),
+            Err(hopeless) => return Err(io::Error::new(ErrorKind::InvalidData, hopeless)),
+        }
+    }
+}
