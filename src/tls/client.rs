@@ -117,7 +117,7 @@ impl fmt::Display for Dislike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use CertificateError as Because;
         let words = match &self.0 {
-            Error::InvalidCertificate(Because::UnknownIssuer) => {
+            Error::InvalidCertificate(Because::UnknownIssuer | Because::BadSignature) => {
                 "nobody who is trusted here vouches for the server's certificate: \
                  its chain is incomplete, or its root is one of your own"
             }
