@@ -165,7 +165,11 @@ fn the_examples_of_the_reference_are_right() {
         }
         lines.push(uncommented(line).to_owned());
     }
+    if !cfg!(feature = "dtls") {
+        lines.retain(|line| !line.starts_with("dtls = "));
+    }
     let config = parse(&lines.join("\n"), "turnwire.toml").unwrap_or_else(|it| panic!("{it}"));
+    assert_eq!(config.worker.dtls_listeners.len(), if cfg!(feature = "dtls") { 2 } else { 0 });
     assert_eq!(config.auth.users.len(), 2);
     assert_eq!(config.auth.secrets.len(), 2);
     assert_eq!(config.auth.tokens.keys.len(), 2);
@@ -180,7 +184,9 @@ fn the_examples_of_the_reference_are_right() {
 
 #[test]
 fn every_key_reaches_its_setting() {
-    let config = parse(EVERYTHING, "t.toml").unwrap_or_else(|it| panic!("{it}"));
+    let dtls = if cfg!(feature = "dtls") { r#"["[::1]:0"]"# } else { "[]" };
+    let text = EVERYTHING.replace("DTLS", dtls);
+    let config = parse(&text, "t.toml").unwrap_or_else(|it| panic!("{it}"));
     assert_eq!(config.worker.listeners, ["127.0.0.1:0".parse().unwrap()]);
     assert_eq!(config.nat_alternates, ["127.0.0.2:0".parse().unwrap()]);
     assert_eq!(config.worker.tls_listeners, ["127.0.0.1:5349".parse().unwrap()]);
@@ -259,6 +265,11 @@ fn every_key_reaches_its_setting() {
     let streams = &config.worker.streams;
     assert_eq!((streams.per_address, streams.without_allocation), (7, 8));
     assert_eq!((streams.idle, streams.queue), (Duration::from_secs(9), 1 << 20));
+    assert_eq!(config.worker.dtls_listeners.is_empty(), !cfg!(feature = "dtls"));
+    assert!(!config.worker.dtls_on_udp);
+    let dtls = &config.worker.dtls_limits;
+    assert_eq!((dtls.per_address, dtls.handshakes, dtls.without_allocation), (10, 11, 12));
+    assert_eq!((dtls.handshake, dtls.idle), (Duration::from_secs(13), Duration::from_secs(14)));
 
     assert_eq!(config.admin, Some("[::1]:0".parse().unwrap()));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
@@ -268,7 +279,7 @@ fn every_key_reaches_its_setting() {
 }
 
 const EVERYTHING: &str = r#"
-listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], tls = ["127.0.0.1:5349"], proxies = ["10.0.0.7"], workers = 3, buffer = 0x1_0000 }
+listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], tls = ["127.0.0.1:5349"], dtls = DTLS, dtls_on_udp = false, proxies = ["10.0.0.7"], workers = 3, buffer = 0x1_0000 }
 [tls]
 certificates = ["a.pem", "/b.pem"]
 keys = ["a.key", "/b.key"]
@@ -322,6 +333,12 @@ unauthenticated_per_second = 6
 nat_discovery_per_second = 10
 all_nat_discovery_per_second = 11
 exempt = []
+[limits.dtls]
+per_address = 10
+handshakes = 11
+without_allocation = 12
+handshake = 13
+idle = "14s"
 [limits.streams]
 per_address = 7
 without_allocation = 8

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use common::{Client, Peer, channel_message};
 use turnwire::auth::{self, Authority, Secret, User};
+use turnwire::tls::{Identities, Identity};
 use turnwire::turn::{self, Ledger, PeerPolicy, PeerRule, RelayAddress};
 use turnwire::worker::{self, Clock, Events, Sockets, Workers};
 
@@ -71,6 +72,7 @@ impl Server {
         let settings = worker::Settings {
             workers: 1,
             listeners: vec![(ip, 0).into()],
+            identities: Some(identities()),
             ..worker::Settings::default()
         };
         let relays = vec![RelayAddress { local: ip, advertised: ip }];
@@ -105,6 +107,13 @@ impl Server {
             .and_then(|task| task.file_name()?.to_str()?.parse().ok())
             .expect("the worker's thread")
     }
+}
+
+/// A certificate, for those who want one.
+fn identities() -> Arc<Identities> {
+    let issued = common::Authority::new("root").issue("turn.test", 80);
+    let identity = Identity::from_pem(issued.chain.as_bytes(), issued.key.as_bytes());
+    Arc::new(Identities::new(vec![identity.expect("a certificate")]).expect("one"))
 }
 
 /// Relays by `round` until all is warm, then counts what ten thousand packets more allocate.
@@ -186,6 +195,18 @@ fn channel_data_over_tcp_allocates_nothing() {
 #[test]
 fn indications_over_tcp_allocate_nothing() {
     assert_no_allocation(Client::tcp_to, 2 * BURST as u64, indications());
+}
+
+#[cfg(feature = "dtls")]
+#[test]
+fn channel_data_over_dtls_allocates_nothing() {
+    assert_no_allocation(Client::dtls_to, 2 * BURST as u64, channels);
+}
+
+#[cfg(feature = "dtls")]
+#[test]
+fn indications_over_dtls_allocate_nothing() {
+    assert_no_allocation(Client::dtls_to, 2 * BURST as u64, indications());
 }
 
 /// A stream cuts messages anywhere: the beginning of one waits for its end without a new place

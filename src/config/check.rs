@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::OtherServer;
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
+use super::keys::DTLS;
 use super::value::{Wrong, show_duration};
 use crate::auth::{Authority, InvalidCredential, Settings, prepare};
 
@@ -17,6 +18,7 @@ type Check = (&'static [&'static str], fn(&Draft) -> Vec<Finding>);
 const CHECKS: &[Check] = &[
     (&["listen.addresses"], listeners),
     (&["listen.addresses", "listen.tls", CERTIFICATES], tls_listeners),
+    (&["listen.addresses", DTLS, CERTIFICATES], dtls_listeners),
     (&["listen.addresses", "listen.tls", "admin.listen"], admin),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&["relay.addresses"], relays),
@@ -55,7 +57,29 @@ fn listeners(draft: &Draft) -> Vec<Finding> {
 }
 
 fn tls_listeners(draft: &Draft) -> Vec<Finding> {
-    let (plain, all) = (&draft.config.worker.listeners, &draft.config.worker.tls_listeners);
+    let hint = "leave it out: TLS is served on listen.addresses as well";
+    sealed_listeners(draft, "listen.tls", &draft.config.worker.tls_listeners, hint)
+}
+
+fn dtls_listeners(draft: &Draft) -> Vec<Finding> {
+    let all = &draft.config.worker.dtls_listeners;
+    if !cfg!(feature = "dtls") && !all.is_empty() {
+        let hint = "build it with the feature `dtls`, or leave this out";
+        let wrong = Wrong::new("this turnwire was built without DTLS").hint(hint);
+        return vec![(vec![(DTLS, 0)], wrong)];
+    }
+    let hint = "leave it out: with listen.dtls_on_udp, DTLS is served on listen.addresses as well";
+    sealed_listeners(draft, DTLS, all, hint)
+}
+
+/// Listeners that need a certificate. `hint` is for those that are where the plain ones are.
+fn sealed_listeners(
+    draft: &Draft,
+    key: &'static str,
+    all: &[SocketAddr],
+    hint: &str,
+) -> Vec<Finding> {
+    let plain = &draft.config.worker.listeners;
     let mut findings = Vec::new();
     for (i, listener) in all.iter().enumerate() {
         let wrong = if draft.certificates.is_empty() {
@@ -64,14 +88,13 @@ fn tls_listeners(draft: &Draft) -> Vec<Finding> {
                     .hint("set tls.certificates, or --cert and --key"),
             )
         } else if let Some(other) = plain.iter().find(|other| clash(*listener, **other)) {
-            let hint = "leave it out: TLS is served on listen.addresses as well";
             Some(Wrong::new(format!("{listener} is taken by the listener {other}")).hint(hint))
         } else if all[..i].iter().any(|other| clash(*listener, *other)) {
             Some(Wrong::new(format!("{listener} is there twice")))
         } else {
             unusable(listener.ip())
         };
-        findings.extend(wrong.map(|wrong| (vec![("listen.tls", i)], wrong)));
+        findings.extend(wrong.map(|wrong| (vec![(key, i)], wrong)));
     }
     findings
 }

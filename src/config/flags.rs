@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::{Draft, Place};
-use super::keys::{FORMATS, LEVELS, WORKERS};
+use super::keys::{DTLS, FORMATS, LEVELS, WORKERS};
 use super::value::{
     Wrong, choice, external, ip_address, number, path, ports, prefix, socket_address, text,
 };
@@ -29,6 +29,10 @@ pub struct Flags {
     /// (repeatable) [default: none]
     #[arg(long, value_name = "IP:PORT")]
     pub nat_alternate: Vec<String>,
+
+    /// Listen on this address for DTLS alone (repeatable) [default: DTLS comes in on --listen]
+    #[arg(long, value_name = "IP:PORT")]
+    pub dtls_listen: Vec<String>,
 
     /// Relay from this address of this host (repeatable) [default: found by itself]
     #[arg(long, value_name = "IP")]
@@ -113,6 +117,8 @@ impl Flags {
         put(&mut draft.config.worker.listeners, listen);
         let tls = over(draft, "listen.tls", "--tls-listen", &self.tls_listen, socket_address);
         put(&mut draft.config.worker.tls_listeners, tls);
+        let dtls = over(draft, DTLS, "--dtls-listen", &self.dtls_listen, socket_address);
+        put(&mut draft.config.worker.dtls_listeners, dtls);
         let seconds = &self.nat_alternate;
         let seconds =
             over(draft, "listen.nat_alternates", "--nat-alternate", seconds, socket_address);

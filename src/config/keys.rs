@@ -90,6 +90,9 @@ const REDIRECTS: &[(&str, Redirect)] =
 const ON_EXPIRY: &[(&str, OnExpiry)] =
     &[("keep", OnExpiry::Keep), ("refuse", OnExpiry::Refuse), ("end", OnExpiry::End)];
 
+/// Where DTLS alone is listened for.
+pub(super) const DTLS: &str = "listen.dtls";
+
 /// Threads beyond this have no core to run on.
 pub(super) const WORKERS: RangeInclusive<u64> = 0..=1024;
 const COUNT: RangeInclusive<u64> = 0..=u32::MAX as u64;
@@ -103,6 +106,8 @@ static KEYS: &[Key] = &[
     key("listen.addresses", |to, it| {
         put(&mut to.config.worker.listeners, it.some(socket_address));
     }),
+    key(DTLS, |to, it| put(&mut to.config.worker.dtls_listeners, it.list(socket_address))),
+    key("listen.dtls_on_udp", |to, it| put(&mut to.config.worker.dtls_on_udp, it.boolean())),
     key("listen.nat_alternates", |to, it| {
         put(&mut to.config.nat_alternates, it.list(socket_address));
     }),
@@ -246,6 +251,23 @@ static KEYS: &[Key] = &[
     key("limits.streams.queue", |to, it| {
         let value = it.quantity(|text| size(text, 4096..=1 << 30));
         put(&mut to.config.worker.streams.queue, value);
+    }),
+    key("limits.dtls.per_address", |to, it| {
+        put(&mut to.config.worker.dtls_limits.per_address, it.number(COUNT));
+    }),
+    key("limits.dtls.handshakes", |to, it| {
+        put(&mut to.config.worker.dtls_limits.handshakes, it.number(1..=1 << 16));
+    }),
+    key("limits.dtls.handshake", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, 600)));
+        put(&mut to.config.worker.dtls_limits.handshake, value);
+    }),
+    key("limits.dtls.without_allocation", |to, it| {
+        put(&mut to.config.worker.dtls_limits.without_allocation, it.number(1..=1 << 20));
+    }),
+    key("limits.dtls.idle", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.worker.dtls_limits.idle, value);
     }),
     key("admin.listen", |to, it| put(&mut to.config.admin, it.text(socket_address).map(Some))),
     key("log.level", |to, it| put(&mut to.config.log.level, it.text(|text| choice(text, LEVELS)))),

@@ -32,7 +32,8 @@ impl Capacity {
         let workers = settings.threads() as u64;
         // An alternate listens on up to four addresses of its own.
         let addresses = settings.listeners.len() + settings.alternates.len() * 4;
-        let sockets = (addresses * 2 + settings.tls_listeners.len()) as u64;
+        let sealed = settings.tls_listeners.len() + settings.dtls_listeners.len();
+        let sockets = (addresses * 2 + sealed) as u64;
         let left = descriptors.saturating_sub(RESERVE + workers * (sockets + PER_WORKER));
         // Connections that have no allocation yet may not use up what the allocations need.
         let streams = u64::from(settings.streams.without_allocation).min(left / 4);

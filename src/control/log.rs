@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::prelude::*;
 
 use crate::config::{Format, Level, Log};
-use crate::turn::{Cause, DeniedBy, FiveTuple, PeerRule, Session};
+use crate::turn::{Cause, DeniedBy, FiveTuple, PeerRule, Session, Transport};
 use crate::worker::{Event, Unfit};
 
 /// How long the log's thread sleeps after it has written what there was: the workers then wake it
@@ -116,26 +116,15 @@ fn line(event: &Event) {
 fn unfit(client: &FiveTuple, name: Option<&str>, why: &Unfit) {
     let (cause, transport) = (why.label(), client.transport.label());
     let (address, server) = (display(client.client), display(client.server));
+    // Over DTLS there is nothing yet that could be closed.
+    let (event, what) = match client.transport {
+        Transport::Dtls => ("handshake_failed", "handshake failed"),
+        _ => ("stream_closed", "connection closed"),
+    };
     if why.is_setup() {
-        tracing::info!(
-            event = "stream_closed",
-            client = address,
-            server,
-            transport,
-            name,
-            cause,
-            "connection closed: {why}",
-        );
+        tracing::info!(event, client = address, server, transport, name, cause, "{what}: {why}",);
     } else {
-        tracing::debug!(
-            event = "stream_closed",
-            client = address,
-            server,
-            transport,
-            name,
-            cause,
-            "connection closed: {why}",
-        );
+        tracing::debug!(event, client = address, server, transport, name, cause, "{what}: {why}",);
     }
 }
 

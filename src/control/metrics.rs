@@ -66,6 +66,7 @@ impl Collector for Sources {
         page.troubles()?;
         page.streams()?;
         page.tls()?;
+        page.dtls()?;
         page.peers()?;
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
@@ -153,6 +154,9 @@ impl Page<'_, '_> {
             ("send_too_big", self.sum(|s| &s.send_too_big)),
             ("send_other", self.sum(|s| &s.send_other)),
             ("queue_full", self.sum(|s| &s.queue_full)),
+            ("dtls_unknown", self.sum(|s| &s.dtls.unknown)),
+            ("dtls_forged", self.sum(|s| &s.dtls.forged)),
+            ("dtls_replayed", self.sum(|s| &s.dtls.replayed)),
             ("handover_full", self.sum(|s| &s.handover_full)),
         ];
         let drops = core.into_iter().chain(datapath);
@@ -205,6 +209,30 @@ impl Page<'_, '_> {
             ([("cause", cause.label())], self.sum(|s| &s.tls_failures[cause.index()]))
         });
         self.counts("tls_failures", "TLS that has failed, by cause", failed)
+    }
+
+    fn dtls(&mut self) -> fmt::Result {
+        let cookies = self.sum(|s| &s.dtls.cookies);
+        self.count("dtls_cookies_sent", "HelloVerifyRequests sent over DTLS", cookies)?;
+        let begun = self.sum(|s| &s.dtls.begun);
+        let completed = self.sum(|s| &s.dtls.completed);
+        self.count("dtls_handshakes_begun", "DTLS handshakes begun", begun)?;
+        self.count("dtls_handshakes_completed", "DTLS handshakes completed", completed)?;
+        let causes = tls::Cause::ALL
+            .map(|cause| (cause.label(), self.sum(|s| &s.dtls.failed[cause.index()])));
+        let crowded_out = ("crowded_out", self.sum(|s| &s.dtls.crowded_out));
+        let failed: Vec<_> = causes.into_iter().chain([crowded_out]).collect();
+        let ended = completed + failed.iter().map(|(_, count)| count).sum::<u64>();
+        let failed = failed.into_iter().map(|(cause, count)| ([("cause", cause)], count));
+        self.counts("dtls_handshakes_failed", "DTLS handshakes failed, by cause", failed)?;
+        let refused = self.sum(|s| &s.dtls.refused);
+        self.count("dtls_refused", "DTLS handshakes refused by a limit", refused)?;
+        let half_open = begun.saturating_sub(ended);
+        self.gauge("dtls_half_open", "DTLS handshakes under way", half_open)?;
+        let idle = self.sum(|s| &s.dtls.idle);
+        self.count("dtls_idle", "DTLS associations closed without an allocation", idle)?;
+        let live = completed.saturating_sub(self.sum(|s| &s.dtls.closed));
+        self.gauge("dtls_associations_live", "DTLS associations", live)
     }
 
     /// TCP connections with peers (RFC 6062).

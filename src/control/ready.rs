@@ -15,6 +15,8 @@ pub(super) struct Bound {
     pub(super) tcp: Vec<SocketAddr>,
     /// For TLS alone.
     pub(super) tls: Vec<SocketAddr>,
+    /// For DTLS alone.
+    pub(super) dtls: Vec<SocketAddr>,
     pub(super) admin: Option<SocketAddr>,
 }
 
@@ -27,10 +29,11 @@ impl Bound {
         };
         let admin = self.admin.map_or_else(|| "null".to_owned(), |admin| format!("\"{admin}\""));
         format!(
-            "{{\"udp\":[{}],\"tcp\":[{}],\"tls\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
+            "{{\"udp\":[{}],\"tcp\":[{}],\"tls\":[{}],\"dtls\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
             list(&self.udp),
             list(&self.tcp),
             list(&self.tls),
+            list(&self.dtls),
             std::process::id()
         )
     }
@@ -44,7 +47,9 @@ impl Bound {
         let admin = self.admin.map(tracing::field::display);
         let (udp, tcp) = (list(&self.udp), list(&self.tcp));
         let tls = (!self.tls.is_empty()).then(|| list(&self.tls));
-        tracing::info!(event = "ready", udp, tcp, tls, admin, pid = std::process::id(), "ready");
+        let dtls = (!self.dtls.is_empty()).then(|| list(&self.dtls));
+        let pid = std::process::id();
+        tracing::info!(event = "ready", udp, tcp, tls, dtls, admin, pid, "ready");
     }
 }
 
@@ -116,11 +121,13 @@ mod tests {
             udp: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
             tcp: vec![],
             tls: vec![],
+            dtls: vec!["127.0.0.1:3".parse().unwrap()],
             admin: None,
         };
         let pid = std::process::id();
         let expected = format!(
-            "{{\"udp\":[\"127.0.0.1:1\",\"[::1]:2\"],\"tcp\":[],\"tls\":[],\"admin\":null,\"pid\":{pid}}}\n"
+            "{{\"udp\":[\"127.0.0.1:1\",\"[::1]:2\"],\"tcp\":[],\"tls\":[],\"dtls\":[\"127.0.0.1:3\"],\
+             \"admin\":null,\"pid\":{pid}}}\n"
         );
         assert_eq!(bound.json(), expected);
     }

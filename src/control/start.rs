@@ -45,6 +45,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     let facts = Facts::gather();
     addresses::drop_unsupported(&mut config.worker.listeners, &facts);
     addresses::drop_unsupported(&mut config.worker.tls_listeners, &facts);
+    addresses::drop_unsupported(&mut config.worker.dtls_listeners, &facts);
     let relays = relays(&config, &facts)?;
     let (seconds, listeners) = (&config.nat_alternates, &config.worker.listeners);
     config.worker.alternates = discovery::alternates(seconds, listeners, &relays, &facts)?;
@@ -61,12 +62,14 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         udp: sockets.addresses().to_vec(),
         tcp: sockets.addresses().to_vec(),
         tls: sockets.tls().to_vec(),
+        dtls: sockets.dtls().to_vec(),
         admin: endpoint.as_ref().map(|(_, address)| *address),
     };
     cap_limits(&mut config, &relays);
     let certificates = Certificates::load(&config.tls.certificates, clock)?;
     config.worker.tls =
         certificates.as_ref().map(|it| tls_server(&it.identities, &config.tls)).transpose()?;
+    config.worker.identities = certificates.as_ref().map(|it| Arc::clone(&it.identities));
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     let settings = Arc::new(turn_settings(&config, relays, discovery, &bound, &facts));
     let ledger = Arc::new(Ledger::new(&settings));
@@ -234,8 +237,9 @@ fn turn_settings(
     facts: &Facts,
 ) -> turn::Settings {
     let ports = config.relay.ports;
-    let sockets: Vec<_> =
-        bound.udp.iter().chain(&bound.tcp).chain(&bound.tls).chain(&bound.admin).copied().collect();
+    let Bound { udp, tcp, tls, dtls, admin } = bound;
+    let sockets = [udp, tcp, tls, dtls].into_iter().flatten().chain(admin);
+    let sockets: Vec<_> = sockets.copied().collect();
     let mut own = addresses::own_sockets(&sockets, &relays, facts);
     own.extend(discovery::outside(&discovery));
     turn::Settings {

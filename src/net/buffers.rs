@@ -1,5 +1,7 @@
 //! One arena of equal slots: a datagram is received into a slot, given a header in place, and sent from it.
 
+use std::ops::Range;
+
 /// Bytes in front of each received payload, free for a header that is written in place.
 ///
 /// A ChannelData header takes 4 (RFC 8656 §12.4), a Data indication with an IPv6 peer 48.
@@ -39,6 +41,15 @@ impl Buffers {
     /// The whole of slot `i`, headroom included. Panics if there is no such slot.
     pub fn slot_mut(&mut self, i: usize) -> &mut [u8] {
         &mut self.arena[i * SLOT_SIZE..][..SLOT_SIZE]
+    }
+
+    /// Copies a part of one slot to a place in another, or in the same. Panics if either is not within its slot.
+    pub fn copy(&mut self, (from, part): (usize, Range<usize>), (to, start): (usize, usize)) {
+        assert!(
+            part.end <= SLOT_SIZE && start + part.len() <= SLOT_SIZE && from.max(to) < self.slots
+        );
+        let part = from * SLOT_SIZE + part.start..from * SLOT_SIZE + part.end;
+        self.arena.copy_within(part, to * SLOT_SIZE + start);
     }
 
     /// `len` bytes of slot `i` from `start` on, if they lie within the slot.
@@ -102,6 +113,22 @@ mod tests {
         buffers.slot_mut(1).fill(0xff);
         assert!(buffers.slot(0).iter().chain(buffers.slot(2)).all(|byte| *byte == 0));
         assert!(buffers.slot(1).len() - HEADROOM >= 65_527);
+    }
+
+    #[test]
+    fn parts_are_copied_between_slots() {
+        let mut buffers = Buffers::new(2);
+        buffers.slot_mut(0)[10..13].copy_from_slice(b"abc");
+        buffers.copy((0, 10..13), (1, SLOT_SIZE - 3));
+        assert_eq!(&buffers.slot(1)[SLOT_SIZE - 3..], b"abc");
+        buffers.copy((0, 10..13), (0, 11));
+        assert_eq!(&buffers.slot(0)[10..14], b"aabc");
+    }
+
+    #[test]
+    #[should_panic(expected = "SLOT_SIZE")]
+    fn a_copy_never_leaves_its_slot() {
+        Buffers::new(2).copy((0, 10..13), (0, SLOT_SIZE - 2));
     }
 
     #[test]

@@ -272,7 +272,8 @@ impl Cause {
 }
 
 impl Failure {
-    pub(super) const fn new(cause: Cause) -> Self {
+    /// Of this kind, with nothing to add.
+    pub const fn new(cause: Cause) -> Self {
         Self { cause, detail: None }
     }
 

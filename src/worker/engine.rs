@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::appetite::BATCH;
+use super::dtls::Dtls;
 use super::gather::Gather;
 use super::group::Shared;
 use super::links::Links;
@@ -16,13 +17,14 @@ use super::relays::{Door, Relays};
 use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
 use super::streams::Streams;
-use super::udp::Listener;
+use super::udp::{Listener, Serves};
 use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::tls;
 use crate::turn::{
-    Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Reply, Server, Verdict,
+    Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Reply, Server,
+    Transport, Verdict,
 };
 
 /// Sockets served in one wake-up; the others are told again, behind these.
@@ -127,6 +129,8 @@ pub(super) struct Engine {
     pub(super) streams: Streams,
     /// TCP connections with peers.
     pub(super) links: Links,
+    /// Nothing where there is no certificate.
+    pub(super) dtls: Option<Dtls>,
     pub(super) limits: StreamLimits,
     /// Client addresses without a limit of connections.
     pub(super) exempt: Limits,
@@ -144,9 +148,16 @@ impl Engine {
         let poller = Poller::new()?;
         poller.add(waker.as_fd(), Token::Waker.pack(), Interest::Read)?;
         let mut listeners = Vec::new();
-        for (index, socket) in sockets.udp.into_iter().enumerate() {
+        let dtls = Dtls::new(settings, parts.workers)?;
+        let both = match dtls {
+            Some(_) if settings.dtls_on_udp => Serves::PlainAndDtls,
+            _ => Serves::Plain,
+        };
+        let udp = sockets.udp.into_iter().map(|socket| (socket, both));
+        let own = sockets.dtls.into_iter().map(|socket| (socket, Serves::Dtls));
+        for (index, (socket, serves)) in udp.chain(own).enumerate() {
             poller.add(socket.as_fd(), Token::Udp(index as u32).pack(), Interest::Read)?;
-            listeners.push(Listener::new(socket, offload.receive)?);
+            listeners.push(Listener::new(socket, offload.receive, serves)?);
         }
         let plain = sockets.tcp.into_iter().map(|socket| Acceptor { socket, tls_only: false });
         let tls = sockets.tls.into_iter().map(|socket| Acceptor { socket, tls_only: true });
@@ -181,6 +192,7 @@ impl Engine {
             response: Box::new([0; RESPONSE_MAX]),
             streams: Streams::default(),
             links: Links::new(lowest_rate(parts.exempt)),
+            dtls,
             limits,
             exempt: parts.exempt.clone(),
             accept_again: None,
@@ -255,7 +267,8 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Mono> {
         let follow = (!self.unfollowed.is_empty()).then(|| self.now.mono + FOLLOW_AGAIN);
-        let streams = [self.stream_deadline(), self.links.next_timer()];
+        let dtls = self.dtls.as_ref().and_then(|dtls| dtls.deadline(self.now.mono));
+        let streams = [self.stream_deadline(), self.links.next_timer(), dtls];
         [self.server.next_deadline(), follow].into_iter().chain(streams).flatten().min()
     }
 
@@ -271,6 +284,9 @@ impl Engine {
         self.follow_again();
         self.effects(now);
         self.finish_links(now);
+        if self.dtls.is_some() {
+            self.finish_dtls(now);
+        }
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
     }
@@ -356,8 +372,10 @@ impl Engine {
     }
 
     /// Notes that a client's connection, if it has one still, has no allocation any more.
-    fn set_idle(&mut self, client: &Client, now: Now) {
-        if client.tuple.transport.is_stream()
+    pub(super) fn set_idle(&mut self, client: &Client, now: Now) {
+        if let (Transport::Dtls, Some(dtls)) = (client.tuple.transport, &mut self.dtls) {
+            dtls.set_waiting(client, true, now.mono);
+        } else if client.tuple.transport.is_stream()
             && self.streams.get_mut(client.leg).is_some_and(|stream| stream.tuple == client.tuple)
         {
             self.streams.set_waiting(client.leg, Some(now.mono));
@@ -379,6 +397,7 @@ impl Engine {
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         self.server.shutdown(now, &mut door, &stats.turn);
         self.effects(now);
+        self.close_all_associations();
         self.outbox.flush(&stats);
         self.close_all_streams(now);
     }

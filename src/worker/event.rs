@@ -22,7 +22,7 @@ pub enum Event {
         /// Why not.
         cause: Cause,
     },
-    /// A connection was closed for what it said. Of what somebody can set right, one of each kind is told in a
+    /// A connection was closed for what it said, or a DTLS handshake has failed. Of what somebody can set right, one of each kind is told in a
     /// minute; all of them only while [`super::Workers::set_verbose`] asks for it.
     Unfit {
         /// The client.

@@ -39,7 +39,10 @@ pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     pub(super) verbose: AtomicBool,
     /// TCP connections by client address.
-    connections: Mutex<HashMap<IpAddr, u32>>,
+    connections: Addresses,
+    /// DTLS associations and handshakes by client address.
+    #[cfg(feature = "dtls")]
+    associations: Addresses,
     /// By the worker's number.
     pub(super) mailboxes: Box<[Mailbox]>,
 }
@@ -49,15 +52,42 @@ impl Shared {
         Self {
             stop: AtomicBool::default(),
             verbose: AtomicBool::default(),
-            connections: Mutex::default(),
+            connections: Addresses::default(),
+            #[cfg(feature = "dtls")]
+            associations: Addresses::default(),
             mailboxes: wakers.iter().map(|waker| Mailbox::new(Arc::clone(waker))).collect(),
         }
     }
 
     /// Counts one more connection of the address, unless it has `limit` of them; 0 is no limit.
     pub(super) fn connect(&self, address: IpAddr, limit: u32) -> bool {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(subnet(address)).or_default();
+        self.connections.count(address, limit)
+    }
+
+    pub(super) fn disconnect(&self, address: IpAddr) {
+        self.connections.discount(address);
+    }
+
+    /// The same for DTLS.
+    #[cfg(feature = "dtls")]
+    pub(super) fn associate(&self, address: IpAddr, limit: u32) -> bool {
+        self.associations.count(address, limit)
+    }
+
+    #[cfg(feature = "dtls")]
+    pub(super) fn dissociate(&self, address: IpAddr) {
+        self.associations.discount(address);
+    }
+}
+
+/// How many of something each client address has.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, u32>>);
+
+impl Addresses {
+    fn count(&self, address: IpAddr, limit: u32) -> bool {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(subnet(address)).or_default();
         if limit != 0 && *count >= limit {
             return false;
         }
@@ -65,12 +95,12 @@ impl Shared {
         true
     }
 
-    pub(super) fn disconnect(&self, address: IpAddr) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = connections.get_mut(&subnet(address)) {
+    fn discount(&self, address: IpAddr) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&subnet(address)) {
             *count -= 1;
             if *count == 0 {
-                connections.remove(&subnet(address));
+                counts.remove(&subnet(address));
             }
         }
     }

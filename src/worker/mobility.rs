@@ -25,7 +25,7 @@ use super::mailbox::Letter;
 use super::relays::{Door, Relay};
 use crate::net::{HEADROOM, SLOT_SIZE};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Transport, Verdict};
+use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Verdict};
 
 /// How often a packet is sent on: its allocation may go on while it is under way.
 const HOPS: u8 = 4;
@@ -191,9 +191,9 @@ impl Engine {
             let _ = self.post(holder, Letter::Parted(client));
             return;
         }
-        if client.tuple.transport == Transport::Udp {
-            let way = self.way_to(&client);
-            self.outbox.push_response(way, bytes, &stats);
+        if !client.tuple.transport.is_stream() {
+            self.response[..bytes.len()].copy_from_slice(bytes);
+            self.respond(&client, bytes.len(), &stats);
         }
     }
 
@@ -210,6 +210,7 @@ impl Engine {
 
     pub(super) fn on_gone(&mut self, client: &Client) {
         self.server.forget_guest(&client.tuple);
+        self.set_idle(client, self.now);
         let lost = self.held.take(&client.tuple).len();
         self.stats.handover_full.add(lost as u64);
     }

@@ -40,11 +40,20 @@
 //! to peers it is the same the other way around, with one call for each relay socket that has something to send.
 //! Without these offloads (an old kernel, `trains` off) each datagram is a train of one on the same way.
 //!
+//! # DTLS
+//! A record of DTLS is opened where it lies in the arena, and what was in it goes the way of a datagram. What goes to
+//! such a client is put together and encrypted behind the received slots, from where it leaves in trains as well.
+//!
 //! # How it is driven
 //! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`].
 
 mod appetite;
 mod bridge;
+#[cfg(feature = "dtls")]
+mod dtls;
+#[cfg(not(feature = "dtls"))]
+#[path = "no_dtls.rs"]
+mod dtls;
 mod engine;
 mod event;
 mod gather;
@@ -67,7 +76,7 @@ mod udp;
 
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};
-pub use settings::{Alternate, Settings, StreamLimits};
+pub use settings::{Alternate, DtlsLimits, Settings, StreamLimits};
 pub use sockets::{BindError, Sockets};
-pub use stats::Stats;
+pub use stats::{DtlsStats, Stats};
 pub use stream::{Unfit, first, proxy};

@@ -3,12 +3,13 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 
 use super::Stats;
-use crate::net::{Buffers, HEADROOM, Outgoing, SLOT_SIZE, SendBatch};
+use crate::net::{Buffers, Outgoing, SLOT_SIZE, SendBatch};
 
 /// Slots of the arena for what is received: as many datagrams, or trains of them, may be between
 /// their receipt and the next flush.
 const SLOTS: usize = 256;
-/// Slots behind these for responses.
+/// Slots behind these for what is made here: responses, and records of DTLS. Each takes as much of
+/// them as fits.
 const RESPONSES: usize = 64;
 /// Datagrams that may wait for the flush: a train is up to 64.
 const WAITING: usize = 1024;
@@ -20,6 +21,8 @@ pub(super) struct Outbox {
     pub(super) sends: SendBatch,
     used: usize,
     responses: usize,
+    /// Where the next [`Self::room`] begins in the last slot of responses, if it is shared.
+    shared: Option<usize>,
 }
 
 impl Outbox {
@@ -27,7 +30,8 @@ impl Outbox {
     pub(super) fn new(segmentation: bool) -> Self {
         let mut sends = SendBatch::with_capacity(WAITING);
         sends.set_segmentation(segmentation);
-        Self { buffers: Buffers::new(SLOTS + RESPONSES), sends, used: 0, responses: 0 }
+        let buffers = Buffers::new(SLOTS + RESPONSES);
+        Self { buffers, sends, used: 0, responses: 0, shared: None }
     }
 
     /// The first of `count` slots that nothing waits in; flushes when there are not so many.
@@ -70,16 +74,28 @@ impl Outbox {
         self.sends.push_framed(way.outgoing(slot, part.start, part.len()), header, padding);
     }
 
-    /// Queues a response, which has a slot of its own.
+    /// Queues a response.
     pub(super) fn push_response(&mut self, way: Way, bytes: &[u8], stats: &Stats) {
-        debug_assert!(bytes.len() <= SLOT_SIZE - HEADROOM);
-        if self.responses == RESPONSES {
-            self.send(stats);
+        let (slot, start) = self.room(bytes.len(), stats);
+        self.buffers.slot_mut(slot)[start..start + bytes.len()].copy_from_slice(bytes);
+        self.push(way, slot, start, bytes.len(), stats);
+    }
+
+    /// A place in a slot, with room for a datagram that is made there and pushed next.
+    pub(super) fn room(&mut self, length: usize, stats: &Stats) -> (usize, usize) {
+        debug_assert!(length <= SLOT_SIZE);
+        // Pushing must not send: that would give away the room before it is used.
+        self.make_room(stats);
+        let start = self.shared.filter(|start| start + length <= SLOT_SIZE);
+        if start.is_none() {
+            if self.responses == RESPONSES {
+                self.send(stats);
+            }
+            self.responses += 1;
         }
-        let slot = SLOTS + self.responses;
-        self.responses += 1;
-        self.buffers.slot_mut(slot)[HEADROOM..HEADROOM + bytes.len()].copy_from_slice(bytes);
-        self.push(way, slot, HEADROOM, bytes.len(), stats);
+        let start = start.unwrap_or(0);
+        self.shared = Some(start + length);
+        (SLOTS + self.responses - 1, start)
     }
 
     fn make_room(&mut self, stats: &Stats) {
@@ -91,7 +107,7 @@ impl Outbox {
     /// Sends everything. What was received stays kept: more of it may still be pushed.
     fn send(&mut self, stats: &Stats) {
         stats.sent(self.sends.flush(&self.buffers));
-        self.responses = 0;
+        (self.responses, self.shared) = (0, None);
     }
 
     /// Sends everything; all slots are free again.

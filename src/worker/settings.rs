@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::tls;
@@ -17,6 +18,14 @@ pub struct Settings {
     pub tls: Option<tls::Server>,
     /// Addresses whose connections begin with a PROXY protocol header.
     pub proxies: Vec<Prefix>,
+    /// Where DTLS alone is listened for, on UDP; port 0 takes a free one.
+    pub dtls_listeners: Vec<SocketAddr>,
+    /// Whether DTLS is also served on the UDP side of [`Self::listeners`].
+    pub dtls_on_udp: bool,
+    /// Bounds on DTLS associations.
+    pub dtls_limits: DtlsLimits,
+    /// The certificates; without them there is no DTLS.
+    pub identities: Option<Arc<tls::Identities>>,
     /// Second addresses for NAT behaviour discovery.
     pub alternates: Vec<Alternate>,
     /// Receive and send buffer asked for a UDP listener socket, in bytes; 0 leaves the system's.
@@ -71,6 +80,23 @@ pub struct StreamLimits {
     pub queue: usize,
 }
 
+/// Bounds on DTLS associations and on the handshakes that make them.
+#[derive(Clone, Debug)]
+pub struct DtlsLimits {
+    /// Associations and handshakes of one client address (IPv6: of its /64); 0 means no bound.
+    pub per_address: u32,
+    /// Handshakes at a time on the whole server, of clients that have proved their addresses;
+    /// when it is reached, the oldest of them ends for the newest. Each takes up to 100 KiB.
+    pub handshakes: u32,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+    /// Associations without an allocation on the whole server; when it is reached, the oldest of
+    /// them is closed for the newest.
+    pub without_allocation: u32,
+    /// How long an association may be without an allocation.
+    pub idle: Duration,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -79,12 +105,28 @@ impl Default for Settings {
             tls_listeners: Vec::new(),
             tls: None,
             proxies: Vec::new(),
+            dtls_listeners: Vec::new(),
+            dtls_on_udp: true,
+            dtls_limits: DtlsLimits::default(),
+            identities: None,
             alternates: Vec::new(),
             listener_buffer: 4 << 20,
             relay_buffer: 0,
             trains: true,
             gather: Duration::ZERO,
             streams: StreamLimits::default(),
+        }
+    }
+}
+
+impl Default for DtlsLimits {
+    fn default() -> Self {
+        Self {
+            per_address: 1024,
+            handshakes: 1024,
+            handshake: Duration::from_secs(30),
+            without_allocation: 4096,
+            idle: Duration::from_secs(30),
         }
     }
 }

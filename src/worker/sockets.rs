@@ -14,6 +14,7 @@ pub struct Sockets {
     pub(super) workers: Vec<Listeners>,
     addresses: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
+    dtls: Vec<SocketAddr>,
     alternates: Vec<(SocketAddr, SocketAddr)>,
     options: UdpOptions,
 }
@@ -25,6 +26,8 @@ pub(super) struct Listeners {
     pub(super) tcp: Vec<TcpListener>,
     /// For TLS alone.
     pub(super) tls: Vec<TcpListener>,
+    /// For DTLS alone.
+    pub(super) dtls: Vec<UdpSocket>,
 }
 
 /// An address that cannot be listened on.
@@ -33,7 +36,7 @@ pub(super) struct Listeners {
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// `UDP`, `TCP` or `TLS`.
+    /// `UDP`, `TCP`, `TLS` or `DTLS`.
     pub transport: &'static str,
     /// What the system says.
     pub source: io::Error,
@@ -55,7 +58,7 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl Sockets {
-    /// Binds UDP and TCP on every address for every worker.
+    /// Binds UDP and TCP, or UDP for DTLS alone, on every address for every worker.
     ///
     /// # Errors
     /// The first address that cannot be listened on.
@@ -63,8 +66,8 @@ impl Sockets {
         let buffer = settings.listener_buffer;
         let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
         let workers = (0..settings.threads()).map(|_| Listeners::default()).collect();
-        let (addresses, tls, alternates) = Default::default();
-        let mut sockets = Self { workers, addresses, tls, alternates, options };
+        let (addresses, tls, dtls, alternates) = Default::default();
+        let mut sockets = Self { workers, addresses, tls, dtls, alternates, options };
         // SO_REUSEPORT would let a second server share the port in silence: look first.
         settings.listeners.iter().try_for_each(|address| is_free(*address))?;
         for Alternate { listener, first, second } in &settings.alternates {
@@ -85,6 +88,7 @@ impl Sockets {
             sockets.bind_alternate(alternate)?;
         }
         settings.tls_listeners.iter().try_for_each(|address| sockets.listen_tls(*address))?;
+        settings.dtls_listeners.iter().try_for_each(|address| sockets.listen_dtls(*address))?;
         Ok(sockets)
     }
 
@@ -156,9 +160,28 @@ impl Sockets {
         Ok(())
     }
 
+    /// The same for DTLS.
+    fn listen_dtls(&mut self, address: SocketAddr) -> Result<(), BindError> {
+        let fail = |source| BindError { address, transport: "DTLS", source };
+        port_is_free(address, Transport::Udp).map_err(fail)?;
+        let mut bound = address;
+        for worker in &mut self.workers {
+            let socket = udp_listener(bound, &self.options).map_err(fail)?;
+            bound = socket.local_addr().map_err(fail)?;
+            worker.dtls.push(socket);
+        }
+        self.dtls.push(bound);
+        Ok(())
+    }
+
     /// The addresses listened on for TLS alone, in the order of the settings.
     pub fn tls(&self) -> &[SocketAddr] {
         &self.tls
+    }
+
+    /// The same for DTLS.
+    pub fn dtls(&self) -> &[SocketAddr] {
+        &self.dtls
     }
 
     /// The addresses listened on, for UDP and for TCP alike, in the order of the settings; behind

@@ -44,6 +44,53 @@ pub struct Stats {
     pub http_requests: Counter,
     /// TCP connections closed, for whatever reason.
     pub streams_closed: Counter,
+    /// DTLS.
+    pub dtls: DtlsStats,
+}
+
+/// What one worker has done about DTLS.
+#[derive(Debug)]
+pub struct DtlsStats {
+    /// HelloVerifyRequests sent.
+    pub cookies: Counter,
+    /// Handshakes begun: their clients have proved their addresses.
+    pub begun: Counter,
+    /// Handshakes completed: associations made.
+    pub completed: Counter,
+    /// Handshakes failed, by [`tls::Cause::index`].
+    pub failed: [Counter; tls::Cause::COUNT],
+    /// Handshakes ended for newer ones.
+    pub crowded_out: Counter,
+    /// Handshakes not begun because their address has too many associations.
+    pub refused: Counter,
+    /// Associations closed because they had no allocation for too long, or too many had none.
+    pub idle: Counter,
+    /// Associations closed, for whatever reason.
+    pub closed: Counter,
+    /// Datagrams dropped because their client has no association and begins none.
+    pub unknown: Counter,
+    /// Records dropped because they are not under the association's keys.
+    pub forged: Counter,
+    /// Records dropped because they came before, or are too old to tell.
+    pub replayed: Counter,
+}
+
+impl Default for DtlsStats {
+    fn default() -> Self {
+        Self {
+            cookies: Counter::default(),
+            begun: Counter::default(),
+            completed: Counter::default(),
+            failed: std::array::from_fn(|_| Counter::default()),
+            crowded_out: Counter::default(),
+            refused: Counter::default(),
+            idle: Counter::default(),
+            closed: Counter::default(),
+            unknown: Counter::default(),
+            forged: Counter::default(),
+            replayed: Counter::default(),
+        }
+    }
 }
 
 impl Stats {

@@ -9,7 +9,9 @@ use super::outbox::Way;
 use crate::net::{self, Datagram, HEADROOM, enable_drop_count, enable_gro};
 use crate::stun::DATA_INDICATION_MAX;
 use crate::time::Now;
-use crate::turn::{Client, Delivery, FiveTuple, Icmp, RelayId, Reply, ToPeer, Transport, Verdict};
+use crate::turn::{
+    Client, Delivery, Detour, FiveTuple, Icmp, RelayId, Reply, ToPeer, Transport, Verdict,
+};
 
 /// Batches read from a listener in one wake-up: it carries all clients, a relay only one.
 const LISTENER_BATCHES: usize = 4;
@@ -22,16 +24,37 @@ pub(super) struct Listener {
     local: SocketAddr,
     /// Datagrams that the kernel has dropped on it so far.
     dropped: u32,
+    serves: Serves,
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serves {
+    Plain,
+    /// Both, told apart by the first byte.
+    PlainAndDtls,
+    Dtls,
+}
+
+impl Serves {
+    /// RFC 7983 §7: 20 to 63 is DTLS.
+    fn as_dtls(self, first: u8) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::PlainAndDtls => matches!(first, 20..=63),
+            Self::Dtls => true,
+        }
+    }
 }
 
 impl Listener {
-    pub(super) fn new(socket: UdpSocket, trains: bool) -> std::io::Result<Self> {
+    pub(super) fn new(socket: UdpSocket, trains: bool, serves: Serves) -> std::io::Result<Self> {
         // Without these it works as well: one datagram at a time, and losses unseen.
         if trains {
             let _ = enable_gro(socket.as_fd());
         }
         let _ = enable_drop_count(socket.as_fd());
-        Ok(Self { local: socket.local_addr()?, socket, dropped: 0 })
+        Ok(Self { local: socket.local_addr()?, socket, dropped: 0, serves })
     }
 }
 
@@ -66,9 +89,15 @@ impl Engine {
         let server = datagram.to.map_or(local, |ip| SocketAddr::new(ip, local.port()));
         let tuple = FiveTuple { transport: Transport::Udp, client: datagram.from, server };
         let client = Client { tuple, leg: index as u32 };
+        let serves = self.listeners[index].serves;
         for segment in datagram.segments() {
             let start = HEADROOM + segment.start;
-            self.on_packet(now, &client, datagram.slot, start, segment.len(), stats);
+            if serves.as_dtls(self.outbox.buffers.slot(datagram.slot)[start]) {
+                let place = start..start + segment.len();
+                self.on_dtls(&client, datagram.slot, place, stats);
+            } else {
+                self.on_packet(now, &client, datagram.slot, start, segment.len(), stats);
+            }
         }
     }
 
@@ -94,8 +123,10 @@ impl Engine {
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
             Verdict::Reply(reply) => {
-                let Some(way) = self.way_of(&reply, client) else { return };
-                self.outbox.push_response(way, &self.response[..reply.length], stats);
+                match reply.detour {
+                    None => self.respond(client, reply.length, stats),
+                    Some(detour) => self.respond_by(detour, reply.length, stats),
+                }
                 self.effects(now);
                 self.tell_refusal(client, reply);
             }
@@ -105,17 +136,30 @@ impl Engine {
         }
     }
 
-    /// The way of a response: back to the client, or as NAT behaviour discovery asks.
-    fn way_of(&self, reply: &Reply, client: &Client) -> Option<Way> {
-        let Some(detour) = reply.detour else {
-            return Some(self.way_to(client));
-        };
-        let mut listeners = self.listeners.iter();
-        let listener = listeners.find(|listener| listener.local == detour.from)?;
-        Some(Way::new(&listener.socket, detour.to))
+    /// Queues the response that the server has written.
+    pub(super) fn respond(&mut self, client: &Client, length: usize, stats: &Stats) {
+        let message = &self.response[..length];
+        match (client.tuple.transport, &mut self.dtls) {
+            (Transport::Dtls, Some(dtls)) => {
+                dtls.respond(&mut self.outbox, client, message, stats);
+            }
+            _ => {
+                let way = self.way_to(client);
+                self.outbox.push_response(way, &self.response[..length], stats);
+            }
+        }
     }
 
-    /// The way to a client on UDP.
+    /// The same as NAT behaviour discovery asks.
+    fn respond_by(&mut self, detour: Detour, length: usize, stats: &Stats) {
+        let mut listeners = self.listeners.iter();
+        if let Some(listener) = listeners.find(|listener| listener.local == detour.from) {
+            let way = Way::new(&listener.socket, detour.to);
+            self.outbox.push_response(way, &self.response[..length], stats);
+        }
+    }
+
+    /// The way to a client whose leg is a listener.
     pub(super) fn way_to(&self, client: &Client) -> Way {
         let listener = &self.listeners[client.leg as usize];
         let wildcard = listener.local.ip().is_unspecified();
@@ -209,6 +253,12 @@ impl Engine {
             self.streams.queue(leg, [header, payload], padding, limit, stats);
             return;
         }
+        if let (Transport::Dtls, Some(dtls)) = (delivery.client.tuple.transport, &mut self.dtls) {
+            let payload = (slot, start..start + length);
+            let outbox = &mut self.outbox;
+            dtls.deliver(outbox, &delivery.client, header, payload, padding, stats);
+            return;
+        }
         let way = self.way_to(&delivery.client);
         if alone {
             let room = self.outbox.buffers.slot_mut(slot);
@@ -242,13 +292,11 @@ impl Engine {
             let Some((client, length)) = found else {
                 continue;
             };
-            let message = &self.response[..length];
             if client.tuple.transport.is_stream() {
-                let limit = self.limits.queue;
+                let (limit, message) = (self.limits.queue, &self.response[..length]);
                 self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
             } else {
-                let way = self.way_to(&client);
-                self.outbox.push_response(way, message, stats);
+                self.respond(&client, length, stats);
             }
         }
     }

@@ -10,6 +10,8 @@ use turnwire::stun::{
 };
 
 use super::credential::Challenge;
+#[cfg(feature = "dtls")]
+use super::dtls::Dtls;
 use super::{Answer, Credential, Inbound, PATIENCE, Sealed, Server, new_id, plain};
 
 /// A TURN client that does one thing at a time and never sends anything twice.
@@ -28,6 +30,8 @@ pub(crate) enum Leg {
     Tcp(TcpStream, Vec<u8>),
     /// The same.
     Tls(Box<Sealed>, Vec<u8>),
+    #[cfg(feature = "dtls")]
+    Dtls(Box<Dtls>),
 }
 
 impl Leg {
@@ -35,6 +39,8 @@ impl Leg {
     fn stream(&mut self) -> Option<(&mut dyn ReadWrite, &mut Vec<u8>)> {
         match self {
             Self::Udp(_) => None,
+            #[cfg(feature = "dtls")]
+            Self::Dtls(_) => None,
             Self::Tcp(stream, input) => Some((stream, input)),
             Self::Tls(stream, input) => Some((&mut **stream, input)),
         }
@@ -89,6 +95,30 @@ impl Client {
         Self::on(Leg::Tcp(stream, Vec::new()))
     }
 
+    /// Alice, over DTLS.
+    #[cfg(feature = "dtls")]
+    #[track_caller]
+    pub(crate) fn dtls_to(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((loopback(server), 0)).expect("a client's socket");
+        socket.connect(server).expect("a route to the server");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Self::on_association(Dtls::connect(socket))
+    }
+
+    /// On an association that the test has made itself.
+    #[cfg(feature = "dtls")]
+    pub(crate) fn on_association(dtls: Dtls) -> Self {
+        Self::on(Leg::Dtls(Box::new(dtls)))
+    }
+
+    #[cfg(feature = "dtls")]
+    pub(crate) fn dtls(&mut self) -> &mut Dtls {
+        match &mut self.leg {
+            Leg::Dtls(dtls) => dtls,
+            _ => panic!("only on DTLS"),
+        }
+    }
+
     /// Over UDP and over TCP.
     pub(crate) fn both(server: &Server) -> [Self; 2] {
         [Self::udp(server), Self::tcp(server)]
@@ -118,11 +148,13 @@ impl Client {
             Leg::Udp(socket) => socket.local_addr().expect("a bound socket"),
             Leg::Tcp(stream, _) => stream.local_addr().expect("a bound socket"),
             Leg::Tls(stream, _) => stream.sock.local_addr().expect("a bound socket"),
+            #[cfg(feature = "dtls")]
+            Leg::Dtls(dtls) => dtls.socket().local_addr().expect("a bound socket"),
         }
     }
 
     pub(crate) const fn is_stream(&self) -> bool {
-        !matches!(self.leg, Leg::Udp(..))
+        matches!(self.leg, Leg::Tcp(..) | Leg::Tls(..))
     }
 
     /// Sends bytes as they are: a datagram, or a part of the stream.
@@ -132,6 +164,8 @@ impl Client {
             Leg::Udp(socket) => socket.send(bytes).map(drop),
             Leg::Tcp(stream, _) => stream.write_all(bytes),
             Leg::Tls(stream, _) => stream.write_all(bytes).and_then(|()| stream.flush()),
+            #[cfg(feature = "dtls")]
+            Leg::Dtls(dtls) => dtls.write(bytes),
         };
         sent.expect("the client can send");
     }
@@ -142,6 +176,13 @@ impl Client {
         if let Leg::Udp(socket) = &self.leg {
             let mut buffer = vec![0; 65_536];
             let length = socket.recv(&mut buffer).expect("a message for the client");
+            buffer.truncate(length);
+            return buffer;
+        }
+        #[cfg(feature = "dtls")]
+        if let Leg::Dtls(dtls) = &mut self.leg {
+            let mut buffer = vec![0; 20_000];
+            let length = dtls.read(&mut buffer).expect("a message for the client");
             buffer.truncate(length);
             return buffer;
         }
@@ -192,6 +233,8 @@ impl Client {
             Leg::Udp(socket) => socket.set_nonblocking(true).expect("an option"),
             Leg::Tcp(stream, _) => stream.set_nonblocking(true).expect("an option"),
             Leg::Tls(stream, _) => stream.sock.set_nonblocking(true).expect("an option"),
+            #[cfg(feature = "dtls")]
+            Leg::Dtls(dtls) => dtls.socket().set_nonblocking(true).expect("an option"),
         }
     }
 
@@ -201,6 +244,8 @@ impl Client {
             Leg::Udp(socket) => socket.recv(buffer),
             Leg::Tcp(stream, _) => stream.read(buffer),
             Leg::Tls(stream, _) => stream.read(buffer),
+            #[cfg(feature = "dtls")]
+            Leg::Dtls(dtls) => dtls.read(buffer),
         }
     }
 

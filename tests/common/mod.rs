@@ -7,6 +7,8 @@ mod certificate;
 mod client;
 mod connections;
 mod credential;
+#[cfg(feature = "dtls")]
+mod dtls;
 mod message;
 mod peer;
 mod server;
@@ -17,6 +19,8 @@ pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{Data, TcpPeer, dial};
 pub(crate) use credential::Credential;
+#[cfg(feature = "dtls")]
+pub(crate) use dtls::Dtls;
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};
 pub(crate) use server::{Server, Setup};

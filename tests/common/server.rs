@@ -83,6 +83,7 @@ impl Setup {
             directory,
             listeners: Vec::new(),
             tls: Vec::new(),
+            dtls: Vec::new(),
             admin: SocketAddr::from(([0; 4], 0)),
             stopped: false,
         };
@@ -115,6 +116,7 @@ pub(crate) struct Server {
     directory: PathBuf,
     listeners: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
+    dtls: Vec<SocketAddr>,
     admin: SocketAddr,
     /// Whether it was to end.
     stopped: bool,
@@ -137,6 +139,7 @@ impl Server {
         };
         self.listeners = list(&ready["udp"]);
         self.tls = list(&ready["tls"]);
+        self.dtls = list(&ready["dtls"]);
         self.admin = address(&ready["admin"]);
         assert_eq!(ready["udp"], ready["tcp"]);
     }
@@ -154,6 +157,11 @@ impl Server {
     /// Its listeners for TLS alone, in the order of the flags.
     pub(crate) fn tls_listeners(&self) -> &[SocketAddr] {
         &self.tls
+    }
+
+    /// Its listeners for DTLS alone.
+    pub(crate) fn dtls_listeners(&self) -> &[SocketAddr] {
+        &self.dtls
     }
 
     /// Connections closed for what they said.

@@ -1,5 +1,7 @@
 //! Each kind of mistake, with its line, its column and what would be right.
 
+#[cfg(feature = "dtls")]
+use turnwire::config::{Flags, load};
 use turnwire::config::{Origin, parse};
 
 use super::{only, problems};
@@ -195,6 +197,39 @@ fn another_server_that_cannot_be_one_is_told_with_its_name() {
         check,
         "2:15: redirect.credentials: must be a name and a password with a colon between them"
     );
+}
+
+#[test]
+#[cfg(feature = "dtls")]
+fn listeners_for_dtls_that_cannot_be_are_told_so() {
+    let with = |lines: &str| format!("[tls]\ncertificates = [\"a\"]\n[listen]\n{lines}");
+    let cases = [
+        (
+            "[listen]\ndtls = [\"[::1]:5349\"]".to_owned(),
+            "2:9: listen.dtls: [::1]:5349 can serve nobody: there is no certificate: set tls.certificates, or --cert and --key",
+        ),
+        (with("dtls = [\"[::1]:1\", \"[::1]:1\"]"), "4:20: listen.dtls: [::1]:1 is there twice"),
+        (
+            with("dtls = [\"192.0.2.1:3478\"]"),
+            "4:9: listen.dtls: 192.0.2.1:3478 is taken by the listener 0.0.0.0:3478: leave it out: with listen.dtls_on_udp, DTLS is served on listen.addresses as well",
+        ),
+        (with("dtls = [\"224.0.0.1:1\"]"), "4:9: listen.dtls: 224.0.0.1 is a multicast address"),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(&text), message, "{text}");
+    }
+    let flags = Flags { dtls_listen: vec!["127.0.0.1:1".to_owned()], ..Flags::default() };
+    let problems = load(&flags).expect_err("there is no certificate").to_string();
+    assert!(problems.contains("--dtls-listen") && problems.contains("certificate"), "{problems}");
+}
+
+#[test]
+#[cfg(not(feature = "dtls"))]
+fn dtls_in_a_build_without_it_is_told_so() {
+    let text = "[tls]\ncertificates = [\"a\"]\n[listen]\ndtls = [\"[::1]:1\"]";
+    let message = "4:9: listen.dtls: this turnwire was built without DTLS: \
+                   build it with the feature `dtls`, or leave this out";
+    assert_eq!(only(text), message);
 }
 
 #[test]

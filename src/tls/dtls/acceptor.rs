@@ -8,13 +8,13 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
     AlpnError, NameType, SniError, Ssl, SslAlert, SslContext, SslContextBuilder, SslMethod,
-    SslOptions, SslRef, SslSessionCacheMode, SslVersion, select_next_proto,
+    SslOptions, SslRef, SslSessionCacheMode, SslVersion,
 };
 use openssl::x509::X509;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::ffi;
-use crate::tls::Identities;
+use crate::tls::{Identities, Protocol};
 
 /// What OpenSSL keeps datagrams of a handshake below, in bytes: it fits through every tunnel, and
 /// what is lost of a flight in fragments is lost alone.
@@ -26,9 +26,6 @@ const SUITES: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:
     ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
     DHE-RSA-AES128-GCM-SHA256";
 const GROUPS: &str = "X25519:P-256:P-384";
-
-/// `stun.turn` and `stun.nat-discovery` (RFC 7443), in the form of the extension (RFC 7301 §3.1).
-const PROTOCOLS: &[u8] = b"\x09stun.turn\x12stun.nat-discovery";
 
 /// A certificate with its chain and its key, as OpenSSL takes them. Cheap to clone.
 #[derive(Clone)]
@@ -73,6 +70,18 @@ fn private_key(der: &[u8]) -> Result<PKey<Private>, ErrorStack> {
     })
 }
 
+/// The name, if it is in a list of protocols (RFC 7301 §3.1).
+fn named<'a>(mut list: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    while let Some((length, rest)) = list.split_first() {
+        let (one, others) = rest.split_at_checked(usize::from(*length))?;
+        if one == name {
+            return Some(one);
+        }
+        list = others;
+    }
+    None
+}
+
 /// Makes the server's side of handshakes.
 pub struct Acceptor {
     context: SslContext,
@@ -108,8 +117,9 @@ impl Acceptor {
         context.set_cookie_verify_cb(|_, _| true);
         context.set_cookie_generate_cb(|_, _| Err(ErrorStack::get()));
         context.set_alpn_select_callback(|_, offered| {
+            let offers = |protocol: &Protocol| named(offered, protocol.name().as_bytes());
             // RFC 7301 §3.2: with nothing in common the handshake fails.
-            select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::ALERT_FATAL)
+            Protocol::ALL.iter().find_map(offers).ok_or(AlpnError::ALERT_FATAL)
         });
         context.set_servername_callback(move |ssl, alert| {
             let credentials = identities.credentials(ssl.servername(NameType::HOST_NAME));

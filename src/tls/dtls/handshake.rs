@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
-use openssl::ssl::{ErrorCode, SslStream};
+use openssl::ssl::{ErrorCode, NameType, SslStream};
 
 use super::acceptor::Acceptor;
 use super::assembly::Assembly;
@@ -85,6 +85,11 @@ impl Handshake {
     /// Whether the hello that it began with has this random.
     pub fn began_with(&self, random: &[u8; 32]) -> bool {
         self.random == *random
+    }
+
+    /// The name that the client has asked for (SNI).
+    pub fn asked_name(&self) -> Option<&str> {
+        self.stream.ssl().servername(NameType::HOST_NAME)
     }
 
     /// Takes a datagram of the client's, for [`Self::advance`]. What is too much is dropped: the

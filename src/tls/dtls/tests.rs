@@ -213,7 +213,7 @@ fn what_a_handshake_fails_of_is_told() {
         (authority.offer().suites("ECDHE-RSA-AES128-GCM-SHA256"), Cause::NoSharedCipher),
         (authority.offer().version_1_0(), Cause::NoSharedVersion),
         (authority.offer().groups("P-521"), Cause::NoSharedCipher),
-        (authority.offer().protocols(b"\x06webrtc"), Cause::NoSharedProtocol),
+        (authority.offer().protocols(b"\x04imap"), Cause::NoSharedProtocol),
         (stranger.offer(), Cause::UnknownCa),
         (authority.offer().name("other.example"), Cause::BadCertificate),
     ];
@@ -226,7 +226,7 @@ fn what_a_handshake_fails_of_is_told() {
         // The client is told as well, if it was not the one that gave up.
         assert!(client.error.is_some());
     }
-    let offer = authority.offer().protocols(b"\x06webrtc\x09stun.turn");
+    let offer = authority.offer().protocols(b"\x04imap\x08http/1.1\x09stun.turn");
     assert_eq!(association(&mut Host::new(&authority), &offer).protocol(), Some("stun.turn"));
 }
 

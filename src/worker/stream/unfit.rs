@@ -122,7 +122,7 @@ pub(in crate::worker) struct Told {
 
 impl Told {
     /// Whether somebody should be told although nobody has asked for it.
-    pub(super) fn is_due(&mut self, why: &Unfit, now: Mono) -> bool {
+    pub(in crate::worker) fn is_due(&mut self, why: &Unfit, now: Mono) -> bool {
         let last = match why {
             Unfit::Tls(failure) => &mut self.failures[failure.cause.index()],
             _ => &mut self.kinds[why.index()],

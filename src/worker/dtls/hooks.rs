@@ -1,0 +1,142 @@
+use std::ops::Range;
+
+use super::life::Farewell;
+use crate::tls::dtls::{
+    ALERT_MAX, Alert, ClientHello, Content, Discarded, LAST_FLIGHT_MAX, Records, VERIFY_REQUEST_MAX,
+};
+use crate::tls::{Cause, Failure};
+use crate::turn::{Client, FiveTuple, Transport};
+use crate::worker::Stats;
+use crate::worker::engine::Engine;
+
+impl Engine {
+    /// Takes a datagram that is DTLS by its first byte, or by its listener. The client is as UDP
+    /// knows it.
+    pub(in crate::worker) fn on_dtls(
+        &mut self,
+        client: &Client,
+        slot: usize,
+        place: Range<usize>,
+        stats: &Stats,
+    ) {
+        let tuple = FiveTuple { transport: Transport::Dtls, ..client.tuple };
+        let client = &Client { tuple, leg: client.leg };
+        let datagram = &self.outbox.buffers.slot(slot)[place.clone()];
+        let Some(dtls) = &mut self.dtls else {
+            return;
+        };
+        if let Some(hello) = ClientHello::parse(datagram) {
+            let (now, from, to) = (self.now.mono, tuple.client, tuple.server);
+            if dtls.cookies.admits(now, from, to, hello.cookie) {
+                return self.on_hello(client, slot, place, stats);
+            }
+            let mut answer = [0; VERIFY_REQUEST_MAX];
+            let length = hello.verify_request(&dtls.cookies.mint(now, from, to), &mut answer);
+            stats.dtls.cookies.add(1);
+            let way = self.way_to(client);
+            return self.outbox.push_response(way, &answer[..length], stats);
+        }
+        let handshake = dtls.handshakes.find(&tuple);
+        if let Some(place) = handshake
+            && let Some(entry) = dtls.handshakes.get_mut(place)
+        {
+            entry.handshake.push(self.now.mono, datagram);
+            dtls.handshakes.queue(place);
+        }
+        match dtls.associations.find(&tuple) {
+            Some(leg) => self.on_records(&Client { tuple, leg }, slot, place, stats),
+            None if handshake.is_none() => stats.dtls.unknown.add(1),
+            None => {}
+        }
+    }
+
+    /// Handles the records of a client that has an association.
+    fn on_records(&mut self, client: &Client, slot: usize, place: Range<usize>, stats: &Stats) {
+        let mut records = Records::new();
+        loop {
+            let datagram = &mut self.outbox.buffers.slot_mut(slot)[place.clone()];
+            // A record may have been the association's last.
+            let association = self.dtls.as_mut().and_then(|it| it.associations.of(client));
+            let (Some(association), Some((header, record))) = (association, records.next(datagram))
+            else {
+                return;
+            };
+            if header.is_plain() {
+                continue;
+            }
+            let session = &mut association.session;
+            match session.open(header, &mut datagram[record.clone()]) {
+                Ok(Content::Data(plain)) => {
+                    let start = place.start + record.start + plain.start;
+                    self.on_dtls_data(client, slot, start, plain.len(), stats);
+                }
+                Ok(Content::Repeated) => {
+                    let mut flight = [0; LAST_FLIGHT_MAX];
+                    let length = session.last_flight(&mut flight);
+                    self.outbox.push_response(association.way, &flight[..length], stats);
+                }
+                Ok(Content::Renegotiation) => {
+                    let mut alert = [0; ALERT_MAX];
+                    let length = session.alert(Alert::NO_RENEGOTIATION, &mut alert);
+                    self.outbox.push_response(association.way, &alert[..length], stats);
+                }
+                // RFC 5246 §7.2.1: close_notify is answered with the same.
+                Ok(Content::Closed(Alert::CLOSE_NOTIFY)) => {
+                    self.close_association(client.leg, Farewell::InWords);
+                }
+                Ok(Content::Closed(_)) => self.close_association(client.leg, Farewell::Silent),
+                Ok(Content::Nothing) => {}
+                Err(Discarded::Forged) => stats.dtls.forged.add(1),
+                Err(Discarded::Replayed) => stats.dtls.replayed.add(1),
+            }
+        }
+    }
+
+    /// Handles a message as if it had come over UDP.
+    fn on_dtls_data(
+        &mut self,
+        client: &Client,
+        slot: usize,
+        start: usize,
+        length: usize,
+        stats: &Stats,
+    ) {
+        let first = self.outbox.buffers.slot(slot)[start];
+        self.on_packet(self.now, client, slot, start, length, stats);
+        // RFC 7983 §7: STUN, and so perhaps an Allocate or a Refresh.
+        if first < 4 {
+            let waiting = !self.server.has_allocation(&client.tuple);
+            if let Some(dtls) = &mut self.dtls {
+                dtls.set_waiting(client, waiting, self.now.mono);
+            }
+        }
+    }
+
+    /// Takes a ClientHello that has proved its address.
+    fn on_hello(&mut self, client: &Client, slot: usize, place: Range<usize>, stats: &Stats) {
+        let (tuple, now) = (client.tuple, self.now.mono);
+        let datagram = &self.outbox.buffers.slot(slot)[place.clone()];
+        let (Some(dtls), Some(hello)) = (&mut self.dtls, ClientHello::parse(datagram)) else {
+            return;
+        };
+        if let Some(leg) = dtls.associations.find(&tuple)
+            && let Some(association) = dtls.associations.get_mut(leg)
+            && association.session.began_with(hello.random)
+        {
+            // A late repetition.
+            return;
+        }
+        if let Some(place) = dtls.handshakes.find(&tuple)
+            && let Some(entry) = dtls.handshakes.get_mut(place)
+        {
+            if entry.handshake.began_with(hello.random) {
+                entry.handshake.push(now, datagram);
+                dtls.handshakes.queue(place);
+                return;
+            }
+            // The client has begun anew.
+            self.end_handshake(place, Failure::new(Cause::Cancelled), stats);
+        }
+        self.begin_handshake(client, slot, place, stats);
+    }
+}

@@ -1,0 +1,46 @@
+//! What stands in the place of `dtls` in a build without it.
+
+use std::io;
+use std::ops::Range;
+
+use super::engine::Engine;
+use super::outbox::Outbox;
+use super::{Settings, Stats};
+use crate::time::{Mono, Now};
+use crate::turn::Client;
+
+/// None of it is ever made.
+pub(super) enum Dtls {}
+
+impl Dtls {
+    pub(super) const fn new(_: &Settings, _: usize) -> io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    pub(super) const fn respond(&mut self, _: &mut Outbox, _: &Client, _: &[u8], _: &Stats) {}
+
+    pub(super) const fn deliver(
+        &mut self,
+        _: &mut Outbox,
+        _: &Client,
+        _: &[u8],
+        _: (usize, Range<usize>),
+        _: usize,
+        _: &Stats,
+    ) {
+    }
+
+    pub(super) const fn set_waiting(&mut self, _: &Client, _: bool, _: Mono) {}
+
+    pub(super) const fn deadline(&self, _: Mono) -> Option<Mono> {
+        None
+    }
+}
+
+impl Engine {
+    pub(super) const fn on_dtls(&mut self, _: &Client, _: usize, _: Range<usize>, _: &Stats) {}
+
+    pub(super) const fn finish_dtls(&mut self, _: Now) {}
+
+    pub(super) const fn close_all_associations(&mut self) {}
+}
