@@ -7,7 +7,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use common::{Answer, Client, Peer, Server, Setup, TcpPeer, eventually, new_id};
+use common::{Answer, Client, Peer, Server, Setup, TcpPeer, Trust, eventually, new_id};
 use turnwire::stun::{Method, Writer, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -242,6 +242,41 @@ fn calls_move_between_udp_and_tcp() {
     }
     assert_eq!(server.metric("allocations_moved_total"), 3 * CALLS as u64);
     assert_eq!(server.live(), 0);
+}
+
+/// Over DTLS as well, where a client that says nothing after its move is not taken for idle.
+#[cfg(feature = "dtls")]
+#[test]
+fn calls_move_to_dtls_from_one_association_to_another_and_back() {
+    let trust = Trust::new();
+    let setup = setup(3).certificate(&trust).config("[limits.dtls]\nidle = \"1s\"");
+    let server = setup.start();
+    let dtls = || Client::dtls_to(server.address());
+    let mut calls: Vec<_> = (0..CALLS).map(|_| Call::begin(Client::udp(&server))).collect();
+    let moved: Vec<_> = calls.iter_mut().map(|call| call.move_to(dtls())).collect();
+    let mut idle = dtls();
+    idle.fence();
+    idle.dtls().is_closed_by_server();
+    for (call, mut udp) in calls.iter_mut().zip(moved) {
+        call.sends_from(&mut udp);
+        call.arrives_at(&mut udp);
+        call.works();
+        let mut first = call.move_to(dtls());
+        call.sends_from(&mut first);
+        call.arrives_at(&mut first);
+        // The client closes its old association instead of sending on the new one.
+        first.dtls().close();
+        first.dtls().is_closed_by_server();
+        call.peer.send(call.relayed, b"this way now");
+        assert_eq!(call.client.channel_data(), (CHANNEL, b"this way now".to_vec()));
+        call.works();
+        call.move_to(Client::udp(&server));
+        call.works();
+    }
+    assert_both_kinds(&server, 3 * CALLS);
+    // What they have left is idle now.
+    eventually("all are closed", || (server.metric("dtls_associations_live") == 0).then_some(()));
+    calls.iter_mut().for_each(Call::works);
 }
 
 /// An allocation that relays TCP (RFC 6062) moves from stream to stream, which come to its worker;

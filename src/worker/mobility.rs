@@ -25,7 +25,7 @@ use super::mailbox::Letter;
 use super::relays::{Door, Relay};
 use crate::net::{HEADROOM, SLOT_SIZE};
 use crate::time::{Mono, Now};
-use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Verdict};
+use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Transport, Verdict};
 
 /// How often a packet is sent on: its allocation may go on while it is under way.
 const HOPS: u8 = 4;
@@ -186,7 +186,7 @@ impl Engine {
         let (now, stats) = (self.now, Arc::clone(&self.stats));
         let Answer { holder, client, until, ref bytes } = *answer;
         if let Some(until) = until
-            && !self.server.host(now, &client.tuple, holder, until)
+            && !self.host(now, &client, holder, until)
         {
             let _ = self.post(holder, Letter::Parted(client));
             return;
@@ -195,6 +195,21 @@ impl Engine {
             self.response[..bytes.len()].copy_from_slice(bytes);
             self.respond(&client, bytes.len(), &stats);
         }
+    }
+
+    /// Takes a guest in; false when there is no room, or the client has left meanwhile.
+    fn host(&mut self, now: Now, client: &Client, holder: u32, until: Mono) -> bool {
+        if !self.server.host(now, &client.tuple, holder, until) {
+            return false;
+        }
+        let here = match (client.tuple.transport, &mut self.dtls) {
+            (Transport::Dtls, Some(dtls)) => dtls.set_waiting(client, false, now.mono),
+            _ => true,
+        };
+        if !here {
+            self.server.forget_guest(&client.tuple);
+        }
+        here
     }
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival) {

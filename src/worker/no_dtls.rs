@@ -30,7 +30,9 @@ impl Dtls {
     ) {
     }
 
-    pub(super) const fn set_waiting(&mut self, _: &Client, _: bool, _: Mono) {}
+    pub(super) const fn set_waiting(&mut self, _: &Client, _: bool, _: Mono) -> bool {
+        false
+    }
 
     pub(super) const fn deadline(&self, _: Mono) -> Option<Mono> {
         None

@@ -59,13 +59,13 @@ impl Associations {
         Some(association)
     }
 
-    /// Notes whether a client has an allocation now.
-    pub(super) fn set_waiting(&mut self, client: &Client, waiting: bool, now: Mono) {
+    /// Notes whether a client has no allocation now; false when it has no association any more.
+    pub(super) fn set_waiting(&mut self, client: &Client, waiting: bool, now: Mono) -> bool {
         let Some(association) = self.of(client) else {
-            return;
+            return false;
         };
         if association.waiting.is_some() == waiting {
-            return;
+            return true;
         }
         let since = waiting.then_some(now);
         let before = std::mem::replace(&mut association.waiting, since);
@@ -75,6 +75,7 @@ impl Associations {
         if let Some(since) = since {
             self.waiting.insert((since, client.leg));
         }
+        true
     }
 
     /// How many are without an allocation.

@@ -124,9 +124,9 @@ impl Dtls {
         }
     }
 
-    /// Notes whether a client has an allocation.
-    pub(super) fn set_waiting(&mut self, client: &Client, waiting: bool, now: Mono) {
-        self.associations.set_waiting(client, waiting, now);
+    /// Notes whether a client has no allocation; false when it has no association any more.
+    pub(super) fn set_waiting(&mut self, client: &Client, waiting: bool, now: Mono) -> bool {
+        self.associations.set_waiting(client, waiting, now)
     }
 
     /// When [`super::engine::Engine::finish_dtls`] has something to do.
