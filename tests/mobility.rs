@@ -7,7 +7,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 
-use common::{Answer, Client, Peer, Server, Setup, TcpPeer, Trust, eventually, new_id};
+use common::{Answer, Client, Peer, Server, Setup, TcpPeer, eventually, new_id};
 use turnwire::stun::{Method, Writer, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -248,7 +248,7 @@ fn calls_move_between_udp_and_tcp() {
 #[cfg(feature = "dtls")]
 #[test]
 fn calls_move_to_dtls_from_one_association_to_another_and_back() {
-    let trust = Trust::new();
+    let trust = common::Trust::new();
     let setup = setup(3).certificate(&trust).config("[limits.dtls]\nidle = \"1s\"");
     let server = setup.start();
     let dtls = || Client::dtls_to(server.address());

@@ -10,10 +10,23 @@ use openssl::ssl::{
 /// One association. It believes every certificate: chains are tested elsewhere.
 pub(crate) struct Dtls(SslStream<Datagrams>);
 
-/// A connected socket; what is written waits for [`Dtls::send`] when it is `held` back.
+/// A connected socket, which can hold back what is written, and lose datagrams.
 struct Datagrams {
     socket: UdpSocket,
     held: Option<Vec<Vec<u8>>>,
+    loses: Option<Loses>,
+    sent: usize,
+    received: usize,
+}
+
+/// Whether a datagram is lost, by its number in its direction.
+pub(crate) type Loses = Box<dyn FnMut(Way, usize) -> bool + Send>;
+
+/// Of a datagram, as the client sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Out,
+    In,
 }
 
 impl Dtls {
@@ -33,8 +46,27 @@ impl Dtls {
         let mut ssl = openssl::ssl::Ssl::new(&context.build()).expect("a session");
         ssl.set_mtu(1200).expect("an MTU");
         ssl.set_connect_state();
-        let datagrams = Datagrams { socket, held: None };
+        let datagrams = Datagrams { socket, held: None, loses: None, sent: 0, received: 0 };
         Self(SslStream::new(ssl, datagrams).expect("a stream"))
+    }
+
+    /// Before its handshake, on a network that loses what it is told to.
+    pub(crate) fn lossy(socket: UdpSocket, loses: Loses) -> Self {
+        socket.set_nonblocking(true).expect("an option");
+        let mut this = Self::new(socket);
+        this.0.get_mut().loses = Some(loses);
+        this
+    }
+
+    /// From now on nothing is lost, and reading waits.
+    pub(crate) fn heal(&mut self) {
+        self.0.get_mut().loses = None;
+        self.socket().set_nonblocking(false).expect("an option");
+    }
+
+    /// Datagrams that it has sent so far.
+    pub(crate) fn sent(&self) -> usize {
+        self.0.get_ref().sent
     }
 
     /// Goes on with the handshake until it has to wait for the server.
@@ -104,13 +136,23 @@ impl Dtls {
 
 impl Read for Datagrams {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.recv(buffer)
+        loop {
+            let length = self.socket.recv(buffer)?;
+            let number = self.received;
+            self.received += 1;
+            if !self.loses.as_mut().is_some_and(|loses| loses(Way::In, number)) {
+                return Ok(length);
+            }
+        }
     }
 }
 
 impl Write for Datagrams {
     fn write(&mut self, datagram: &[u8]) -> io::Result<usize> {
+        let number = self.sent;
+        self.sent += 1;
         match &mut self.held {
+            _ if self.loses.as_mut().is_some_and(|loses| loses(Way::Out, number)) => {}
             Some(held) => held.push(datagram.to_vec()),
             None => drop(self.socket.send(datagram)?),
         }

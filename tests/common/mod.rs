@@ -20,7 +20,7 @@ pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{Data, TcpPeer, dial};
 pub(crate) use credential::Credential;
 #[cfg(feature = "dtls")]
-pub(crate) use dtls::Dtls;
+pub(crate) use dtls::{Dtls, Way};
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};
 pub(crate) use server::{Server, Setup};
