@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use common::{
-    Client, Inbound, Leg, Peer, Server, Setup, channel_message, eventually, new_id, plain,
-};
+use common::{Client, Inbound, Peer, Server, Setup, channel_message, eventually, new_id, plain};
 use turnwire::stun::{Kind, Method, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -247,34 +245,6 @@ fn bursts_arrive_whole_and_in_order() {
         assert_eq!(server.metric(&packets), 2 * 2000);
         assert_eq!(server.metric(&bytes), 2 * 2000 * 204);
     }
-}
-
-/// RFC 8656 §14: what leaves the relay has the default TTL, DSCP and ECN, whatever the client's
-/// packet had; so it never leaves with a TTL of 0 or 1.
-#[test]
-fn ttl_and_traffic_class_are_the_default_ones() {
-    let server = Setup::with_local_peers().start();
-    let (mut client, peer) = (Client::udp(&server), Peer::new());
-    client.allocate();
-    client.bind(CHANNEL, peer.address);
-    let odd = |socket: &UdpSocket, ttl| {
-        socket.set_ttl(ttl).expect("an option");
-        // DSCP 46 and ECN-capable.
-        let class = socket2::SockRef::from(socket).set_tos_v4(46 << 2 | 1);
-        class.expect("an option");
-    };
-    // What the peer sees of a packet that comes straight to it.
-    let direct = Peer::new();
-    odd(&direct.socket, 7);
-    direct.send(peer.address, b"look");
-    assert_eq!(peer.ttl_and_class(), (7, 46 << 2 | 1));
-    let Leg::Udp(socket) = &client.leg else {
-        unreachable!("it is on UDP");
-    };
-    odd(socket, 1);
-    client.channel(CHANNEL, b"on its last legs");
-    let (ttl, class) = peer.ttl_and_class();
-    assert!(ttl > 1 && class == 0, "TTL {ttl}, class {class:#x}");
 }
 
 /// A worker that finds all of its sockets full, handles more in one go than its buffers hold, and

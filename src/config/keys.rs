@@ -137,6 +137,8 @@ static KEYS: &[Key] = &[
     key("relay.buffer", |to, it| {
         put(&mut to.config.worker.relay_buffer, it.quantity(|text| size(text, BUFFER)));
     }),
+    key("relay.pass_dscp", |to, it| put(&mut to.config.worker.pass_dscp, it.boolean())),
+    key("relay.pass_ecn", |to, it| put(&mut to.config.worker.pass_ecn, it.boolean())),
     key("auth.realm", |to, it| put(&mut to.config.auth.realm, it.text(text))),
     secret_key("auth.secrets", |to, it| put(&mut to.config.auth.secrets, it.list(secret))),
     key("auth.secrets_file", |to, it| put(&mut to.secrets_file, it.text(path).map(Some))),

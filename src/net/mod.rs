@@ -29,6 +29,9 @@
 //! leaves     h1d1 h2d2 h3d3           cut by the kernel, or by the network card
 //! ```
 //!
+//! Datagrams of one way that differ in their traffic class leave in their order, and each with its own: a train ends
+//! where the class changes.
+//!
 //! - Nothing is allocated per packet: every array is made once and reused.
 //! - Nothing blocks but [`Poller::wait`]: what the kernel does not take at once is counted and dropped.
 //! - A message that cannot be sent costs itself and no other message ([`SendReport`] says why).
@@ -60,7 +63,7 @@ pub use errors::{IcmpError, next_icmp};
 pub use host::{
     Family, InterfaceAddress, interface_addresses, raise_descriptor_limit, route_source,
 };
-pub use offload::{Offload, enable_drop_count, enable_gro};
+pub use offload::{Offload, enable_drop_count, enable_gro, enable_traffic_class};
 pub use outgoing::Outgoing;
 pub use poll::{Event, Events, Interest, Poller, Waker, sharpen_timers};
 pub use receive::{Datagram, RecvBatch};

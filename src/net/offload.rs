@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::Family;
 use super::socket::set_option;
 
 /// Whether the kernel moves trains: several datagrams of one size and one way in one message.
@@ -48,4 +49,17 @@ pub fn enable_gro(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// What the system call says.
 pub fn enable_drop_count(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
+}
+
+/// Makes `socket` tell the traffic class of what it receives, also of what has arrived already, see
+/// [`Datagram::traffic_class`](super::Datagram::traffic_class). Trains are of one class.
+///
+/// # Errors
+/// None, for a UDP socket of the family.
+pub fn enable_traffic_class(socket: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVTOS),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
+    };
+    set_option(socket.as_raw_fd(), level, name, 1)
 }

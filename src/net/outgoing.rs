@@ -27,6 +27,9 @@ pub struct Outgoing {
     pub len: u32,
     /// Send it in one piece or not at all (RFC 8656 §14). Slower with IPv4, where it cannot share a system call.
     pub dont_fragment: bool,
+    /// What to write into the IPv4 header's type of service, or the IPv6 header's traffic class: the DSCP in the
+    /// upper six bits, ECN in the lower two. 0 is the socket's own.
+    pub traffic_class: u8,
 }
 
 /// What waits for a flush.
@@ -78,6 +81,14 @@ impl Outgoing {
             let on = 1_i32.to_ne_bytes();
             len = control.add(len, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, &on);
         }
+        if self.traffic_class != 0 {
+            let class = i32::from(self.traffic_class).to_ne_bytes();
+            let (level, kind) = match self.to {
+                SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+                SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+            };
+            len = control.add(len, level, kind, &class);
+        }
         len
     }
 }
@@ -94,6 +105,6 @@ impl Queued {
     }
 }
 
-// An `in6_pktinfo`, and IPV6_DONTFRAG or UDP_SEGMENT.
+// An `in6_pktinfo`, the traffic class, and IPV6_DONTFRAG or UDP_SEGMENT.
 pub(super) const CONTROL_SIZE: usize =
-    space(mem::size_of::<libc::in6_pktinfo>()) + space(mem::size_of::<libc::c_int>());
+    space(mem::size_of::<libc::in6_pktinfo>()) + 2 * space(mem::size_of::<libc::c_int>());

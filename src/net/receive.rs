@@ -43,6 +43,9 @@ pub struct Datagram {
     pub from: SocketAddr,
     /// The destination address in its IP header, if the socket tells (a listener on a wildcard address does).
     pub to: Option<IpAddr>,
+    /// The DSCP (upper six bits) and ECN (lower two) in its IP header; 0 unless the socket tells
+    /// ([`enable_traffic_class`](super::enable_traffic_class)).
+    pub traffic_class: u8,
     /// Bytes of payload, of all segments.
     pub len: usize,
     /// Bytes of each segment but the last, which may be shorter; `len` if there is only one.
@@ -94,8 +97,9 @@ impl RecvBatch {
     }
 
     /// Receives at most one datagram into `slot`: [`receive`](Self::receive) for a socket without control messages,
-    /// that is, without [`enable_gro`](super::enable_gro), [`enable_drop_count`](super::enable_drop_count) and not on
-    /// a wildcard address. The kernel has less to copy. From such a socket it leaves nothing out.
+    /// that is, without [`enable_gro`](super::enable_gro), [`enable_drop_count`](super::enable_drop_count),
+    /// [`enable_traffic_class`](super::enable_traffic_class) and not on a wildcard address. The kernel has less to
+    /// copy. From such a socket it leaves nothing out.
     ///
     /// # Errors
     /// As [`receive`](Self::receive).
@@ -150,12 +154,19 @@ impl RecvBatch {
     pub fn datagram(&self, i: usize) -> Option<Datagram> {
         let (header, part) = self.message(i)?;
         let len = header.msg_len as usize;
-        let (mut to, mut segment) = (None, len);
+        let (mut to, mut segment, mut traffic_class) = (None, len, 0);
         for (level, kind, data) in part.control.messages(control_len(&header.msg_hdr)) {
             match (level, kind) {
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let size = array(data, 0).map_or(0, libc::c_int::from_ne_bytes);
                     segment = usize::try_from(size).unwrap_or(0).clamp(1, len.max(1));
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => {
+                    traffic_class = data.first().copied().unwrap_or(0);
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    // An `int` that is no larger than the field.
+                    traffic_class = array(data, 0).map_or(0, libc::c_int::from_ne_bytes) as u8;
                 }
                 _ => to = to.or_else(|| packet_info(level, kind, data)),
             }
@@ -164,6 +175,7 @@ impl RecvBatch {
             slot: self.first_slot + i,
             from: part.name.get(header.msg_hdr.msg_namelen as usize)?,
             to,
+            traffic_class,
             len,
             segment,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
@@ -236,6 +248,6 @@ impl Part {
 // that is borrowed for as long as they are used.
 unsafe impl Send for RecvBatch {}
 
-// An `in6_pktinfo`, the segment size of UDP_GRO and the drop count.
+// An `in6_pktinfo`, the segment size of UDP_GRO, the traffic class and the drop count.
 const CONTROL_SIZE: usize =
-    space(mem::size_of::<libc::in6_pktinfo>()) + 2 * space(mem::size_of::<libc::c_int>());
+    space(mem::size_of::<libc::in6_pktinfo>()) + 3 * space(mem::size_of::<libc::c_int>());

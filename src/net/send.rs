@@ -290,6 +290,7 @@ mod tests {
                     start: 0,
                     len: 100,
                     dont_fragment: false,
+                    traffic_class: 0,
                 };
                 batch.push_framed(datagram, &[1; HEADER_MAX], PADDING_MAX);
             }

@@ -1,5 +1,6 @@
 //! Datagrams over loopback through the whole room: poller, receive batch, send batch, error queue.
 
+mod classes;
 mod histories;
 mod mtu;
 mod plan;
@@ -16,6 +17,9 @@ use super::*;
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// A datagram's traffic class and its payload.
+type Classified = (u8, Vec<u8>);
 
 /// A receive batch with its own buffers.
 struct Inbox {
@@ -47,11 +51,18 @@ impl Inbox {
 
     /// Receives until `count` datagrams have come, and cuts trains into them.
     fn datagrams(&mut self, socket: &UdpSocket, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+        let all = self.classified(socket, count).into_iter();
+        all.map(|(from, (_, payload))| (from, payload)).collect()
+    }
+
+    /// The same with the traffic class of each.
+    fn classified(&mut self, socket: &UdpSocket, count: usize) -> Vec<(SocketAddr, Classified)> {
         let mut all = Vec::new();
         while all.len() < count {
             for (datagram, payload) in self.receive(socket) {
+                let Datagram { from, traffic_class, .. } = datagram;
                 let segments = datagram.segments();
-                all.extend(segments.map(|range| (datagram.from, payload[range].to_vec())));
+                all.extend(segments.map(|it| (from, (traffic_class, payload[it].to_vec()))));
             }
         }
         all
@@ -93,6 +104,7 @@ impl Outbox {
             start: start as u32,
             len: payload.len() as u32,
             dont_fragment: false,
+            traffic_class: 0,
         }
     }
 
@@ -136,6 +148,10 @@ fn switches() -> Vec<bool> {
     }
     println!("note: no UDP_SEGMENT or UDP_GRO here, trains are skipped");
     vec![false]
+}
+
+const fn family(ip: IpAddr) -> Family {
+    if ip.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
 fn relay(ip: IpAddr) -> UdpSocket {

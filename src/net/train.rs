@@ -182,7 +182,9 @@ impl Planner {
             && !datagram.dont_fragment
             && (1..=train.segment).contains(&size)
             && size + train.bytes <= MAX_BYTES;
-        if !fits || !queue[train.first as usize].datagram.same_way(datagram) {
+        let first = &queue[train.first as usize].datagram;
+        // The kernel gives all of a train one IP header. Another class begins another train behind this one.
+        if !fits || !first.same_way(datagram) || first.traffic_class != datagram.traffic_class {
             return false;
         }
         if train.count == 1 && self.refusals[refusal(key)].applies(key, train.segment) {

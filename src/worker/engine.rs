@@ -126,6 +126,8 @@ pub(super) struct Engine {
     pub(super) receive: RecvBatch,
     /// Where the server writes responses.
     pub(super) response: Box<[u8; RESPONSE_MAX]>,
+    /// The bits of the traffic class that go from one side to the other with a datagram.
+    pub(super) passed_class: u8,
     pub(super) streams: Streams,
     /// TCP connections with peers.
     pub(super) links: Links,
@@ -147,7 +149,7 @@ impl Engine {
         let Parts { server, sockets, settings, offload, waker, .. } = parts;
         let poller = Poller::new()?;
         poller.add(waker.as_fd(), Token::Waker.pack(), Interest::Read)?;
-        let mut listeners = Vec::new();
+        let (mut listeners, passed_class) = (Vec::new(), settings.passed_class());
         let dtls = Dtls::new(settings, parts.workers)?;
         let both = match dtls {
             Some(_) if settings.dtls_on_udp => Serves::PlainAndDtls,
@@ -157,7 +159,7 @@ impl Engine {
         let own = sockets.dtls.into_iter().map(|socket| (socket, Serves::Dtls));
         for (index, (socket, serves)) in udp.chain(own).enumerate() {
             poller.add(socket.as_fd(), Token::Udp(index as u32).pack(), Interest::Read)?;
-            listeners.push(Listener::new(socket, offload.receive, serves)?);
+            listeners.push(Listener::new(socket, offload.receive, serves, passed_class != 0)?);
         }
         let plain = sockets.tcp.into_iter().map(|socket| Acceptor { socket, tls_only: false });
         let tls = sockets.tls.into_iter().map(|socket| Acceptor { socket, tls_only: true });
@@ -190,6 +192,7 @@ impl Engine {
             outbox: Outbox::new(offload.send),
             receive: RecvBatch::new(BATCH),
             response: Box::new([0; RESPONSE_MAX]),
+            passed_class,
             streams: Streams::default(),
             links: Links::new(lowest_rate(parts.exempt)),
             dtls,

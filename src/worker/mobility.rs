@@ -22,6 +22,7 @@ use std::sync::Arc;
 use super::Stats;
 use super::engine::Engine;
 use super::mailbox::Letter;
+use super::outbox::Piece;
 use super::relays::{Door, Relay};
 use crate::net::{HEADROOM, SLOT_SIZE};
 use crate::time::{Mono, Now};
@@ -34,13 +35,20 @@ const HELD: usize = 256;
 /// The same in bytes.
 const HELD_BYTES: usize = 1 << 20;
 
+/// A datagram outside of the arena.
+struct Content {
+    bytes: Box<[u8]>,
+    /// What of its traffic class is passed on.
+    class: u8,
+}
+
 /// A packet for the worker that holds its client's allocation.
 pub(super) struct Packet {
     /// Where it has arrived.
     origin: u32,
     hops: u8,
     client: Client,
-    bytes: Box<[u8]>,
+    content: Content,
 }
 
 /// A response for the worker at which the client is.
@@ -61,28 +69,28 @@ pub(super) struct Arrival {
 /// Data that waits for allocations to come.
 #[derive(Default)]
 pub(super) struct Held {
-    packets: VecDeque<(Client, Box<[u8]>)>,
+    packets: VecDeque<(Client, Content)>,
     bytes: usize,
 }
 
 impl Held {
     /// False when there is no room.
-    fn keep(&mut self, client: &Client, packet: &[u8]) -> bool {
+    fn keep(&mut self, client: &Client, packet: &[u8], class: u8) -> bool {
         if self.packets.len() == HELD || self.bytes + packet.len() > HELD_BYTES {
             return false;
         }
         self.bytes += packet.len();
-        self.packets.push_back((*client, packet.into()));
+        self.packets.push_back((*client, Content { bytes: packet.into(), class }));
         true
     }
 
     /// Takes out what has come from a 5-tuple, the oldest first.
-    fn take(&mut self, tuple: &FiveTuple) -> Vec<(Client, Box<[u8]>)> {
+    fn take(&mut self, tuple: &FiveTuple) -> Vec<(Client, Content)> {
         let (taken, left) =
             std::mem::take(&mut self.packets).into_iter().partition(|(it, _)| it.tuple == *tuple);
         self.packets = left;
         let taken = Vec::from(taken);
-        self.bytes -= taken.iter().map(|(_, packet)| packet.len()).sum::<usize>();
+        self.bytes -= taken.iter().map(|(_, packet)| packet.bytes.len()).sum::<usize>();
         taken
     }
 }
@@ -95,23 +103,24 @@ impl Engine {
         now: Now,
         worker: u32,
         client: &Client,
-        slot: usize,
-        place: std::ops::Range<usize>,
+        piece: Piece,
         stats: &Stats,
     ) -> Verdict {
-        let bytes = self.outbox.buffers.slot(slot)[place.clone()].into();
-        let packet = Packet { origin: self.number as u32, hops: 0, client: *client, bytes };
+        let Piece { slot, class, .. } = piece;
+        let bytes = self.outbox.buffers.slot(slot)[piece.place()].into();
+        let content = Content { bytes, class };
+        let packet = Packet { origin: self.number as u32, hops: 0, client: *client, content };
         if self.post(worker, Letter::Packet(Box::new(packet))).is_ok() {
             return Verdict::Ignore;
         }
         stats.handover_full.add(1);
-        self.decide_here(now, client, slot, place, stats)
+        self.decide_here(now, client, slot, piece.place(), stats)
     }
 
     /// Keeps data of a guest until its allocation comes.
-    pub(super) fn hold(&mut self, client: &Client, packet: (usize, std::ops::Range<usize>)) {
-        let bytes = &self.outbox.buffers.slot(packet.0)[packet.1];
-        if !self.held.keep(client, bytes) {
+    pub(super) fn hold(&mut self, client: &Client, packet: Piece) {
+        let bytes = &self.outbox.buffers.slot(packet.slot)[packet.place()];
+        if !self.held.keep(client, bytes, packet.class) {
             self.stats.handover_full.add(1);
         }
     }
@@ -144,17 +153,18 @@ impl Engine {
 
     pub(super) fn on_packet_letter(&mut self, packet: Packet) {
         let (now, stats) = (self.now, Arc::clone(&self.stats));
-        let Packet { origin, hops, client, bytes } = packet;
-        let (slot, place) = self.lay_down(&bytes, &stats);
+        let Packet { origin, hops, client, content } = packet;
+        let piece = self.lay_down(&content, &stats);
         if origin == self.number as u32 {
             // Its allocation has come here while it was under way.
-            return self.on_packet(now, &client, slot, place.start, place.len(), &stats);
+            return self.on_packet(now, &client, piece, &stats);
         }
+        let bytes = &content.bytes;
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         let out = &mut self.response[..];
         let server = &mut self.server;
-        match server.receive_forwarded(now, origin, &client, &bytes, out, &mut door, &stats.turn) {
-            Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, place.start, &stats),
+        match server.receive_forwarded(now, origin, &client, bytes, out, &mut door, &stats.turn) {
+            Verdict::ToPeer(decision) => self.send_to_peer(&decision, piece, &stats),
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
             Verdict::Reply(reply) => {
@@ -166,7 +176,7 @@ impl Engine {
                 self.tell_refusal(&client, reply);
             }
             Verdict::Elsewhere(worker) if hops < HOPS => {
-                let packet = Packet { origin, hops: hops + 1, client, bytes };
+                let packet = Packet { origin, hops: hops + 1, client, content };
                 if self.post(worker, Letter::Packet(Box::new(packet))).is_err() {
                     stats.handover_full.add(1);
                 }
@@ -217,8 +227,8 @@ impl Engine {
         let tuple = arrival.moved.client().tuple;
         self.take_allocation(arrival);
         for (client, packet) in self.held.take(&tuple) {
-            let (slot, place) = self.lay_down(&packet, &stats);
-            self.on_packet(now, &client, slot, place.start, place.len(), &stats);
+            let piece = self.lay_down(&packet, &stats);
+            self.on_packet(now, &client, piece, &stats);
         }
         self.effects(now);
     }
@@ -253,12 +263,14 @@ impl Engine {
     }
 
     /// Copies a packet into a slot of its own.
-    fn lay_down(&mut self, packet: &[u8], stats: &Stats) -> (usize, std::ops::Range<usize>) {
+    fn lay_down(&mut self, packet: &Content, stats: &Stats) -> Piece {
         let slot = self.outbox.reserve(1, stats);
-        let place = HEADROOM..SLOT_SIZE.min(HEADROOM + packet.len());
-        self.outbox.buffers.slot_mut(slot)[place.clone()].copy_from_slice(&packet[..place.len()]);
+        let (start, length) = (HEADROOM, packet.bytes.len().min(SLOT_SIZE - HEADROOM));
+        let piece = Piece { slot, start, length, class: packet.class };
+        let room = &mut self.outbox.buffers.slot_mut(slot)[piece.place()];
+        room.copy_from_slice(&packet.bytes[..length]);
         self.outbox.keep(1);
-        (slot, place)
+        piece
     }
 
     /// Leaves a letter for another worker.

@@ -1,10 +1,9 @@
 //! What stands in the place of `dtls` in a build without it.
 
 use std::io;
-use std::ops::Range;
 
 use super::engine::Engine;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Piece};
 use super::{Settings, Stats};
 use crate::time::{Mono, Now};
 use crate::turn::Client;
@@ -24,7 +23,7 @@ impl Dtls {
         _: &mut Outbox,
         _: &Client,
         _: &[u8],
-        _: (usize, Range<usize>),
+        _: Piece,
         _: usize,
         _: &Stats,
     ) {
@@ -40,7 +39,7 @@ impl Dtls {
 }
 
 impl Engine {
-    pub(super) const fn on_dtls(&mut self, _: &Client, _: usize, _: Range<usize>, _: &Stats) {}
+    pub(super) const fn on_dtls(&mut self, _: &Client, _: Piece, _: &Stats) {}
 
     pub(super) const fn finish_dtls(&mut self, _: Now) {}
 

@@ -117,6 +117,23 @@ impl Outbox {
     }
 }
 
+/// A datagram in the arena, or one of a train.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) slot: usize,
+    /// Counts from the slot's first byte.
+    pub(super) start: usize,
+    pub(super) length: usize,
+    /// What of its IP header's traffic class is passed on.
+    pub(super) class: u8,
+}
+
+impl Piece {
+    pub(super) const fn place(&self) -> Range<usize> {
+        self.start..self.start + self.length
+    }
+}
+
 /// From which socket to whom.
 #[derive(Clone, Copy)]
 pub(super) struct Way {
@@ -124,11 +141,12 @@ pub(super) struct Way {
     to: SocketAddr,
     from: Option<IpAddr>,
     dont_fragment: bool,
+    class: u8,
 }
 
 impl Way {
     pub(super) fn new(socket: &impl AsRawFd, to: SocketAddr) -> Self {
-        Self { socket: socket.as_raw_fd(), to, from: None, dont_fragment: false }
+        Self { socket: socket.as_raw_fd(), to, from: None, dont_fragment: false, class: 0 }
     }
 
     /// With a source address of one's own choice, for a wildcard socket.
@@ -138,13 +156,19 @@ impl Way {
     }
 
     const fn outgoing(self, slot: usize, start: usize, length: usize) -> Outgoing {
-        let Self { socket, to, from, dont_fragment } = self;
+        let Self { socket, to, from, dont_fragment, class: traffic_class } = self;
         let (slot, start, len) = (slot as u32, start as u32, length as u32);
-        Outgoing { socket, to, from, slot, start, len, dont_fragment }
+        Outgoing { socket, to, from, slot, start, len, dont_fragment, traffic_class }
     }
 
     pub(super) const fn dont_fragment(mut self, dont_fragment: bool) -> Self {
         self.dont_fragment = dont_fragment;
+        self
+    }
+
+    /// With another traffic class than the socket's.
+    pub(super) const fn class(mut self, class: u8) -> Self {
+        self.class = class;
         self
     }
 }

@@ -9,7 +9,7 @@ use super::engine::Token;
 use super::outbox::Outbox;
 use crate::net::{
     Buffers, Family, Interest, Poller, SendBatch, UdpOptions, bare_relay_socket, enable_drop_count,
-    enable_gro, ready_to_send, relay_listener,
+    enable_gro, enable_traffic_class, ready_to_send, relay_listener,
 };
 use crate::turn::{OpenError, RelayId, RelaySockets};
 
@@ -34,6 +34,8 @@ pub(super) struct Relay {
     pub(super) appetite: Appetite,
     /// Whether the kernel joins its datagrams to trains and counts what it drops.
     pub(super) tells_more: bool,
+    /// Whether it tells the traffic class of each.
+    tells_class: bool,
     /// Datagrams that the kernel has dropped on it so far.
     pub(super) dropped: u32,
     family: Family,
@@ -43,8 +45,9 @@ pub(super) struct Relay {
 
 impl Relay {
     fn new(socket: UdpSocket, family: Family) -> Self {
-        let (appetite, tells_more, dropped, sends) = (Appetite::new(), false, 0, false);
-        Self { socket, appetite, tells_more, dropped, family, sends }
+        let (appetite, dropped) = (Appetite::new(), 0);
+        let (tells_more, tells_class, sends) = (false, false, false);
+        Self { socket, appetite, tells_more, tells_class, dropped, family, sends }
     }
 
     /// Lets the kernel hand over trains, if `trains`, and count what it drops, which it has done from the
@@ -57,6 +60,16 @@ impl Relay {
             let _ = enable_gro(self.socket.as_fd());
         }
         let _ = enable_drop_count(self.socket.as_fd());
+    }
+
+    /// Lets the kernel tell the traffic class of what comes, and of what has come already: before the first is read
+    /// is early enough.
+    pub(super) fn tell_class(&mut self) {
+        if !self.tells_class {
+            self.tells_class = true;
+            // No error is possible for an open socket of the family.
+            let _ = enable_traffic_class(self.socket.as_fd(), self.family);
+        }
     }
 }
 
@@ -243,8 +256,9 @@ mod tests {
             let socket = std::os::fd::AsRawFd::as_raw_fd(&self.peer);
             let (start, len) = (HEADROOM as u32, SIZE as u32);
             for _ in 0..count {
-                let (from, slot, dont_fragment) = (None, 0, false);
-                let datagram = Outgoing { socket, to, from, slot, start, len, dont_fragment };
+                let (from, slot, dont_fragment, traffic_class) = (None, 0, false, 0);
+                let datagram =
+                    Outgoing { socket, to, from, slot, start, len, dont_fragment, traffic_class };
                 self.outbox.sends.push(datagram);
             }
             self.outbox.sends.flush(&self.outbox.buffers);

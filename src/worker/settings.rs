@@ -38,11 +38,22 @@ pub struct Settings {
     /// The longest time for which a busy worker lets packets gather before it takes them, at most 100 microseconds;
     /// zero takes each as soon as it comes. A worker with little to do never waits.
     pub gather: Duration,
+    /// Whether a datagram keeps its DSCP when it comes and goes over UDP (RFC 8656 §14).
+    pub pass_dscp: bool,
+    /// Whether it keeps its ECN bits.
+    pub pass_ecn: bool,
     /// Bounds on TCP connections.
     pub streams: StreamLimits,
 }
 
 impl Settings {
+    /// The bits of the traffic class that are kept.
+    pub(super) const fn passed_class(&self) -> u8 {
+        let dscp = if self.pass_dscp { 0xFC } else { 0 };
+        let ecn = if self.pass_ecn { 0x03 } else { 0 };
+        dscp | ecn
+    }
+
     /// How many workers that is on this machine.
     pub fn threads(&self) -> usize {
         match self.workers {
@@ -114,6 +125,8 @@ impl Default for Settings {
             relay_buffer: 0,
             trains: true,
             gather: Duration::ZERO,
+            pass_dscp: true,
+            pass_ecn: true,
             streams: StreamLimits::default(),
         }
     }

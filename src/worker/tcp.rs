@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::outbox::Piece;
 use super::relays::Door;
 use super::stream::STRANGER_LIMIT;
 use super::{Stats, Unfit};
@@ -116,12 +117,16 @@ impl Engine {
                 if self.hand_over(client.leg, &message_on, worker as usize) {
                     return Err(Closing::HandedOver);
                 }
-                self.decide_here(now, client, slot, place, stats)
+                self.decide_here(now, client, slot, place.clone(), stats)
             }
             verdict => verdict,
         };
         match verdict {
-            Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, at, stats),
+            Verdict::ToPeer(decision) => {
+                // RFC 8656 §15: Best Effort and Not-ECT, whatever the TCP segments had.
+                let packet = Piece { slot, start: at, length: place.len(), class: 0 };
+                self.send_to_peer(&decision, packet, stats);
+            }
             Verdict::Reply(reply) => {
                 self.answer(client, reply, stats);
                 self.effects(now);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::Stats;
 use super::appetite::BATCH;
 use super::engine::Engine;
-use super::outbox::Way;
-use crate::net::{self, Datagram, HEADROOM, enable_drop_count, enable_gro};
+use super::outbox::{Piece, Way};
+use crate::net::{
+    self, Datagram, Family, HEADROOM, enable_drop_count, enable_gro, enable_traffic_class,
+};
 use crate::stun::DATA_INDICATION_MAX;
 use crate::time::Now;
 use crate::turn::{
@@ -48,13 +50,24 @@ impl Serves {
 }
 
 impl Listener {
-    pub(super) fn new(socket: UdpSocket, trains: bool, serves: Serves) -> std::io::Result<Self> {
+    /// `classes`: the kernel is to tell the traffic class of each datagram.
+    pub(super) fn new(
+        socket: UdpSocket,
+        trains: bool,
+        serves: Serves,
+        classes: bool,
+    ) -> std::io::Result<Self> {
+        let local = socket.local_addr()?;
         // Without these it works as well: one datagram at a time, and losses unseen.
         if trains {
             let _ = enable_gro(socket.as_fd());
         }
         let _ = enable_drop_count(socket.as_fd());
-        Ok(Self { local: socket.local_addr()?, socket, dropped: 0, serves })
+        if classes {
+            let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };
+            enable_traffic_class(socket.as_fd(), family)?;
+        }
+        Ok(Self { local, socket, dropped: 0, serves })
     }
 }
 
@@ -90,36 +103,23 @@ impl Engine {
         let tuple = FiveTuple { transport: Transport::Udp, client: datagram.from, server };
         let client = Client { tuple, leg: index as u32 };
         let serves = self.listeners[index].serves;
-        for segment in datagram.segments() {
-            let start = HEADROOM + segment.start;
-            if serves.as_dtls(self.outbox.buffers.slot(datagram.slot)[start]) {
-                let place = start..start + segment.len();
-                self.on_dtls(&client, datagram.slot, place, stats);
+        for piece in pieces(&datagram, self.passed_class) {
+            if serves.as_dtls(self.outbox.buffers.slot(piece.slot)[piece.start]) {
+                self.on_dtls(&client, piece, stats);
             } else {
-                self.on_packet(now, &client, datagram.slot, start, segment.len(), stats);
+                self.on_packet(now, &client, piece, stats);
             }
         }
     }
 
-    pub(super) fn on_packet(
-        &mut self,
-        now: Now,
-        client: &Client,
-        slot: usize,
-        start: usize,
-        length: usize,
-        stats: &Stats,
-    ) {
-        let place = start..start + length;
-        let verdict = match self.decide(now, client, slot, place.clone(), stats) {
-            Verdict::Elsewhere(worker) => {
-                self.send_elsewhere(now, worker, client, slot, place, stats)
-            }
-            Verdict::Hold => return self.hold(client, (slot, place)),
+    pub(super) fn on_packet(&mut self, now: Now, client: &Client, piece: Piece, stats: &Stats) {
+        let verdict = match self.decide(now, client, piece.slot, piece.place(), stats) {
+            Verdict::Elsewhere(worker) => self.send_elsewhere(now, worker, client, piece, stats),
+            Verdict::Hold => return self.hold(client, piece),
             verdict => verdict,
         };
         match verdict {
-            Verdict::ToPeer(decision) => self.send_to_peer(&decision, slot, start, stats),
+            Verdict::ToPeer(decision) => self.send_to_peer(&decision, piece, stats),
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
             Verdict::Reply(reply) => {
@@ -167,18 +167,15 @@ impl Engine {
             .from(wildcard.then_some(client.tuple.server.ip()))
     }
 
-    /// Queues a payload; `start` is where the client's packet begins in its slot.
-    pub(super) fn send_to_peer(
-        &mut self,
-        decision: &ToPeer,
-        slot: usize,
-        start: usize,
-        stats: &Stats,
-    ) {
+    /// Queues the payload of a client's packet.
+    pub(super) fn send_to_peer(&mut self, decision: &ToPeer, packet: Piece, stats: &Stats) {
         if let Some(relay) = self.relays.for_sending(decision.relay) {
-            let way = Way::new(&relay.socket, decision.peer).dont_fragment(decision.dont_fragment);
+            let way = Way::new(&relay.socket, decision.peer)
+                .dont_fragment(decision.dont_fragment)
+                .class(packet.class);
             let payload = &decision.payload;
-            self.outbox.push(way, slot, start + payload.start, payload.len(), stats);
+            let start = packet.start + payload.start;
+            self.outbox.push(way, packet.slot, start, payload.len(), stats);
         }
     }
 
@@ -188,13 +185,16 @@ impl Engine {
             self.on_relay_errors(id, &stats);
         }
         let first = self.outbox.reserve(BATCH, &stats);
-        let trains = self.relays.trains;
+        let (trains, classes) = (self.relays.trains, self.passed_class != 0);
         // An event may be about a socket that this wake-up has closed.
         let Some(relay) = self.relays.get_mut(id) else {
             return;
         };
+        if classes {
+            relay.tell_class();
+        }
         let (most, buffers) = (relay.appetite.most(), &mut self.outbox.buffers);
-        let received = if most == 1 && !relay.tells_more {
+        let received = if most == 1 && !relay.tells_more && !classes {
             self.receive.receive_plain(relay.socket.as_fd(), buffers, first)
         } else {
             self.receive.receive(relay.socket.as_fd(), buffers, first, most)
@@ -217,28 +217,20 @@ impl Engine {
 
     /// Relays the datagrams of one peer that the kernel has handed over in one piece.
     fn on_peer_train(&mut self, now: Now, id: RelayId, datagram: Datagram, stats: &Stats) {
-        let segments = datagram.segments();
-        let alone = segments.len() == 1;
-        for segment in segments {
-            let found = self.server.from_peer(now, id, datagram.from, segment.len(), &stats.turn);
+        let pieces = pieces(&datagram, self.passed_class);
+        let alone = pieces.len() == 1;
+        for piece in pieces {
+            let found = self.server.from_peer(now, id, datagram.from, piece.length, &stats.turn);
             if let Ok(delivery) = found {
-                let start = HEADROOM + segment.start;
-                self.deliver(&delivery, datagram.slot, start, segment.len(), alone, stats);
+                self.deliver(&delivery, piece, alone, stats);
             }
         }
     }
 
     /// Queues a payload with its header for the client. Alone in its slot, it gets the header
     /// right in front of it.
-    fn deliver(
-        &mut self,
-        delivery: &Delivery,
-        slot: usize,
-        start: usize,
-        length: usize,
-        alone: bool,
-        stats: &Stats,
-    ) {
+    fn deliver(&mut self, delivery: &Delivery, payload: Piece, alone: bool, stats: &Stats) {
+        let Piece { slot, start, length, class } = payload;
         let stream = delivery.client.tuple.transport.is_stream();
         let padding = delivery.framing.padding(length, stream);
         let mut headroom = [0; DATA_INDICATION_MAX];
@@ -254,12 +246,10 @@ impl Engine {
             return;
         }
         if let (Transport::Dtls, Some(dtls)) = (delivery.client.tuple.transport, &mut self.dtls) {
-            let payload = (slot, start..start + length);
-            let outbox = &mut self.outbox;
-            dtls.deliver(outbox, &delivery.client, header, payload, padding, stats);
+            dtls.deliver(&mut self.outbox, &delivery.client, header, payload, padding, stats);
             return;
         }
-        let way = self.way_to(&delivery.client);
+        let way = self.way_to(&delivery.client).class(class);
         if alone {
             let room = self.outbox.buffers.slot_mut(slot);
             room[start - header.len()..start].copy_from_slice(header);
@@ -300,6 +290,15 @@ impl Engine {
             }
         }
     }
+}
+
+/// The datagrams that came in one piece, of whose class the bits in `passed` are passed on (RFC 8656 §14).
+fn pieces(datagram: &Datagram, passed: u8) -> impl ExactSizeIterator<Item = Piece> + use<> {
+    let (slot, class) = (datagram.slot, datagram.traffic_class & passed);
+    datagram.segments().map(move |segment| {
+        let (start, length) = (HEADROOM + segment.start, segment.len());
+        Piece { slot, start, length, class }
+    })
 }
 
 /// Counts what the kernel has dropped on a socket since it was last asked.

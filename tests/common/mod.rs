@@ -9,6 +9,7 @@ mod connections;
 mod credential;
 #[cfg(feature = "dtls")]
 mod dtls;
+mod ip_header;
 mod message;
 mod peer;
 mod server;
@@ -21,6 +22,7 @@ pub(crate) use connections::{Data, TcpPeer, dial};
 pub(crate) use credential::Credential;
 #[cfg(feature = "dtls")]
 pub(crate) use dtls::{Dtls, Way};
+pub(crate) use ip_header::{Seen, mark, see};
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};
 pub(crate) use server::{Server, Setup};

@@ -1,5 +1,4 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 
 use super::PATIENCE;
 
@@ -35,41 +34,6 @@ impl Peer {
     #[track_caller]
     pub(crate) fn payload(&self) -> Vec<u8> {
         self.receive().0
-    }
-
-    /// The TTL and the traffic class (DSCP and ECN) of the next datagram.
-    #[track_caller]
-    pub(crate) fn ttl_and_class(&self) -> (u8, u8) {
-        let mut control = [0_u64; 16];
-        for option in [libc::IP_RECVTTL, libc::IP_RECVTOS] {
-            let (on, size) = (1_i32, size_of::<i32>() as libc::socklen_t);
-            let (socket, on) = (self.socket.as_raw_fd(), (&raw const on).cast());
-            // SAFETY: the kernel reads one `int`.
-            let set = unsafe { libc::setsockopt(socket, libc::IPPROTO_IP, option, on, size) };
-            assert_eq!(set, 0);
-        }
-        // SAFETY: all zeros is a header that points nowhere.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-        header.msg_control = control.as_mut_ptr().cast();
-        header.msg_controllen = size_of_val(&control) as _;
-        // SAFETY: the header points at `control` with its size.
-        let received = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &mut header, 0) };
-        assert!(received >= 0, "a datagram for the peer");
-        let (mut ttl, mut class) = (0, 0);
-        // SAFETY: the kernel has filled `control` and told its length in the header.
-        let mut message = unsafe { libc::CMSG_FIRSTHDR(&header) };
-        while !message.is_null() {
-            // SAFETY: it lies within `control`, with at least one byte of data.
-            let (kind, value) = unsafe { ((*message).cmsg_type, *libc::CMSG_DATA(message)) };
-            match kind {
-                libc::IP_TTL => ttl = value,
-                libc::IP_TOS => class = value,
-                _ => {}
-            }
-            // SAFETY: as above.
-            message = unsafe { libc::CMSG_NXTHDR(&header, message) };
-        }
-        (ttl, class)
     }
 
     pub(crate) fn send(&self, to: SocketAddr, payload: &[u8]) {

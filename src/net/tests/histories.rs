@@ -17,6 +17,7 @@ struct Wish {
     size: usize,
     padding: usize,
     dont_fragment: bool,
+    class: u8,
 }
 
 /// Few sizes and ways, so that many fit together.
@@ -29,14 +30,17 @@ fn wish() -> impl Strategy<Value = Wish> {
     ];
     let header = prop_oneof![4 => Just(0_usize), 4 => Just(4), 1 => 0..=HEADER_MAX];
     let padding = prop_oneof![6 => Just(0_usize), 1 => 1_usize..=3];
-    (0..3_usize, 0..4_usize, header, size, padding, prop::bool::weighted(0.03)).prop_map(
-        |(socket, to, header, size, padding, dont_fragment)| Wish {
+    let class = prop_oneof![8 => Just(0_u8), 2 => Just(46 << 2 | 1), 1 => any::<u8>()];
+    let ways = (0..3_usize, 0..4_usize);
+    (ways, header, size, padding, prop::bool::weighted(0.03), class).prop_map(
+        |((socket, to), header, size, padding, dont_fragment, class)| Wish {
             socket,
             to,
             header,
             size,
             padding,
             dont_fragment,
+            class,
         },
     )
 }
@@ -54,17 +58,17 @@ fn push(outbox: &mut Outbox, socket: RawFd, to: SocketAddr, i: usize, wish: &Wis
     let bytes = bytes(i, wish);
     let (header, payload) = bytes.split_at(wish.header);
     let datagram = outbox.datagram_of(socket, to, payload);
-    let dont_fragment = wish.dont_fragment;
-    let datagram = Outgoing { dont_fragment, ..datagram };
+    let Wish { dont_fragment, class: traffic_class, .. } = *wish;
+    let datagram = Outgoing { dont_fragment, traffic_class, ..datagram };
     outbox.batch.push_framed(datagram, header, wish.padding);
 }
 
 /// What has to arrive from one socket at one destination, in order.
-fn expected(wishes: &[Wish], socket: usize, to: usize) -> Vec<Vec<u8>> {
+fn expected(wishes: &[Wish], socket: usize, to: usize) -> Vec<Classified> {
     (0..)
         .zip(wishes)
         .filter(|(_, wish)| (wish.socket, wish.to) == (socket, to))
-        .map(|(i, wish)| [bytes(i, wish), vec![0; wish.padding]].concat())
+        .map(|(i, wish)| (wish.class, [bytes(i, wish), vec![0; wish.padding]].concat()))
         .collect()
 }
 
@@ -78,6 +82,9 @@ struct World {
 impl World {
     fn new(ip: IpAddr) -> Self {
         let receivers: Vec<_> = (0..4).map(|_| relay(ip)).collect();
+        for receiver in &receivers {
+            enable_traffic_class(receiver.as_fd(), family(ip)).unwrap();
+        }
         if switches().len() == 2 {
             for receiver in &receivers[2..] {
                 enable_gro(receiver.as_fd()).unwrap();
@@ -96,12 +103,12 @@ impl World {
         prop_assert_eq!(report.sent, wishes.len() as u64, "{:?}", report);
         for (to, receiver) in self.receivers.iter().enumerate() {
             let count = wishes.iter().filter(|wish| wish.to == to).count();
-            let got = self.inbox.datagrams(receiver, count);
+            let got = self.inbox.classified(receiver, count);
             prop_assert_eq!(got.len(), count);
             for (socket, sender) in self.senders.iter().enumerate() {
                 let from = sender.local_addr().unwrap();
                 let own = got.iter().filter(|(source, _)| *source == from);
-                let own: Vec<_> = own.map(|(_, payload)| payload.clone()).collect();
+                let own: Vec<_> = own.map(|(_, classified)| classified.clone()).collect();
                 prop_assert_eq!(own, expected(wishes, socket, to));
             }
         }
@@ -175,7 +182,11 @@ fn check(
         let way = (socket as RawFd, SocketAddr::from((V6, 1000 + to as u16)));
         let own = taken.iter().filter(|(socket, message)| (*socket, message.to) == way);
         let mut wanted = expected(wishes, socket, to).into_iter();
-        for datagram in own.flat_map(|(_, message)| message.datagrams()) {
+        let classified = |message: &Message| {
+            let class = message.class;
+            message.datagrams().into_iter().map(move |bytes| (class, bytes)).collect::<Vec<_>>()
+        };
+        for datagram in own.flat_map(|(_, message)| classified(message)) {
             prop_assert!(wanted.any(|wish| wish == datagram), "not wished, or too late");
         }
     }

@@ -12,6 +12,7 @@ use super::*;
 pub(super) struct Message {
     pub(super) to: SocketAddr,
     pub(super) segment: Option<u16>,
+    pub(super) class: u8,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -31,11 +32,21 @@ impl Message {
             .messages(control_len(header))
             .filter(|(level, kind, _)| (*level, *kind) == (libc::SOL_UDP, libc::UDP_SEGMENT))
             .find_map(|(_, _, data)| array(data, 0).map(u16::from_ne_bytes));
+        let class = control.messages(control_len(header)).find_map(|(level, kind, data)| {
+            let named = [(libc::IPPROTO_IP, libc::IP_TOS), (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)];
+            let value = named.contains(&(level, kind)).then(|| array(data, 0))?;
+            value.map(|value| libc::c_int::from_ne_bytes(value) as u8)
+        });
         // SAFETY: as above.
         let bytes = pieces.iter().flat_map(|piece| unsafe {
             std::slice::from_raw_parts(piece.iov_base.cast::<u8>(), piece.iov_len).to_vec()
         });
-        Self { to: name.get(header.msg_namelen as usize).unwrap(), segment, bytes: bytes.collect() }
+        Self {
+            to: name.get(header.msg_namelen as usize).unwrap(),
+            segment,
+            class: class.unwrap_or(0),
+            bytes: bytes.collect(),
+        }
     }
 
     /// How many datagrams the kernel makes of it.
@@ -175,6 +186,31 @@ fn what_must_not_be_fragmented_travels_alone_and_in_its_place() {
         // With IPv4 the DF bit is a matter of the socket, with IPv6 of the message.
         assert_eq!(calls.len(), if ip.is_ipv4() { 3 } else { 1 });
         assert_eq!((report.sent, report.trains), (5, 2));
+    }
+}
+
+#[test]
+fn a_train_is_of_one_class_and_another_class_takes_its_place_behind_it() {
+    for (ip, refused) in [V4, V6].into_iter().flat_map(|ip| [(ip, false), (ip, true)]) {
+        let mut outbox = Outbox::new(8);
+        outbox.batch.set_segmentation(true);
+        for (i, traffic_class) in [0, 0, 184, 184, 185, 0, 0, 184].into_iter().enumerate() {
+            let datagram = outbox.datagram_of(3, (ip, 9).into(), &[i as u8]);
+            outbox.batch.push(Outgoing { traffic_class, ..datagram });
+        }
+        // A train that the kernel refuses goes one by one, with its class.
+        let errno = |message: &Message| (refused && message.segment.is_some()).then_some(libc::EIO);
+        let (report, calls) = flush(&mut outbox, errno);
+        let messages = calls.iter().flat_map(|(_, messages)| messages);
+        let sent: Vec<_> = messages.map(|it| (it.class, it.bytes.clone())).collect();
+        let trains =
+            [(0, vec![0, 1]), (184, vec![2, 3]), (185, vec![4]), (0, vec![5, 6]), (184, vec![7])];
+        let single = trains
+            .clone()
+            .into_iter()
+            .flat_map(|(class, all)| all.into_iter().map(move |one| (class, vec![one])));
+        let expected = if refused { single.collect() } else { trains.to_vec() };
+        assert_eq!((sent, report.sent), (expected, 8));
     }
 }
 

@@ -160,6 +160,7 @@ impl Io {
             start: (HEADROOM + range.start) as u32,
             len: range.len() as u32,
             dont_fragment: false,
+            traffic_class: 0,
         });
     }
 

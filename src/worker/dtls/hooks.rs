@@ -8,17 +8,13 @@ use crate::tls::{Cause, Failure};
 use crate::turn::{Client, FiveTuple, Transport};
 use crate::worker::Stats;
 use crate::worker::engine::Engine;
+use crate::worker::outbox::Piece;
 
 impl Engine {
     /// Takes a datagram that is DTLS by its first byte, or by its listener. The client is as UDP
     /// knows it.
-    pub(in crate::worker) fn on_dtls(
-        &mut self,
-        client: &Client,
-        slot: usize,
-        place: Range<usize>,
-        stats: &Stats,
-    ) {
+    pub(in crate::worker) fn on_dtls(&mut self, client: &Client, piece: Piece, stats: &Stats) {
+        let (slot, place) = (piece.slot, piece.place());
         let tuple = FiveTuple { transport: Transport::Dtls, ..client.tuple };
         let client = &Client { tuple, leg: client.leg };
         let datagram = &self.outbox.buffers.slot(slot)[place.clone()];
@@ -44,14 +40,15 @@ impl Engine {
             dtls.handshakes.queue(place);
         }
         match dtls.associations.find(&tuple) {
-            Some(leg) => self.on_records(&Client { tuple, leg }, slot, place, stats),
+            Some(leg) => self.on_records(&Client { tuple, leg }, piece, stats),
             None if handshake.is_none() => stats.dtls.unknown.add(1),
             None => {}
         }
     }
 
     /// Handles the records of a client that has an association.
-    fn on_records(&mut self, client: &Client, slot: usize, place: Range<usize>, stats: &Stats) {
+    fn on_records(&mut self, client: &Client, piece: Piece, stats: &Stats) {
+        let (slot, place) = (piece.slot, piece.place());
         let mut records = Records::new();
         loop {
             let datagram = &mut self.outbox.buffers.slot_mut(slot)[place.clone()];
@@ -68,7 +65,8 @@ impl Engine {
             match session.open(header, &mut datagram[record.clone()]) {
                 Ok(Content::Data(plain)) => {
                     let start = place.start + record.start + plain.start;
-                    self.on_dtls_data(client, slot, start, plain.len(), stats);
+                    let message = Piece { start, length: plain.len(), ..piece };
+                    self.on_dtls_data(client, message, stats);
                 }
                 Ok(Content::Repeated) => {
                     let mut flight = [0; LAST_FLIGHT_MAX];
@@ -93,16 +91,9 @@ impl Engine {
     }
 
     /// Handles a message as if it had come over UDP.
-    fn on_dtls_data(
-        &mut self,
-        client: &Client,
-        slot: usize,
-        start: usize,
-        length: usize,
-        stats: &Stats,
-    ) {
-        let first = self.outbox.buffers.slot(slot)[start];
-        self.on_packet(self.now, client, slot, start, length, stats);
+    fn on_dtls_data(&mut self, client: &Client, message: Piece, stats: &Stats) {
+        let first = self.outbox.buffers.slot(message.slot)[message.start];
+        self.on_packet(self.now, client, message, stats);
         // RFC 7983 §7: STUN, and so perhaps an Allocate or a Refresh.
         if first < 4 {
             let waiting = !self.server.has_allocation(&client.tuple);

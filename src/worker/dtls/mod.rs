@@ -21,12 +21,11 @@ mod index;
 mod life;
 
 use std::io;
-use std::ops::Range;
 
 use associations::Associations;
 use handshakes::Handshakes;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Piece};
 use super::{DtlsLimits, Settings, Stats};
 use crate::time::Mono;
 use crate::tls::dtls::{Acceptor, Cookies};
@@ -74,7 +73,7 @@ impl Dtls {
         message: &[u8],
         stats: &Stats,
     ) {
-        self.send(outbox, client, message.len(), stats, |outbox, (slot, start)| {
+        self.send(outbox, client, (message.len(), 0), stats, |outbox, (slot, start)| {
             let room = &mut outbox.buffers.slot_mut(slot)[start..];
             room[..message.len()].copy_from_slice(message);
         });
@@ -86,25 +85,27 @@ impl Dtls {
         outbox: &mut Outbox,
         client: &Client,
         header: &[u8],
-        (slot, payload): (usize, Range<usize>),
+        payload: Piece,
         padding: usize,
         stats: &Stats,
     ) {
-        let (before, length) = (header.len(), header.len() + payload.len());
-        self.send(outbox, client, length + padding, stats, |outbox, (to, start)| {
-            outbox.buffers.copy((slot, payload), (to, start + before));
+        let (before, length) = (header.len(), header.len() + payload.length);
+        let plain = (length + padding, payload.class);
+        self.send(outbox, client, plain, stats, |outbox, (to, start)| {
+            outbox.buffers.copy((payload.slot, payload.place()), (to, start + before));
             let room = &mut outbox.buffers.slot_mut(to)[start..];
             room[..before].copy_from_slice(header);
             room[length..length + padding].fill(0);
         });
     }
 
-    /// Queues a record with so much plaintext, which `fill` puts to a place in a slot.
+    /// Queues a record with so much plaintext, which `fill` puts to a place in a slot, in a datagram of this traffic
+    /// class.
     fn send(
         &mut self,
         outbox: &mut Outbox,
         client: &Client,
-        length: usize,
+        (length, class): (usize, u8),
         stats: &Stats,
         fill: impl FnOnce(&mut Outbox, (usize, usize)),
     ) {
@@ -120,7 +121,7 @@ impl Dtls {
         let (slot, start) = outbox.room(record, stats);
         fill(outbox, (slot, start + session.prefix()));
         if session.seal(&mut outbox.buffers.slot_mut(slot)[start..start + record]) {
-            outbox.push(association.way, slot, start, record, stats);
+            outbox.push(association.way.class(class), slot, start, record, stats);
         }
     }
 
