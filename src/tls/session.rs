@@ -109,8 +109,7 @@ impl Session {
         Ok(received)
     }
 
-    /// Encrypts plaintext for the client, in as few records as possible: many small messages are
-    /// much cheaper in one call.
+    /// Encrypts plaintext for the client, in as few records as possible.
     ///
     /// # Errors
     /// When the handshake is not complete, or the session is over.
@@ -123,6 +122,11 @@ impl Session {
             self.write(output, room, |traffic, room| traffic.encrypt(record, room))?;
         }
         Ok(())
+    }
+
+    /// The most bytes that so much plaintext becomes.
+    pub const fn sealed_length(plain: usize) -> usize {
+        plain + plain.div_ceil(RECORD) * RECORD_OVERHEAD
     }
 
     /// Says close_notify, after which nothing can be sent. Does nothing before the handshake is

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::stream::tools::Tools;
-use super::stream::wire::{Taken, Wire};
+use super::stream::wire::{Kind, Taken, Wire};
 use crate::net::{self, Interest, Poller, reset_on_close};
 use crate::time::Mono;
 use crate::turn::Direction;
@@ -76,7 +76,7 @@ impl End for Wire {
     }
 
     fn write(&mut self, bytes: &[u8], tools: &mut Tools) -> io::Result<usize> {
-        Self::write(self, bytes, tools)
+        Self::write(self, bytes, Kind::Bytes, tools)
     }
 
     fn finish(&mut self, tools: &mut Tools) -> io::Result<()> {

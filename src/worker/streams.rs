@@ -5,7 +5,7 @@ use slab::Slab;
 
 use super::Stats;
 use super::stream::tools::Tools;
-use super::stream::wire::Wire;
+use super::stream::wire::{Kind, Wire};
 use crate::time::Mono;
 use crate::turn::FiveTuple;
 
@@ -344,7 +344,8 @@ impl Streams {
         };
         // An empty piece lets TLS go on with what it holds back.
         while stream.has_output() {
-            match stream.wire.write(&stream.output[stream.sent..], &mut self.tools) {
+            let unsent = &stream.output[stream.sent..];
+            match stream.wire.write(unsent, Kind::Messages, &mut self.tools) {
                 Ok(0) if stream.sent < stream.output.len() => return false,
                 Ok(taken) => stream.sent += taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

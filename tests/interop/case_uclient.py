@@ -54,6 +54,7 @@ RUNS = {
     "uclient-tls-no-rtcp": Run(("-t", "-S", "-c"), sessions=1),
     "uclient-tls-1400-bytes": Run(("-t", "-S", "-l", "1400")),
     "uclient-tls-20-clients": Run(("-t", "-S", "-c"), clients=20, messages=50, sessions=1),
+    "uclient-tls-client-to-client": Run(("-t", "-S", "-y"), sessions=4),
     "uclient-tls-relay-ipv6": Run(("-t", "-S", "-c", "-x"), sessions=1, peer="::1", relayed=frozenset({"IPv6"})),
     "uclient-tls-tcp-relay": Run(("-t", "-S", "-T", "-c")),
     "uclient-20-clients": Run(("-c",), clients=20, messages=50, sessions=1),
@@ -88,8 +89,9 @@ def last(pattern: str, output: str) -> tuple[int, ...]:
 
 
 def uclient(context: Context) -> str:
-    """One run: everything sent came back, nothing was dropped, and the relay was of the kind asked for."""
+    """One run: everything sent came back, neither side dropped any, and the relay was of the kind asked for."""
     run = RUNS[context.case.name]
+    before = context.server.drops()
     host, port = context.server.address("tcp" if "-t" in run.flags else "udp", run.server_family)
     credentials = ["-u", "bob", "-W", REST_SECRET] if run.rest else ["-u", USER, "-w", PASSWORD]
     if run.token:
@@ -101,6 +103,9 @@ def uclient(context: Context) -> str:
     lost, dropped = last(r"Total lost packets (-?\d+) .* total send dropped (-?\d+)", output)
     expected = run.clients * run.messages * run.sessions
     back = int(expected * run.answered)
+    by_server = {reason: count - before[reason] for reason, count in context.server.drops().items() if count > before[reason]}
+    if by_server:
+        raise Failure(f"the server dropped {by_server} (sent {sent}, came back {received} of {back})", output)
     if (sent, received, lost, dropped) != (expected, back, expected - back, 0):
         raise Failure(f"expected {back} of {expected} messages; sent {sent}, came back {received}, lost {lost}, "
                       f"dropped {dropped}", output)

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -156,7 +157,7 @@ class Server:
         ready = directory / "ready.json"
         command = [binary, "--listen", "127.0.0.1:0", "--relay-ip", "127.0.0.1", "--allow-peer", "127.0.0.0/8",
                    "--realm", REALM, "--user", f"{USER}:{PASSWORD}", "--secret", REST_SECRET,
-                   "--ready-file", str(ready)]
+                   "--admin", "127.0.0.1:0", "--ready-file", str(ready)]
         if ipv6:
             command += ["--listen", "[::1]:0", "--relay-ip", "::1", "--allow-peer", "::1/128"]
         if config:
@@ -188,6 +189,14 @@ class Server:
             if (":" in host) == (family == socket.AF_INET6):
                 return host, port
         raise Failure(f"the ready file names no {transport} listener of that family: {self.listeners}")
+
+    def drops(self) -> dict[str, int]:
+        """How many packets it has dropped so far, by reason."""
+        with urllib.request.urlopen(f"http://{self.listeners['admin']}/metrics", timeout=5) as page:
+            found = re.findall(r'^turnwire_drops_total\{reason="(\w+)"\} (\d+)$', page.read().decode(), re.MULTILINE)
+        if not found:
+            raise Failure("the server's metrics name no drops")
+        return {reason: int(count) for reason, count in found}
 
     def trouble(self) -> str | None:
         """Whether the server panicked since the last call or is dead: fails a case whose client was content."""

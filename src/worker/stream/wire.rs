@@ -7,11 +7,12 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::tools::Tools;
+use super::tools::{SPARE_SIZE, Tools};
 use crate::net;
-use crate::tls::{INPUT_MAX, Server, Session};
+use crate::stun::{Frame, Framer};
+use crate::tls::{Failure, INPUT_MAX, Server, Session};
 
-/// The most plaintext that is sealed at once: four whole records, which fit a spare buffer.
+/// The most plaintext that is sealed at once of what has no messages: four whole records, which fit a spare buffer.
 const SEAL: usize = 64 << 10;
 /// The least room that a read through TLS needs: all that may have been kept of a record, and as much again.
 pub(in crate::worker) const READ_MIN: usize = 2 * INPUT_MAX;
@@ -33,6 +34,16 @@ struct Tls {
     sent: usize,
     /// The end follows behind what is sealed.
     finished: bool,
+}
+
+/// What is written: TLS may cut it into records anywhere, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::worker) enum Kind {
+    /// Bytes of which nothing is known: as few records as possible.
+    Bytes,
+    /// Whole messages of STUN and TURN: a record for each, although RFC 8489 §6.2.2 lets them be packed. Clients,
+    /// coturn's own among them, take what one read of TLS gives for one message, since coturn writes each by itself.
+    Messages,
 }
 
 /// What a read has brought.
@@ -100,10 +111,11 @@ impl Wire {
     pub(in crate::worker) fn write(
         &mut self,
         bytes: &[u8],
+        kind: Kind,
         tools: &mut Tools,
     ) -> io::Result<usize> {
         match &mut self.tls {
-            Some(tls) => tls.write(&self.socket, bytes, tools),
+            Some(tls) => tls.write(&self.socket, bytes, kind, tools),
             None => net::write(self.socket.as_fd(), bytes),
         }
     }
@@ -200,15 +212,43 @@ impl Tls {
         self.begun.extend_from_slice(&tools.cipher()[part]);
     }
 
-    fn write(&mut self, socket: &TcpStream, bytes: &[u8], tools: &mut Tools) -> io::Result<usize> {
+    fn write(
+        &mut self,
+        socket: &TcpStream,
+        bytes: &[u8],
+        kind: Kind,
+        tools: &mut Tools,
+    ) -> io::Result<usize> {
         if !self.push(socket, tools)? {
             return Err(ErrorKind::WouldBlock.into());
         }
-        let taken = bytes.len().min(SEAL);
-        if taken > 0 {
-            self.sealed = tools.spares.take();
-            self.session.send(&bytes[..taken], &mut self.sealed).map_err(io::Error::other)?;
-            self.push(socket, tools)?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.sealed = tools.spares.take();
+        let taken = match kind {
+            Kind::Bytes => self.seal(&bytes[..bytes.len().min(SEAL)]),
+            Kind::Messages => self.seal_messages(bytes),
+        };
+        let taken = taken.map_err(io::Error::other)?;
+        self.push(socket, tools)?;
+        Ok(taken)
+    }
+
+    fn seal(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
+        self.session.send(bytes, &mut self.sealed).map(|()| bytes.len())
+    }
+
+    /// Seals each message by itself, as many as fit a spare buffer, and one in any case.
+    fn seal_messages(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let message = first_message(&bytes[taken..]);
+            let room = SPARE_SIZE.saturating_sub(self.sealed.len());
+            if taken > 0 && Session::sealed_length(message.len()) > room {
+                break;
+            }
+            taken += self.seal(message)?;
         }
         Ok(taken)
     }
@@ -229,5 +269,13 @@ impl Tls {
             socket.shutdown(Shutdown::Write)?;
         }
         Ok(true)
+    }
+}
+
+/// The first of several messages with its padding; all there is where there are none, as in HTTP.
+fn first_message(bytes: &[u8]) -> &[u8] {
+    match (Framer { limit: usize::MAX }).next(bytes) {
+        Ok(Frame::Message { consumed, .. }) => &bytes[..consumed],
+        Ok(Frame::Partial { .. }) | Err(_) => bytes,
     }
 }
