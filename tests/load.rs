@@ -303,7 +303,25 @@ fn everything_goes_over_tls_too() {
     assert_perfect(&secure(&format!("{ca} --rate max --window 4 --size 20000")).good(), 100);
     assert_perfect(&secure("--insecure --mode binding").good(), 100);
     let report = secure(&format!("{ca} --mode churn --rate max")).good();
-    assert!(count(&report["churn"]["cycles"]) >= 10, "{report:#}");
+    assert_eq!(report["churn"]["failed"], 0);
+}
+
+/// They are counted apart, and disturb nothing.
+#[test]
+fn handshakes_beside_the_load() {
+    let trust = Trust::new();
+    let server = Setup::with_local_peers().certificate(&trust).start();
+    let report = Run::alice(server.address(), "--handshakes 100 --rate 200").good();
+    assert_perfect(&report, 40);
+    let handshakes = &report["load"]["handshakes"];
+    assert!(count(&handshakes["done"]) > 0, "{report:#}");
+    assert_eq!((&handshakes["failed"], &handshakes["skipped"]), (&0.into(), &0.into()));
+    let made = server.metric("tls_handshakes_total{version=\"1.3\"}");
+    assert!(made >= count(&handshakes["done"]), "{made} {report:#}");
+    assert_eq!(server.metric("tls_handshakes_resumed_total"), 0);
+    let plain = Setup::with_local_peers().start();
+    let report = Run::alice(plain.address(), "--handshakes 100").good();
+    assert!(count(&report["load"]["handshakes"]["failed"]) > 0, "{report:#}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const fn scenario(name: &'static str, flags: &'static str) -> Scenario {
 }
 
 /// On loopback.
-pub(crate) const SCENARIOS: [Scenario; 11] = [
+pub(crate) const SCENARIOS: [Scenario; 13] = [
     // Debian's coturn loses packets of one flow when more are on their way: its socket buffers hold 56.
     scenario("channels 1 x 1200 B", "--clients 1 --rate max --window 32"),
     scenario("channels 50 x 1200 B", "--clients 50 --rate max"),
@@ -34,6 +34,16 @@ pub(crate) const SCENARIOS: [Scenario; 11] = [
         name: "channels 50 x 1200 B, TCP",
         flags: "--clients 50 --rate max --transport tcp",
         coturn: "-m 1",
+    },
+    Scenario {
+        name: "channels 50 x 1200 B, TLS",
+        flags: "--clients 50 --rate max --insecure",
+        coturn: "-m 1 --tls",
+    },
+    Scenario {
+        name: "10,000/s, TLS",
+        flags: "--clients 50 --rate 10000 --insecure",
+        coturn: "-m 1 --tls",
     },
     scenario("50,000/s", "--clients 50 --rate 50000"),
     scenario("50,000/s up, trains", "--clients 50 --rate 50000 --direction up --train 10"),
@@ -81,7 +91,7 @@ pub(crate) fn headline(what: &str) {
 pub(crate) fn compare(site: &Site, scenario: &Scenario) {
     let flags = format!("{} {}", scenario.flags, duration());
     let rows = rounds(&Kind::ALL, |kind| {
-        if kind == Kind::Naive && flags.contains("tcp") {
+        if kind == Kind::Naive && (flags.contains("tcp") || flags.contains("insecure")) {
             return None;
         }
         let server = Running::start(site, kind, scenario.coturn)?;
@@ -126,6 +136,26 @@ pub(crate) fn memory(site: &Site) {
         };
         println!(
             "{:9} {} idle allocations in {:.2} s, {} bytes resident each",
+            kind.name(),
+            report["set_up"]["succeeded"],
+            report["set_up"]["seconds"].as_f64().unwrap_or(f64::NAN),
+            report["server_memory"]["bytes_per_allocation"],
+        );
+    }
+}
+
+/// Resident memory per idle connection in TLS with an allocation. Each needs two descriptors of the server.
+pub(crate) fn tls_memory(site: &Site) {
+    let count = number("CONNECTIONS", 9500);
+    let words = format!("--insecure --clients {count} --rate 1 --direction up --duration 100ms");
+    for (kind, more) in [(Kind::Turnwire, ""), (Kind::Coturn, "-m 1 --tls")] {
+        let server = Running::start(site, kind, more);
+        let Some(report) = server.and_then(|server| load::run_once(&server, &words)) else {
+            println!("{:9} idle TLS not measured", kind.name());
+            continue;
+        };
+        println!(
+            "{:9} {} idle TLS connections with an allocation in {:.2} s, {} bytes resident each",
             kind.name(),
             report["set_up"]["succeeded"],
             report["set_up"]["seconds"].as_f64().unwrap_or(f64::NAN),

@@ -39,11 +39,13 @@ pub(crate) fn run(server: &Running, words: &str) -> Option<Value> {
     Some(best?.1)
 }
 
-fn run_once(server: &Running, words: &str) -> Option<Value> {
+/// The same, once, whatever the host takes away.
+pub(crate) fn run_once(server: &Running, words: &str) -> Option<Value> {
     let mut command = alone("1");
     command.arg(turnwire()).args(["load", "--json", "--quiet"]);
     command.args(["--user", "alice", "--password", "secret", "--pid", &server.pid().to_string()]);
-    command.arg(format!("turn:{}", server.address())).args(words.split_whitespace());
+    let scheme = if words.contains("--insecure") { "turns" } else { "turn" };
+    command.arg(format!("{scheme}:{}", server.address())).args(words.split_whitespace());
     let before = server.site().receiving();
     let child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().ok()?;
     come_first(child.id());

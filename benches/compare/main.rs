@@ -13,10 +13,12 @@
 //! segmentation offload instead, in networks of their own (as root; see `veth.rs`); what the kernel's receiving
 //! threads use is then a part of the cost. Settings are taken from the environment:
 //!
-//! | ROUNDS, MILLISECONDS, ALLOCATIONS | 3 rounds of 2000 ms each; 10000 idle allocations |
+//! | ROUNDS, MILLISECONDS | 3 rounds of 2000 ms each |
+//! | ALLOCATIONS, CONNECTIONS | 10000 idle allocations over UDP, 9500 over TLS (two descriptors each) |
 //! | COTURN | coturn's program, where it is not `turnserver` (Debian's package `coturn`) |
 //! | COTURN_FLAGS, TURNWIRE_FLAGS | flags for every start of the server |
 
+mod certificate;
 mod cost;
 mod figures;
 mod load;
@@ -70,6 +72,12 @@ fn on_loopback(site: &Site, wanted: impl Fn(&str) -> bool) {
     }
     if wanted("idle memory") {
         cost::memory(site);
+    }
+    if wanted("idle TLS") {
+        cost::tls_memory(site);
+    }
+    if wanted("handshakes") {
+        stress::handshakes(site);
     }
     for (name, direction) in [("overload, to the peer", "up"), ("overload, to the clients", "down")]
     {

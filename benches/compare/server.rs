@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use turnwire::stun::{Kind as MessageKind, Method, TransactionId, Writer};
 
+use crate::certificate;
 use crate::process::{alone, come_first};
 use crate::site::Site;
 
@@ -34,13 +35,14 @@ impl Kind {
         }
     }
 
-    /// Its program and flags. `more` is for coturn.
+    /// Its program and flags. `more` is for coturn; `--tls` in it stands for a certificate.
     fn command_line(self, site: &Site, address: SocketAddr, more: &str) -> (PathBuf, String) {
         let (ip, port, relay) = (address.ip(), address.port(), site.relay);
         let flags = |name| env::var(name).unwrap_or_default();
+        let [chain, key] = certificate::files().each_ref().map(|path| path.display());
         let turnwire_flags = format!(
             "--user alice:secret --realm example.org --listen {address} --relay-ip {relay} \
-             --allow-peer 127.0.0.0/8 --allow-peer 10.99.0.0/16 --log-level error {}",
+             --allow-peer 127.0.0.0/8 --allow-peer 10.99.0.0/16 --log-level error --cert {chain} --key {key} {}",
             flags("TURNWIRE_FLAGS")
         );
         match self {
@@ -48,18 +50,22 @@ impl Kind {
                 let program = env::current_exe().expect("this program has a path");
                 (program, format!("--naive {address} {relay}"))
             }
-            Self::Turnwire => (turnwire(), turnwire_flags),
-            Self::OneByOne => {
-                let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("no-trains.toml");
-                fs::write(&config, "[listen]\ntrains = false\n").expect("a file");
+            Self::Turnwire | Self::OneByOne => {
+                let config = configuration(self == Self::Turnwire);
                 (turnwire(), format!("{turnwire_flags} --config {}", config.display()))
             }
             Self::Coturn => {
+                // It is spared what a load does not need, which costs it a little at each packet.
+                let secure = match more.contains("--tls") {
+                    true => format!("--cert={chain} --pkey={key}"),
+                    false => "--no-tls --no-dtls".to_owned(),
+                };
+                let more = more.replace("--tls", "");
                 let flags = format!(
                     "-n --lt-cred-mech --no-cli --user=alice:secret --realm=example.org \
                      --listening-ip={ip} --listening-port={port} --relay-ip={relay} \
-                     --allow-loopback-peers --no-stdout-log --log-file=/dev/null --no-tls \
-                     --no-dtls --pidfile=/dev/null {more} {}",
+                     --allow-loopback-peers --no-stdout-log --log-file=/dev/null \
+                     --pidfile=/dev/null {secure} {more} {}",
                     flags("COTURN_FLAGS")
                 );
                 (coturn(), flags)
@@ -118,6 +124,15 @@ impl Drop for Running<'_> {
 /// The release binary beside this program.
 pub(crate) fn turnwire() -> PathBuf {
     env!("CARGO_BIN_EXE_turnwire").into()
+}
+
+/// All clients come from one address.
+fn configuration(trains: bool) -> PathBuf {
+    let name = format!("trains-{trains}.toml");
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let streams = "[limits.streams]\nper_address = 60000\nwithout_allocation = 60000\n";
+    fs::write(&path, format!("[listen]\ntrains = {trains}\n{streams}")).expect("a file");
+    path
 }
 
 /// coturn's program: the one of the search path, unless COTURN names another.

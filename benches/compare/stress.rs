@@ -140,3 +140,35 @@ pub(crate) fn fairness(site: &Site, name: &str, direction: &str) {
         );
     }
 }
+
+/// What 500 TLS handshakes a second cost the packets of others, on one worker.
+pub(crate) fn handshakes(site: &Site) {
+    const KINDS: [Kind; 2] = [Kind::Turnwire, Kind::Coturn];
+    let rows = rounds(&KINDS, |kind| {
+        let server = Running::start(site, kind, "-m 1 --tls")?;
+        let alone = run(&server, NEIGHBOURS)?;
+        Some((alone, run(&server, &format!("{NEIGHBOURS} --handshakes 500"))?))
+    });
+    println!(
+        "\n{:26} {:>9} {:>10} {:>10} {:>12} {:>8} {:>7}",
+        "20,000 echoes/s of UDP", "server", "p50 us", "p99 us", "handshakes/s", "failed", "lost"
+    );
+    for (kind, row) in KINDS.iter().zip(&rows) {
+        for (name, beside) in [("alone", false), ("beside 500 handshakes/s", true)] {
+            let of = |key: &str| {
+                let report =
+                    |row: &(Value, Value)| figure(if beside { &row.1 } else { &row.0 }, key);
+                Sorted::of(row.iter().map(|row| report(row.as_ref()?))).median()
+            };
+            println!(
+                "{name:26} {:>9} {:>10.1} {:>10.1} {:>12.0} {:>8.0} {:>7.0}",
+                kind.name(),
+                of("/latency_us/p50"),
+                of("/latency_us/p99"),
+                of("/handshakes/per_second"),
+                of("/handshakes/failed"),
+                of("/lost"),
+            );
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -79,7 +80,10 @@ impl Client {
                 config.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
             }
         };
-        Ok(Self { config: Arc::new(config.with_no_client_auth()), name })
+        let mut config = config.with_no_client_auth();
+        // What is tried and measured is a whole handshake.
+        config.resumption = Resumption::disabled();
+        Ok(Self { config: Arc::new(config), name })
     }
 
     /// The beginning of a connection.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use super::errand::{Errand, Outcome, Plan, Trouble};
+use super::handshakes::Handshakes;
 use super::io::Io;
 use super::link::{Link, Way};
 use super::peer::{Peer, route_to};
@@ -133,6 +134,14 @@ impl Fleet {
         let Target { timing, sha256, .. } = self.target;
         let transport = if self.is_stream() { Transport::Tcp } else { Transport::Udp };
         Session::new(transport, self.target.credentials.clone(), timing).prefer_sha256(sha256)
+    }
+
+    /// TLS handshakes with the same server, so many a second.
+    ///
+    /// # Errors
+    /// There is no TLS on this system.
+    pub(super) fn handshakes(&self, rate: u32, start: u64) -> io::Result<Handshakes> {
+        Handshakes::new(rate, self.source, self.target.server, start).map_err(io::Error::other)
     }
 
     /// Whether the clients' links are streams.

@@ -11,6 +11,7 @@
 //! io       slots and system calls        churn    the loop of allocation cycles
 //! pace     when to send                  keep_up  when to prolong what the clients have
 //! payload, flow, tally   what came, and in which state                          interrupt  Ctrl-C
+//! handshakes   TLS, besides
 //! ```
 //!
 //! What it tells can be relied on:
@@ -24,6 +25,7 @@ mod churn;
 mod errand;
 mod fleet;
 mod flow;
+mod handshakes;
 mod interrupt;
 mod io;
 mod keep_up;
@@ -150,6 +152,7 @@ fn load(
     let options = report.options;
     match options.mode {
         Mode::Binding => {
+            let before = process.map(|process| process.usage().resident);
             for _ in 0..options.clients {
                 fleet.open()?;
             }
@@ -157,6 +160,7 @@ fn load(
             getrandom::fill(&mut mask).map_err(|_| std::io::Error::other("no random numbers"))?;
             let requests = Requests::new(options, fleet, mask);
             report.figures = Some(run::run(options, fleet, requests, process, progress)?);
+            report.resident = before.zip(process.map(|process| process.usage().resident));
         }
         Mode::Churn => report.cycles = Some(churn::run(options, fleet, process, progress)?),
         Mode::Channel | Mode::Send => {

@@ -86,6 +86,10 @@ pub struct Options {
     #[arg(long, value_name = "PKT/S", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub flood: Option<u32>,
 
+    /// Besides, so many TLS handshakes per second with the same address and port: what do they cost the others?
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub handshakes: Option<u32>,
+
     /// With --rate max: packets on their way at any time, over all clients
     #[arg(long, value_name = "N", default_value = "64",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
@@ -193,6 +197,9 @@ impl Options {
             return Err("--flood is of packets through an allocation: take --mode channel or send"
                 .to_owned());
         }
+        if self.handshakes.is_some() && self.mode == Mode::Churn {
+            return Err("--handshakes go beside packets: take another --mode than churn".to_owned());
+        }
         if self.mode == Mode::Binding {
             return Ok(());
         }
@@ -224,6 +231,14 @@ impl Mode {
             Self::Send => "send",
             Self::Binding => "binding",
             Self::Churn => "churn",
+        }
+    }
+
+    /// What the server holds for each client.
+    pub(super) const fn holds(self) -> &'static str {
+        match self {
+            Self::Binding => "client",
+            _ => "allocation",
         }
     }
 }
@@ -337,6 +352,7 @@ mod tests {
             ("turn:a --secret s --peer 1.2.3.4:5 --direction up", "--peer"),
             ("turn:a --secret s --flood 0", "10000000"),
             ("turn:a --secret s --flood 5 --mode churn", "--mode channel"),
+            ("turn:a --secret s --handshakes 5 --mode churn", "another --mode"),
             ("turns:a?transport=udp --secret s", "no load over DTLS"),
             ("turn:a --secret s --insecure", "turns:"),
             ("turns:a --secret s --insecure --ca x", "cannot be used with"),

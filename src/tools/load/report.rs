@@ -26,7 +26,7 @@ pub(super) struct Report<'a> {
     pub(super) figures: Option<Figures>,
     pub(super) cycles: Option<Cycles>,
     pub(super) causes: BTreeMap<Trouble, u64>,
-    /// The server's resident memory before and after the set-up, in bytes, when its process is known.
+    /// The server's resident memory before and after the clients came, in bytes, when its process is known.
     pub(super) resident: Option<(u64, u64)>,
 }
 
@@ -44,6 +44,16 @@ pub(super) struct Figures {
     /// In nanoseconds.
     pub(super) latency: Histogram<u64>,
     pub(super) flood: Option<Flood>,
+    pub(super) handshakes: Option<Handshakes>,
+}
+
+/// TLS handshakes that were made beside the load.
+pub(super) struct Handshakes {
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    pub(super) skipped: u64,
+    /// From when each was due, in nanoseconds.
+    pub(super) times: Histogram<u64>,
 }
 
 /// What the client that floods has sent, which is in no other figure but the server's.
@@ -104,10 +114,10 @@ impl Report<'_> {
         set_up && figures && cycles && (self.figures.is_some() || self.cycles.is_some())
     }
 
-    /// Resident bytes per allocation that the set-up has cost.
+    /// Resident bytes that each allocation has cost, or each client's socket where there are no allocations.
     pub(super) fn resident_each(&self) -> Option<u64> {
         let (before, after) = self.resident?;
-        let made = self.set_up.as_ref()?.succeeded;
+        let made = self.set_up.as_ref().map_or(self.options.clients, |it| it.succeeded);
         Some(after.saturating_sub(before) / u64::from(made.max(1)))
     }
 
@@ -153,7 +163,7 @@ impl Report<'_> {
             let memory = json!({
                 "before_bytes": before,
                 "after_set_up_bytes": after,
-                "bytes_per_allocation": each,
+                (format!("bytes_per_{}", options.mode.holds())): each,
             });
             object.insert("server_memory".to_owned(), memory);
         }
@@ -188,6 +198,15 @@ impl Report<'_> {
             load["server_cores"] =
                 json!(measured.cpu.as_secs_f64() / measured.elapsed.as_secs_f64().max(1e-9));
             load["server_cpu_seconds_per_million"] = json!(measured.cpu_per_million());
+        }
+        if let Some(handshakes) = &figures.handshakes {
+            load["handshakes"] = json!({
+                "per_second": measured.per_second(handshakes.done),
+                "done": handshakes.done,
+                "failed": handshakes.failed,
+                "skipped": handshakes.skipped,
+                "time_us": times_json(&handshakes.times),
+            });
         }
         if let Some(flood) = &figures.flood {
             load["flood"] = json!({

@@ -9,12 +9,13 @@ use hdrhistogram::Histogram;
 
 use super::errand::Errand;
 use super::fleet::Fleet;
+use super::handshakes::{self, Handshakes};
 use super::io::Io;
 use super::keep_up::KeepUp;
 use super::options::Options;
 use super::process::{Process, Usage, dropped};
 use super::progress::{Progress, to_go};
-use super::report::{Figures, Flood, Measured};
+use super::report::{self, Figures, Flood, Measured};
 use super::tally::Tally;
 use super::text::Micros;
 use crate::client::{Event, Session};
@@ -67,6 +68,7 @@ struct Run<'a, L> {
     fleet: &'a mut Fleet,
     load: L,
     keep_up: KeepUp,
+    handshakes: Option<Handshakes>,
     last_arrival: u64,
     end: u64,
 }
@@ -77,6 +79,7 @@ struct Snapshot {
     nanos: u64,
     tally: Tally,
     flood: Option<(Tally, u64)>,
+    handshakes: handshakes::Tally,
     usage: Usage,
 }
 
@@ -95,11 +98,16 @@ pub(super) fn run(
     progress.begin(start);
     let duration = options.duration.as_nanos() as u64;
     let keep_up = KeepUp::new(fleet.clients.len() as u32, shortest_lifetime(fleet), start);
-    let mut run = Run { fleet, load, keep_up, last_arrival: start, end: start + duration };
+    let handshakes = options.handshakes.map(|rate| fleet.handshakes(rate, start)).transpose()?;
+    let mut run =
+        Run { fleet, load, keep_up, handshakes, last_arrival: start, end: start + duration };
     let mut events = Io::events();
     run.until(start + WARM_UP.min(duration / 10), &mut events, progress)?;
     let from = run.snapshot(process);
     run.load.measure_from(from.nanos);
+    if let Some(handshakes) = &mut run.handshakes {
+        handshakes.measure();
+    }
     run.until(run.end, &mut events, progress)?;
     let to = run.snapshot(process);
     run.drain(&mut events)?;
@@ -122,6 +130,9 @@ impl<L: Load> Run<'_, L> {
                 return Ok(());
             }
             self.load.send_due(self.fleet);
+            if let Some(handshakes) = &mut self.handshakes {
+                handshakes.begin_due(&self.fleet.io, now)?;
+            }
             self.keep_up(now);
             self.fleet.flush();
             self.receive(events, Duration::ZERO)?;
@@ -161,6 +172,10 @@ impl<L: Load> Run<'_, L> {
         self.fleet.io.wait(events, limit)?;
         for event in events.iter() {
             let now = self.fleet.io.nanos();
+            let handshakes = self.handshakes.as_mut();
+            if handshakes.is_some_and(|it| it.handle(&mut self.fleet.io, event, now)) {
+                continue;
+            }
             self.last_arrival = now;
             let load = &mut self.load;
             if let Ok(number) = u32::try_from(event.token()) {
@@ -188,6 +203,7 @@ impl<L: Load> Run<'_, L> {
             nanos: self.fleet.io.nanos(),
             tally: self.load.tally(),
             flood: self.load.flood(),
+            handshakes: self.handshakes.as_ref().map(Handshakes::tally).unwrap_or_default(),
             usage: process.map(Process::usage).unwrap_or_default(),
         }
     }
@@ -199,6 +215,12 @@ impl<L: Load> Run<'_, L> {
             // What has come back has passed the server twice, the first time unseen.
             passed *= 2;
         }
+        let handshakes = self.handshakes.as_ref().map(|all| report::Handshakes {
+            done: to.handshakes.done - from.handshakes.done,
+            failed: all.tally().failed,
+            skipped: all.skipped(),
+            times: all.times().clone(),
+        });
         let links = self.fleet.clients.iter().filter_map(|client| client.link.as_ref());
         let sockets = links.map(|link| link as &dyn AsFd);
         let peer = self.fleet.peer.socket().map(|socket| socket as &dyn AsFd);
@@ -216,6 +238,7 @@ impl<L: Load> Run<'_, L> {
             unsent,
             receive_drops: dropped(sockets.chain(peer)),
             latency: self.load.latency().clone(),
+            handshakes,
             flood: self.load.flood().zip(to.flood).zip(from.flood).map(
                 |(((tally, skipped), to), from)| Flood {
                     sent: to.0.sent - from.0.sent,

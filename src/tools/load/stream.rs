@@ -92,6 +92,11 @@ impl Stream {
         self.written < self.out.len()
     }
 
+    /// Whether TLS is agreed on.
+    pub(super) fn is_agreed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
+    }
+
     /// Version and cipher, once they are agreed on.
     pub(super) fn cipher(&self) -> Option<String> {
         let tls = self.tls.as_ref()?;

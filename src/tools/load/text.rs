@@ -27,10 +27,11 @@ impl Display for Text<'_> {
             let (before, after) = report.resident.unwrap_or_default();
             writeln!(
                 f,
-                "memory      {:.0} KiB before, {:.0} KiB after set-up: {:.2} KiB per allocation",
+                "memory      {:.0} KiB before, {:.0} KiB after: {:.2} KiB per {}",
                 kib(before),
                 kib(after),
-                kib(each)
+                kib(each),
+                report.options.mode.holds()
             )?;
         }
         if let Some(figures) = &report.figures {
@@ -147,6 +148,16 @@ fn write_load(f: &mut Formatter<'_>, options: &Options, figures: &Figures) -> fm
         _ => "one way",
     };
     write_times(f, name, &figures.latency)?;
+    if let Some(handshakes) = &figures.handshakes {
+        writeln!(
+            f,
+            "handshakes  {:.0}/s of TLS besides, {} failed, {} not begun",
+            measured.per_second(handshakes.done),
+            handshakes.failed,
+            handshakes.skipped
+        )?;
+        write_times(f, "handshake", &handshakes.times)?;
+    }
     if let Some(flood) = &figures.flood {
         writeln!(
             f,

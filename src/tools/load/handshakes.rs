@@ -1,0 +1,138 @@
+//! TLS handshakes beside a load: each is a connection of its own that is closed as soon as TLS is agreed on.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use hdrhistogram::Histogram;
+use slab::Slab;
+
+use super::io::Io;
+use super::options::Rate;
+use super::pace::Pace;
+use super::stream::Stream;
+use super::tally::histogram;
+use crate::net;
+use crate::tls;
+
+/// The poller's token of the first of them; the clients' are below it, the peer's is above all of them.
+const TOKEN: u64 = 1 << 40;
+/// Handshakes under way at a time; what is due beyond that is not begun, and told.
+const AT_A_TIME: usize = 256;
+
+/// Those who shake hands.
+pub(super) struct Handshakes {
+    client: tls::Client,
+    source: IpAddr,
+    server: SocketAddr,
+    pace: Pace,
+    open: Slab<(Stream, u64)>,
+    skipped: u64,
+    tally: Tally,
+    times: Histogram<u64>,
+}
+
+/// How many have come to their end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) done: u64,
+    pub(super) failed: u64,
+}
+
+impl Handshakes {
+    /// So many per second with a server, from `start` on.
+    ///
+    /// # Errors
+    /// There is no TLS on this system.
+    pub(super) fn new(
+        rate: u32,
+        source: IpAddr,
+        server: SocketAddr,
+        start: u64,
+    ) -> Result<Self, tls::NoClient> {
+        Ok(Self {
+            client: tls::Client::new(&tls::Trust::Anyone, &server.ip().to_string())?,
+            source,
+            server,
+            pace: Pace::new(Rate::Fixed(rate), 1, 1, start),
+            open: Slab::new(),
+            skipped: 0,
+            tally: Tally::default(),
+            times: histogram(),
+        })
+    }
+
+    pub(super) const fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Those whose time came, and for which there was no room, or no time any more.
+    pub(super) const fn skipped(&self) -> u64 {
+        self.skipped + self.pace.skipped()
+    }
+
+    /// From when each was due to when TLS was agreed on, in nanoseconds.
+    pub(super) const fn times(&self) -> &Histogram<u64> {
+        &self.times
+    }
+
+    /// Forgets the times so far.
+    pub(super) fn measure(&mut self) {
+        self.times.reset();
+    }
+
+    /// Begins what is due.
+    ///
+    /// # Errors
+    /// The system lacks something.
+    pub(super) fn begin_due(&mut self, io: &Io, now: u64) -> io::Result<()> {
+        let Some(due) = self.pace.take(now) else {
+            return Ok(());
+        };
+        if self.open.len() == AT_A_TIME {
+            self.skipped += 1;
+            return Ok(());
+        }
+        let session = self.client.connect().map_err(io::Error::other)?;
+        let place = self.open.vacant_entry();
+        let token = TOKEN + place.key() as u64;
+        let source = SocketAddr::new(self.source, 0);
+        place.insert((Stream::open(io, source, self.server, token, Some(session))?, due));
+        Ok(())
+    }
+
+    /// Does what an event of the poller says; whether it is about one of these.
+    pub(super) fn handle(&mut self, io: &mut Io, event: net::Event, now: u64) -> bool {
+        let Some(key) = event.token().checked_sub(TOKEN).and_then(|key| usize::try_from(key).ok())
+        else {
+            return false;
+        };
+        let Some((stream, due)) = self.open.get_mut(key) else {
+            return false;
+        };
+        match go_on(stream, io, event) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.tally.done += 1;
+                self.times.saturating_record(now.saturating_sub(*due));
+                self.open.remove(key);
+            }
+            Err(_) => {
+                self.tally.failed += 1;
+                self.open.remove(key);
+            }
+        }
+        true
+    }
+}
+
+/// Goes on with a handshake, and tells whether it is at its end.
+fn go_on(stream: &mut Stream, io: &mut Io, event: net::Event) -> io::Result<bool> {
+    if event.readable() {
+        stream.receive(io, &mut |_| ())?;
+    }
+    if event.error() {
+        return Err(stream.failure().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()));
+    }
+    stream.flush(io, event.token())?;
+    Ok(stream.is_agreed() && !stream.has_output())
+}
