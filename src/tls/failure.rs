@@ -200,8 +200,8 @@ impl Cause {
                 "an old client may know RSA alone: give an RSA certificate beside the ECDSA one"
             }
             Self::ClientVersion | Self::NoSharedVersion => {
-                "TLS 1.2 and 1.3 exist here; tls.min_version may have turned 1.2 off, and clients \
-                 with 1.1 at most cannot be served"
+                "TLS 1.2 and 1.3 and DTLS 1.2 exist here; tls.min_version may have turned TLS 1.2 off, \
+                 and clients with TLS 1.1 or DTLS 1.0 at most cannot be served"
             }
             Self::NoSharedProtocol => {
                 "TURN clients name stun.turn or nothing, and Firefox behind a proxy http/1.1"

@@ -43,9 +43,9 @@ class Talk:
 
 
 def s_client(context: Context, *flags: str, name: str | None = certificates.NAME, root: str = "root.crt",
-             family: int = socket.AF_INET) -> Talk:
+             listener: str = "tcp", family: int = socket.AF_INET) -> Talk:
     """Connects, verifies the chain and the name, sends a Binding request and waits for its answer."""
-    host, port = context.server.address("tcp", family)
+    host, port = context.server.address(listener, family)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     named = ["-servername", name, "-verify_hostname", name] if name else ["-noservername"]
     command = [tool("openssl"), "s_client", "-connect", address, *named, "-verify_return_error", "-CAfile",

@@ -183,7 +183,7 @@ class Server:
         raise Failure("the server wrote no ready file within 15 s")
 
     def address(self, transport: str = "udp", family: int = socket.AF_INET) -> tuple[str, int]:
-        """The first listener of a transport (`udp`, `tcp`) and family."""
+        """The first listener of a kind (`udp`, `tcp`; `tls`, `dtls` for nothing else) and family."""
         for text in self.listeners[transport]:
             host, port = host_port(text)
             if (":" in host) == (family == socket.AF_INET6):
