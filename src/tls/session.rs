@@ -25,6 +25,8 @@ const RECORD_OVERHEAD: usize = 5 + 8 + 1 + 16;
 pub struct Session {
     connection: UnbufferedServerConnection,
     phase: Phase,
+    /// We have said close_notify: nothing more is sent, and what comes is still read.
+    finished: bool,
     /// The name in the client's SNI extension.
     asked_name: Option<Box<str>>,
 }
@@ -35,7 +37,7 @@ enum Phase {
     Open,
     /// The client has said close_notify.
     PeerClosed,
-    /// We have said close_notify, or it has failed.
+    /// It has failed, or was given up in the handshake.
     Over,
 }
 
@@ -60,7 +62,7 @@ impl Session {
     /// When the system gives no random numbers.
     pub fn new(server: &Server) -> Result<Self, Failure> {
         let connection = UnbufferedServerConnection::new(Arc::clone(&server.config))?;
-        Ok(Self { connection, phase: Phase::Handshake, asked_name: None })
+        Ok(Self { connection, phase: Phase::Handshake, finished: false, asked_name: None })
     }
 
     /// Takes ciphertext. What there is to answer is appended to `output`, also on failure.
@@ -114,7 +116,7 @@ impl Session {
     /// # Errors
     /// When the handshake is not complete, or the session is over.
     pub fn send(&mut self, plain: &[u8], output: &mut Vec<u8>) -> Result<(), Failure> {
-        if !matches!(self.phase, Phase::Open | Phase::PeerClosed) {
+        if !self.is_open() || self.finished {
             return Err(Failure::new(Cause::Over));
         }
         for record in plain.chunks(RECORD) {
@@ -129,16 +131,18 @@ impl Session {
         plain + plain.div_ceil(RECORD) * RECORD_OVERHEAD
     }
 
-    /// Says close_notify, after which nothing can be sent. Does nothing before the handshake is
-    /// complete or after a failure.
+    /// Says close_notify, after which nothing can be sent; what the client sends is received as
+    /// before (RFC 8446 §6.1). Says nothing before the handshake is complete or after a failure:
+    /// the session is over then.
     pub fn close(&mut self, output: &mut Vec<u8>) {
-        if matches!(self.phase, Phase::Open | Phase::PeerClosed) {
-            // A session that cannot say goodbye is over all the same.
+        if !self.is_open() {
+            self.phase = Phase::Over;
+        } else if !std::mem::replace(&mut self.finished, true) {
+            // A session that cannot say goodbye sends nothing more all the same.
             let _ = self.write(output, 2 + RECORD_OVERHEAD, |traffic, room| {
                 traffic.queue_close_notify(room)
             });
         }
-        self.phase = Phase::Over;
     }
 
     /// What it means that the connection ends now, if it means anything: the client has left in

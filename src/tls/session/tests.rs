@@ -200,6 +200,29 @@ fn close_notify_is_heard_and_said() {
     }
 }
 
+/// RFC 8446 §6.1: each side closes for itself.
+#[test]
+fn what_comes_behind_our_close_notify_is_still_heard() {
+    for (version, _) in BOTH {
+        let mut wire = connected(&ends(version, |_| ()), "a.test");
+        let mut output = Vec::new();
+        wire.session.close(&mut output);
+        let length = output.len();
+        wire.session.close(&mut output);
+        assert_eq!(output.len(), length, "it is said once");
+        wire.deliver(&output);
+        wire.client.writer().write_all(b"going on").unwrap();
+        wire.client.send_close_notify();
+        let mut sent = Vec::new();
+        while wire.client.wants_write() {
+            wire.client.write_tls(&mut sent).unwrap();
+        }
+        let received = wire.feed(&sent, &mut Vec::new()).unwrap();
+        assert!(received.closed);
+        assert_eq!(wire.heard, b"going on");
+    }
+}
+
 #[test]
 fn a_client_comes_back_with_a_ticket() {
     for (version, _) in BOTH {

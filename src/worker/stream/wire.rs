@@ -34,6 +34,8 @@ struct Tls {
     sent: usize,
     /// The end follows behind what is sealed.
     finished: bool,
+    /// The client has said that nothing more comes.
+    ended: bool,
 }
 
 /// What is written: TLS may cut it into records anywhere, or not.
@@ -74,6 +76,7 @@ impl Wire {
             sealed: Vec::new(),
             sent: 0,
             finished: false,
+            ended: false,
         }));
         Ok(())
     }
@@ -169,6 +172,9 @@ impl Tls {
         most: usize,
         tools: &mut Tools,
     ) -> io::Result<Taken> {
+        if self.ended {
+            return Ok(Taken { ended: true, ..Taken::default() });
+        }
         let (cipher, begun) = (tools.cipher(), self.begun.len());
         cipher[..begun].copy_from_slice(&self.begun);
         // As much plaintext as ciphertext may come out of it.
@@ -187,6 +193,7 @@ impl Tls {
         // The client is told why before the error is.
         self.push(socket, tools)?;
         let received = outcome.map_err(io::Error::other)?;
+        self.ended = received.closed;
         Ok(Taken { length: received.plain, ended: received.closed, more: filled == end })
     }
 
