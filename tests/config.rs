@@ -19,8 +19,10 @@ use turnwire::auth::{OnExpiry, RestDigest, Secret};
 use turnwire::config::{
     Config, External, Flags, Format, Level, OtherServer, Problem, Problems, known_keys, load, parse,
 };
+use turnwire::net::Endpoint;
 use turnwire::tls::{Files, Version};
 use turnwire::turn;
+use turnwire::worker::proxy;
 
 const REFERENCE: &str = include_str!("../config/turnwire.toml");
 
@@ -115,6 +117,7 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "auth.tokens.keys",
             "auth.tokens.server_name",
             "auth.users",
+            "https.backend",
             "process.group",
             "process.ready_file",
             "process.state_directory",
@@ -176,6 +179,8 @@ fn the_examples_of_the_reference_are_right() {
     assert_eq!(config.relay.external.len(), 2);
     assert_eq!(config.peers.len(), 4);
     assert_eq!(config.tls.certificates.len(), 1);
+    let backend = Endpoint::Tcp("127.0.0.1:8080".parse().unwrap());
+    assert_eq!(config.worker.web.backend, Some(backend));
     assert_eq!(config.admin, Some("127.0.0.1:9641".parse().unwrap()));
     assert_eq!(config.relay.stun_server.as_deref(), Some("stun.example.org:3478"));
 }
@@ -206,6 +211,9 @@ fn every_key_reaches_its_setting() {
     let [first, second] = [files("a.pem", "a.key"), files("/b.pem", "/b.key")];
     assert_eq!(config.tls.certificates, [first, second]);
     assert_eq!(config.tls.min_version, Version::Tls13);
+    let web = &config.worker.web;
+    assert_eq!(web.backend, Some(Endpoint::Tcp("[::1]:8080".parse().unwrap())));
+    assert_eq!((web.header, web.plain), (Some(proxy::Version::V1), true));
     assert_eq!((config.user.as_deref(), config.group.as_deref()), (Some("turn"), Some("ssl")));
 
     let auth = &config.auth;
@@ -270,6 +278,7 @@ fn every_key_reaches_its_setting() {
     let dtls = &config.worker.dtls_limits;
     assert_eq!((dtls.per_address, dtls.handshakes, dtls.without_allocation), (10, 11, 12));
     assert_eq!((dtls.handshake, dtls.idle), (Duration::from_secs(13), Duration::from_secs(14)));
+    assert_eq!((streams.web, streams.web_idle), (12, Duration::from_secs(60)));
 
     assert_eq!(config.admin, Some("[::1]:0".parse().unwrap()));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
@@ -284,6 +293,10 @@ listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], tls = 
 certificates = ["a.pem", "/b.pem"]
 keys = ["a.key", "/b.key"]
 min_version = "1.3"
+[https]
+backend = "[::1]:8080"
+proxy_protocol = "v1"
+plain_http = true
 [relay]
 addresses = ["10.0.0.5"]
 external = ["203.0.113.5/10.0.0.5"]
@@ -345,6 +358,8 @@ without_allocation = 8
 idle = "9s"
 handshake = "4s"
 queue = "1MiB"
+backend = 12
+backend_idle = "1m"
 [admin]
 listen = "[::1]:0"
 [log]

@@ -7,10 +7,11 @@ use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
 use super::keys::DTLS;
 use super::value::{Wrong, show_duration};
+use super::web::{BACKEND, HEADER, PLAIN, web};
 use crate::auth::{Authority, InvalidCredential, Settings, prepare};
 
 /// What is wrong, and the values concerned, the likeliest culprit first.
-type Finding = (Vec<(&'static str, usize)>, Wrong);
+pub(super) type Finding = (Vec<(&'static str, usize)>, Wrong);
 
 /// Each with the keys it draws its conclusions from.
 type Check = (&'static [&'static str], fn(&Draft) -> Vec<Finding>);
@@ -20,6 +21,7 @@ const CHECKS: &[Check] = &[
     (&["listen.addresses", "listen.tls", CERTIFICATES], tls_listeners),
     (&["listen.addresses", DTLS, CERTIFICATES], dtls_listeners),
     (&["listen.addresses", "listen.tls", "admin.listen"], admin),
+    (&[BACKEND, HEADER, PLAIN, CERTIFICATES, "listen.addresses", "listen.tls"], web),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&["relay.addresses"], relays),
     (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),

@@ -8,6 +8,7 @@ use super::value::{
     choice, duration, external, host_and_port, ip_address, name_and_password, path, ports, prefix,
     secret, separator, size, socket_address, software, text,
 };
+use super::web::{BACKEND, HEADER, HEADERS, PLAIN, endpoint};
 use super::{Format, Level};
 use crate::auth::{OnExpiry, RestDigest};
 use crate::tls::Version;
@@ -128,6 +129,11 @@ static KEYS: &[Key] = &[
     key("tls.min_version", |to, it| {
         put(&mut to.config.tls.min_version, it.text(|text| choice(text, VERSIONS)));
     }),
+    key(BACKEND, |to, it| put(&mut to.config.worker.web.backend, it.text(endpoint).map(Some))),
+    key(HEADER, |to, it| {
+        put(&mut to.config.worker.web.header, it.text(|text| choice(text, HEADERS)));
+    }),
+    key(PLAIN, |to, it| put(&mut to.config.worker.web.plain, it.boolean())),
     key("relay.addresses", |to, it| put(&mut to.config.relay.addresses, it.list(ip_address))),
     key("relay.external", |to, it| put(&mut to.config.relay.external, it.list(external))),
     key("relay.stun_server", |to, it| {
@@ -253,6 +259,13 @@ static KEYS: &[Key] = &[
     key("limits.streams.queue", |to, it| {
         let value = it.quantity(|text| size(text, 4096..=1 << 30));
         put(&mut to.config.worker.streams.queue, value);
+    }),
+    key("limits.streams.backend", |to, it| {
+        put(&mut to.config.worker.streams.web, it.number(1..=1 << 20));
+    }),
+    key("limits.streams.backend_idle", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.worker.streams.web_idle, value);
     }),
     key("limits.dtls.per_address", |to, it| {
         put(&mut to.config.worker.dtls_limits.per_address, it.number(COUNT));

@@ -36,6 +36,7 @@ mod source;
 mod table;
 mod tokens;
 mod value;
+mod web;
 
 pub use flags::Flags;
 pub use keys::known_keys;

@@ -20,6 +20,8 @@ pub(super) struct Capacity {
     pub(super) by_descriptors: u32,
     /// TCP connections without an allocation for which there are descriptors besides.
     pub(super) streams: u32,
+    /// The same for HTTP connections that are passed on.
+    pub(super) webs: u32,
 }
 
 impl Capacity {
@@ -37,11 +39,17 @@ impl Capacity {
         let left = descriptors.saturating_sub(RESERVE + workers * (sockets + PER_WORKER));
         // Connections that have no allocation yet may not use up what the allocations need.
         let streams = u64::from(settings.streams.without_allocation).min(left / 4);
-        let by_descriptors = u32::try_from(left - streams).unwrap_or(u32::MAX);
+        // Each has two, one at either end.
+        let webs = match settings.web.backend {
+            Some(_) => u64::from(settings.streams.web).min(left / 8),
+            None => 0,
+        };
+        let left = left - streams - 2 * webs;
+        let by_descriptors = u32::try_from(left).unwrap_or(u32::MAX);
         let v4 = relays.iter().filter(|relay| relay.local.is_ipv4()).count();
         let addresses = v4.max(relays.len() - v4);
-        let streams = u32::try_from(streams).unwrap_or(u32::MAX);
-        Self { descriptors, ports: (addresses * ports.len()) as u64, by_descriptors, streams }
+        let [streams, webs] = [streams, webs].map(|it| u32::try_from(it).unwrap_or(u32::MAX));
+        Self { descriptors, ports: (addresses * ports.len()) as u64, by_descriptors, streams, webs }
     }
 
     /// Allocations that can live at the same time.
@@ -83,10 +91,16 @@ impl Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net;
     use crate::turn::PortRange;
 
     fn capacity(descriptors: u64) -> Capacity {
+        capacity_beside(descriptors, None)
+    }
+
+    fn capacity_beside(descriptors: u64, backend: Option<net::Endpoint>) -> Capacity {
         let settings = worker::Settings {
+            web: worker::WebSettings { backend, ..worker::WebSettings::default() },
             workers: 2,
             listeners: vec!["0.0.0.0:3478".parse().unwrap()],
             ..worker::Settings::default()
@@ -107,6 +121,14 @@ mod tests {
         // 1024 - 128 - 2 * 6, and a quarter of that for connections without an allocation.
         assert_eq!((scarce.by_descriptors, scarce.streams, scarce.allocations()), (663, 221, 663));
         assert_eq!(capacity(0).allocations(), 0);
+    }
+
+    #[test]
+    fn a_web_server_beside_it_takes_no_more_than_its_part() {
+        let backend = || Some(net::Endpoint::Unix("/run/app.sock".into()));
+        assert_eq!((capacity(1 << 20).webs, capacity_beside(1 << 20, backend()).webs), (0, 1024));
+        let scarce = capacity_beside(1024, backend());
+        assert_eq!((scarce.by_descriptors, scarce.streams, scarce.webs), (443, 221, 110));
     }
 
     #[test]

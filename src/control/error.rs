@@ -41,6 +41,8 @@ pub(super) enum StartError {
          own with --external-ip PUBLIC/PRIVATE"
     )]
     SameOutside(IpAddr, IpAddr, IpAddr),
+    #[error("https.backend {0} is this server itself: name the web server's own address and port")]
+    OwnBackend(SocketAddr),
     #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
     Admin(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]

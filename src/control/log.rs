@@ -109,6 +109,12 @@ fn line(event: &Event) {
             );
         }
         Event::Unfit { client, name, why } => unfit(client, name.as_deref(), why),
+        Event::BackendUnreachable { backend, why } => tracing::warn!(
+            event = "backend_unreachable",
+            backend = %backend,
+            cause = %why,
+            "https.backend {backend} cannot be reached: {why}; web clients are answered with 502 until it can",
+        ),
     }
 }
 

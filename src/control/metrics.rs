@@ -65,6 +65,7 @@ impl Collector for Sources {
         page.traffic()?;
         page.troubles()?;
         page.streams()?;
+        page.backend()?;
         page.tls()?;
         page.dtls()?;
         page.peers()?;
@@ -181,6 +182,28 @@ impl Page<'_, '_> {
         self.count("streams_http", "TCP connections that spoke HTTP", http)?;
         let live = accepted.saturating_sub(closed);
         self.gauge("streams_live", "TCP connections open", live)
+    }
+
+    /// HTTP connections for the backend.
+    fn backend(&mut self) -> fmt::Result {
+        let passed = self.sum(|s| &s.web_passed);
+        let outcomes = [
+            ([("result", "passed")], passed),
+            ([("result", "unreachable")], self.sum(|s| &s.web_failed)),
+            ([("result", "full")], self.sum(|s| &s.web_refused)),
+            ([("result", "abandoned")], self.sum(|s| &s.web_abandoned)),
+        ];
+        let help = "HTTP connections for the backend, by what became of them";
+        self.counts("backend_connections", help, outcomes)?;
+        let live = passed.saturating_sub(self.sum(|s| &s.web_ended));
+        self.gauge("backend_connections_live", "HTTP connections that are passed on", live)?;
+        let idle = self.sum(|s| &s.web_idle);
+        self.count("backend_connections_idle", "Those closed because they were silent", idle)?;
+        let bytes = [
+            ([("direction", "to_backend")], self.sum(|s| &s.web_bytes[0])),
+            ([("direction", "to_client")], self.sum(|s| &s.web_bytes[1])),
+        ];
+        self.counts("backend_bytes", "Bytes passed on, without TLS", bytes)
     }
 
     fn certificates(&mut self, report: &Report, unix: u64) -> fmt::Result {

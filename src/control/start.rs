@@ -18,7 +18,7 @@ use super::{alternates, discovery, invitation, log, privileges, reflexive};
 use crate::auth::{self, Authority};
 use crate::config::{self, Config, Level};
 use crate::net;
-use crate::net::Offload;
+use crate::net::{Endpoint, Offload};
 use crate::tls;
 use crate::turn::{self, Discovery, Ledger, PeerPolicy, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
@@ -70,8 +70,14 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     config.worker.tls =
         certificates.as_ref().map(|it| tls_server(&it.identities, &config.tls)).transpose()?;
     config.worker.identities = certificates.as_ref().map(|it| Arc::clone(&it.identities));
+    let own = own_sockets(&bound, &relays, &facts);
+    if let Some(Endpoint::Tcp(backend)) = config.worker.web.backend
+        && own.contains(&backend)
+    {
+        return Err(StartError::OwnBackend(backend));
+    }
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
-    let settings = Arc::new(turn_settings(&config, relays, discovery, &bound, &facts));
+    let settings = Arc::new(turn_settings(&config, relays, discovery, own));
     let ledger = Arc::new(Ledger::new(&settings));
     let (events, queue) = Events::queue(QUEUE);
     let log_thread =
@@ -228,19 +234,21 @@ fn tls_server(
     Ok(tls::Server::new(identities, &settings)?)
 }
 
+/// Every address that a socket of this server is reached at.
+fn own_sockets(bound: &Bound, relays: &[RelayAddress], facts: &Facts) -> Vec<SocketAddr> {
+    let Bound { udp, tcp, tls, dtls, admin } = bound;
+    let sockets = [udp, tcp, tls, dtls].into_iter().flatten().chain(admin);
+    addresses::own_sockets(&sockets.copied().collect::<Vec<_>>(), relays, facts)
+}
+
 /// The settings of the core, with what had to be found out first.
 fn turn_settings(
     config: &Config,
     relays: Vec<RelayAddress>,
     discovery: Vec<Discovery>,
-    bound: &Bound,
-    facts: &Facts,
+    mut own: Vec<SocketAddr>,
 ) -> turn::Settings {
     let ports = config.relay.ports;
-    let Bound { udp, tcp, tls, dtls, admin } = bound;
-    let sockets = [udp, tcp, tls, dtls].into_iter().flatten().chain(admin);
-    let sockets: Vec<_> = sockets.copied().collect();
-    let mut own = addresses::own_sockets(&sockets, &relays, facts);
     own.extend(discovery::outside(&discovery));
     turn::Settings {
         tcp_allocations: config.turn.tcp_allocations,
@@ -275,6 +283,8 @@ fn cap_limits(config: &mut Config, relays: &[RelayAddress]) {
     let too_many = capacity.cap(&mut config.limits);
     let streams = &mut config.worker.streams.without_allocation;
     *streams = capacity.streams.clamp(1, (*streams).max(1));
+    let webs = &mut config.worker.streams.web;
+    *webs = capacity.webs.clamp(1, (*webs).max(1));
     capacity.log(asked, too_many);
 }
 

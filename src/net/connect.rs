@@ -1,10 +1,32 @@
-//! TCP connections whose end on this host is a relayed transport address: made from it, and accepted on it.
+//! Connections that this process makes: from a relayed transport address, which is listened on as well, and to a
+//! server behind it.
 
+use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// On TCP.
+    Tcp(SocketAddr),
+    /// On a Unix socket of this host.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// Listens on one relayed transport address, with at most `backlog` connections not yet accepted. The port is this
 /// socket's alone, but for those that [`connect_from`] makes.
@@ -34,19 +56,45 @@ pub fn connect_from(local: SocketAddr, peer: SocketAddr) -> io::Result<TcpStream
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&local.into())?;
-    match socket.connect(&peer.into()) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        Err(error) => return Err(error),
-    }
+    begin(&socket, &peer.into())?;
     Ok(socket.into())
 }
 
-/// Whether a connection that [`connect_from`] has begun is there by now.
+/// Begins a connection to a server. When the socket can be written to, [`outcome_of_connect`] tells how it went.
+///
+/// # Errors
+/// What can be said at once: nobody listens, no more connections are taken, or what the system lacks.
+pub fn connect(to: &Endpoint) -> io::Result<OwnedFd> {
+    let socket = match to {
+        Endpoint::Tcp(address) => {
+            let socket = tcp_socket(*address)?;
+            socket.set_tcp_nodelay(true)?;
+            begin(&socket, &(*address).into())?;
+            socket
+        }
+        Endpoint::Unix(path) => {
+            let kind = Type::STREAM.nonblocking().cloexec();
+            let socket = Socket::new_raw(Domain::UNIX, kind, None)?;
+            begin(&socket, &SockAddr::unix(path)?)?;
+            socket
+        }
+    };
+    Ok(socket.into())
+}
+
+fn begin(socket: &Socket, to: &SockAddr) -> io::Result<()> {
+    match socket.connect(to) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+        begun => begun,
+    }
+}
+
+/// Whether a connection that [`connect_from`] or [`connect`] has begun is there by now.
 ///
 /// # Errors
 /// Why there is none.
-pub fn outcome_of_connect(stream: &TcpStream) -> io::Result<bool> {
+pub fn outcome_of_connect(stream: &impl AsFd) -> io::Result<bool> {
+    let stream = SockRef::from(stream);
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }
@@ -58,9 +106,17 @@ pub fn outcome_of_connect(stream: &TcpStream) -> io::Result<bool> {
 }
 
 /// Lets the other end see that a connection was cut off and has not come to its end: it is closed with a RST.
-pub fn reset_on_close(stream: &TcpStream) {
+pub fn reset_on_close(stream: &impl AsFd) {
     // It fails only for a connection that is gone.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Tells the other end that nothing more will be written.
+///
+/// # Errors
+/// The connection is lost.
+pub fn finish_writing(stream: &impl AsFd) -> io::Result<()> {
+    SockRef::from(stream).shutdown(Shutdown::Write)
 }
 
 fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
@@ -130,6 +186,31 @@ mod tests {
         assert_eq!(taken(local), None);
         drop((made, accepted));
         assert_eq!(taken(local), None);
+    }
+
+    #[test]
+    fn a_server_is_reached_at_each_kind_of_endpoint() {
+        let path = std::env::temp_dir().join(format!("endpoint-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let tcp = TcpListener::bind(ANY[1]).unwrap();
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let address = tcp.local_addr().unwrap();
+        for to in [Endpoint::Tcp(address), Endpoint::Unix(path.clone())] {
+            let socket = connect(&to).unwrap();
+            let (poller, mut events) = (Poller::new().unwrap(), Events::with_capacity(1));
+            poller.add(socket.as_fd(), 1, Interest::Write).unwrap();
+            poller.wait(&mut events, Some(Duration::from_secs(20))).unwrap();
+            assert!(outcome_of_connect(&socket).unwrap());
+            finish_writing(&socket).unwrap();
+            let mut rest = Vec::new();
+            let read = match to {
+                Endpoint::Tcp(_) => tcp.accept().unwrap().0.read_to_end(&mut rest),
+                Endpoint::Unix(_) => unix.accept().unwrap().0.read_to_end(&mut rest),
+            };
+            assert_eq!(read.unwrap(), 0);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(connect(&Endpoint::Unix(path)).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! TCP is asked for one call at a time: listeners, and connections made from the address of a listener
-//! ([`relay_listener`], [`connect_from`]) without waiting for them.
+//! ([`relay_listener`], [`connect_from`]) or to a server ([`connect`]) without waiting for them.
 //!
 //! What costs is the walk through the kernel, and a train of datagrams walks once: those of one source that arrived
 //! in one piece ([`enable_gro`]), and those of one size from one socket to one destination that wait for the same
@@ -58,7 +58,10 @@ mod transmit;
 mod user;
 
 pub use buffers::{Buffers, HEADROOM, SLOT_SIZE};
-pub use connect::{connect_from, outcome_of_connect, relay_listener, reset_on_close};
+pub use connect::{
+    Endpoint, connect, connect_from, finish_writing, outcome_of_connect, relay_listener,
+    reset_on_close,
+};
 pub use errors::{IcmpError, next_icmp};
 pub use host::{
     Family, InterfaceAddress, interface_addresses, raise_descriptor_limit, route_source,

@@ -6,7 +6,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::stream::tools::Tools;
 use super::stream::wire::{Kind, Taken, Wire};
@@ -51,6 +51,28 @@ impl End for TcpStream {
 
     fn finish(&mut self, _: &mut Tools) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn abort(&mut self) {
+        reset_on_close(self);
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+impl End for OwnedFd {
+    fn read(&mut self, buffer: &mut [u8], _: &mut Tools) -> io::Result<usize> {
+        net::read(self.as_fd(), buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8], _: &mut Tools) -> io::Result<usize> {
+        net::write(self.as_fd(), bytes)
+    }
+
+    fn finish(&mut self, _: &mut Tools) -> io::Result<()> {
+        net::finish_writing(self)
     }
 
     fn abort(&mut self) {

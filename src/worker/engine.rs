@@ -18,7 +18,8 @@ use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
 use super::streams::Streams;
 use super::udp::{Listener, Serves};
-use super::{Clock, Event, Events, Settings, Stats, StreamLimits};
+use super::webs::Webs;
+use super::{Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::tls;
@@ -46,6 +47,10 @@ pub(super) enum Token {
     Peer(u32),
     /// The client's end of one.
     DataClient(u32),
+    /// The client's end of an HTTP connection that is passed on.
+    WebClient(u32),
+    /// The backend's end of one.
+    Backend(u32),
 }
 
 impl Token {
@@ -59,6 +64,8 @@ impl Token {
             Self::RelayListener(index) => (5, index),
             Self::Peer(index) => (6, index),
             Self::DataClient(index) => (7, index),
+            Self::WebClient(index) => (8, index),
+            Self::Backend(index) => (9, index),
         };
         kind << 32 | index as u64
     }
@@ -73,6 +80,8 @@ impl Token {
             5 => Self::RelayListener(index),
             6 => Self::Peer(index),
             7 => Self::DataClient(index),
+            8 => Self::WebClient(index),
+            9 => Self::Backend(index),
             _ => Self::Waker,
         }
     }
@@ -133,6 +142,12 @@ pub(super) struct Engine {
     pub(super) links: Links,
     /// Nothing where there is no certificate.
     pub(super) dtls: Option<Dtls>,
+    /// HTTP connections that are passed on.
+    pub(super) webs: Webs,
+    /// Where to.
+    pub(super) web: WebSettings,
+    /// When the log was told last that this cannot be reached.
+    pub(super) web_told: Option<Mono>,
     pub(super) limits: StreamLimits,
     /// Client addresses without a limit of connections.
     pub(super) exempt: Limits,
@@ -196,6 +211,9 @@ impl Engine {
             streams: Streams::default(),
             links: Links::new(lowest_rate(parts.exempt)),
             dtls,
+            webs: Webs::default(),
+            web: settings.web.clone(),
+            web_told: None,
             limits,
             exempt: parts.exempt.clone(),
             accept_again: None,
@@ -212,7 +230,7 @@ impl Engine {
         while !self.shared.stop.load(Ordering::Acquire) {
             let unfinished = self.streams.unfinished();
             let timeout = match unfinished {
-                0 if !self.streams.is_shaking() => {
+                0 if !self.has_work_behind() => {
                     self.next_deadline().map(|deadline| deadline.since(self.now.mono))
                 }
                 _ => Some(Duration::ZERO),
@@ -241,6 +259,8 @@ impl Engine {
                     Token::DataClient(place) => {
                         self.on_bridge(place, Direction::ToPeer, event);
                     }
+                    Token::WebClient(place) => self.webs.tell(place, Direction::ToPeer, event),
+                    Token::Backend(place) => self.webs.tell(place, Direction::ToClient, event),
                 }
             }
             self.read_unfinished(unfinished);
@@ -251,14 +271,20 @@ impl Engine {
                 }
             }
             self.finish_turn();
-            if self.streams.is_shaking() {
+            if self.has_work_behind() {
                 // Behind the packets, which have left by now.
                 self.shake_hands();
+                self.serve_webs();
                 self.finish_turn();
             }
             self.rest();
         }
         self.shut_down();
+    }
+
+    /// Whether there is something to do that packets must not wait for.
+    fn has_work_behind(&self) -> bool {
+        self.streams.is_shaking() || self.webs.is_told()
     }
 
     fn rest(&mut self) {
@@ -271,7 +297,8 @@ impl Engine {
     fn next_deadline(&self) -> Option<Mono> {
         let follow = (!self.unfollowed.is_empty()).then(|| self.now.mono + FOLLOW_AGAIN);
         let dtls = self.dtls.as_ref().and_then(|dtls| dtls.deadline(self.now.mono));
-        let streams = [self.stream_deadline(), self.links.next_timer(), dtls];
+        let streams =
+            [self.stream_deadline(), self.links.next_timer(), self.webs.next_timer(), dtls];
         [self.server.next_deadline(), follow].into_iter().chain(streams).flatten().min()
     }
 
@@ -290,6 +317,7 @@ impl Engine {
         if self.dtls.is_some() {
             self.finish_dtls(now);
         }
+        self.finish_webs(now);
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
     }
@@ -402,6 +430,7 @@ impl Engine {
         self.effects(now);
         self.close_all_associations();
         self.outbox.flush(&stats);
+        self.close_all_webs();
         self.close_all_streams(now);
     }
 }

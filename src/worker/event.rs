@@ -32,6 +32,13 @@ pub enum Event {
         /// What was wrong with it.
         why: Unfit,
     },
+    /// HTTP cannot be passed on; told once a minute by each worker.
+    BackendUnreachable {
+        /// Where it was to go.
+        backend: Box<str>,
+        /// What the system says.
+        why: Box<str>,
+    },
 }
 
 /// The workers' end of a bounded queue of [`Event`]s. When it is full, events are counted and

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// DTLS associations and handshakes by client address.
     #[cfg(feature = "dtls")]
     associations: Addresses,
+    /// HTTP connections that are passed on.
+    webs: AtomicU32,
     /// By the worker's number.
     pub(super) mailboxes: Box<[Mailbox]>,
 }
@@ -55,6 +57,7 @@ impl Shared {
             connections: Addresses::default(),
             #[cfg(feature = "dtls")]
             associations: Addresses::default(),
+            webs: AtomicU32::default(),
             mailboxes: wakers.iter().map(|waker| Mailbox::new(Arc::clone(waker))).collect(),
         }
     }
@@ -77,6 +80,16 @@ impl Shared {
     #[cfg(feature = "dtls")]
     pub(super) fn dissociate(&self, address: IpAddr) {
         self.associations.discount(address);
+    }
+
+    /// Counts one more HTTP connection that is passed on, unless there are `limit` of them.
+    pub(super) fn enter_web(&self, limit: u32) -> bool {
+        let more = |count: u32| (count < limit).then_some(count + 1);
+        self.webs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn leave_web(&self) {
+        self.webs.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

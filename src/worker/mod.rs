@@ -16,6 +16,7 @@
 //!    Peer to client: the header is written into the headroom, in place.
 //! 4. Send the batch, grouped by socket; write to the connections that got something.
 //! 5. End what is over.
+//! 6. What packets must not wait for, a millisecond of each: TLS handshakes (`stream`), HTTP that is passed on (`web`).
 //!
 //! Nothing is allocated for a relayed packet, and nobody is waited for: what the kernel does not
 //! take is dropped and counted.
@@ -73,10 +74,12 @@ mod stream;
 mod streams;
 mod tcp;
 mod udp;
+mod web;
+mod webs;
 
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};
-pub use settings::{Alternate, DtlsLimits, Settings, StreamLimits};
+pub use settings::{Alternate, DtlsLimits, Settings, StreamLimits, WebSettings};
 pub use sockets::{BindError, Sockets};
 pub use stats::{DtlsStats, Stats};
 pub use stream::{Unfit, first, proxy};

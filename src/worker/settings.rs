@@ -2,6 +2,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxy;
+use crate::net::Endpoint;
 use crate::tls;
 use crate::turn::Prefix;
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub pass_dscp: bool,
     /// Whether it keeps its ECN bits.
     pub pass_ecn: bool,
+    /// What becomes of HTTP.
+    pub web: WebSettings,
     /// Bounds on TCP connections.
     pub streams: StreamLimits,
 }
@@ -89,6 +93,10 @@ pub struct StreamLimits {
     pub handshake: Duration,
     /// Bytes that may wait for a slow client; what comes on top is dropped, as UDP would.
     pub queue: usize,
+    /// HTTP connections that are passed on, on the whole server.
+    pub web: u32,
+    /// How long such a connection may be silent on both sides.
+    pub web_idle: Duration,
 }
 
 /// Bounds on DTLS associations and on the handshakes that make them.
@@ -127,6 +135,7 @@ impl Default for Settings {
             gather: Duration::ZERO,
             pass_dscp: true,
             pass_ecn: true,
+            web: WebSettings::default(),
             streams: StreamLimits::default(),
         }
     }
@@ -144,6 +153,17 @@ impl Default for DtlsLimits {
     }
 }
 
+/// What becomes of HTTP.
+#[derive(Clone, Debug, Default)]
+pub struct WebSettings {
+    /// The web server that it is passed on to, without TLS; when absent, it is answered with words.
+    pub backend: Option<Endpoint>,
+    /// The backend is told with such a header whose connection it is.
+    pub header: Option<proxy::Version>,
+    /// Also pass on what comes without TLS.
+    pub plain: bool,
+}
+
 impl Default for StreamLimits {
     fn default() -> Self {
         Self {
@@ -152,6 +172,8 @@ impl Default for StreamLimits {
             idle: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
             queue: 256 << 10,
+            web: 1024,
+            web_idle: Duration::from_secs(300),
         }
     }
 }

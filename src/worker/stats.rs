@@ -42,6 +42,20 @@ pub struct Stats {
     pub tls_failures: [Counter; tls::Cause::COUNT],
     /// Connections that spoke HTTP.
     pub http_requests: Counter,
+    /// Those of them that were passed on to the backend.
+    pub web_passed: Counter,
+    /// Of these, the ones that have ended.
+    pub web_ended: Counter,
+    /// Of these, the ones that were silent for too long.
+    pub web_idle: Counter,
+    /// Connections that were not passed on because the backend cannot be reached.
+    pub web_failed: Counter,
+    /// The same because too many are passed on.
+    pub web_refused: Counter,
+    /// The same because the client did not wait for it.
+    pub web_abandoned: Counter,
+    /// Bytes read from clients for the backend, and from the backend for clients.
+    pub web_bytes: [Counter; 2],
     /// TCP connections closed, for whatever reason.
     pub streams_closed: Counter,
     /// DTLS.

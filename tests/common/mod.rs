@@ -3,6 +3,7 @@
 //! elsewhere.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+mod backend;
 mod certificate;
 mod client;
 mod connections;
@@ -16,6 +17,7 @@ mod server;
 mod tls;
 mod wait;
 
+pub(crate) use backend::{Backend, Passed, cut_off, web_client};
 pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{Data, TcpPeer, dial};

@@ -44,6 +44,68 @@ fn an_unknown_name_is_told_with_the_nearest_known() {
 }
 
 #[test]
+fn a_backend_that_nobody_would_get_to_is_told_so() {
+    let form = "write it like \"127.0.0.1:8080\", \"[::1]:8080\" or \"unix:/run/app.sock\"";
+    let certificate = "[tls]\ncertificates = [\"a.pem\"]\n";
+    for (backend, message) in [
+        ("https://127.0.0.1:8080", "no URL, and the backend is spoken to without TLS"),
+        ("127.0.0.1:0", "the port is 0"),
+        ("0.0.0.0:80", "it is every address"),
+        ("unix:", "the path is missing"),
+        ("unix:app.sock", "the path must be absolute"),
+    ] {
+        let text = format!("{certificate}[https]\nbackend = \"{backend}\"");
+        let expected = format!(
+            "4:11: https.backend: {backend:?} is not where a server listens: {message}: {form}"
+        );
+        assert_eq!(only(&text), expected);
+    }
+    let text = format!("{certificate}[https]\nbackend = \"localhost\"");
+    let expected =
+        format!("4:11: https.backend: \"localhost\" is not an address with a port: {form}");
+    assert_eq!(only(&text), expected);
+    let long = format!("{certificate}[https]\nbackend = \"unix:/{}\"", "x".repeat(107));
+    assert!(only(&long).contains("the path is longer than 107 bytes"));
+
+    let itself = "name the web server's own address and port";
+    for (listen, backend) in [
+        ("[listen]\naddresses = [\"0.0.0.0:443\"]", "127.0.0.1:443"),
+        ("[listen]\naddresses = [\"10.0.0.5:443\"]", "10.0.0.5:443"),
+        ("[listen]\ntls = [\"[::]:443\"]", "[::1]:443"),
+        ("[admin]\nlisten = \"127.0.0.1:443\"", "127.0.0.1:443"),
+    ] {
+        let text = format!("{certificate}[https]\nbackend = \"{backend}\"\n{listen}");
+        let told = only(&text);
+        assert!(told.contains("is this server itself, which listens on"), "{told}");
+        assert!(told.starts_with("4:11: https.backend: ") && told.ends_with(itself), "{told}");
+    }
+    let cases = [
+        (
+            "[https]\nbackend = \"127.0.0.1:8080\"",
+            "2:11: https.backend: nobody gets there: there is no certificate for https: \
+             set tls.certificates, or --cert and --key; or https.plain_http for http alone",
+        ),
+        (
+            "[https]\nproxy_protocol = \"v2\"",
+            "2:18: https.proxy_protocol: it changes nothing alone: set https.backend as well",
+        ),
+        (
+            "[https]\nplain_http = true",
+            "2:14: https.plain_http: it changes nothing alone: set https.backend as well",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+    for fine in [
+        "[https]\nbackend = \"127.0.0.1:8080\"\nplain_http = true",
+        "[listen]\naddresses = [\"0.0.0.0:80\"]\n[https]\nbackend = \"10.0.0.8:80\"\nplain_http = true",
+    ] {
+        assert!(parse(fine, "t.toml").is_ok(), "{fine}");
+    }
+}
+
+#[test]
 fn a_second_address_for_nat_discovery_that_cannot_be_one_is_told_so() {
     let cases = [
         (

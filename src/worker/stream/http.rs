@@ -2,6 +2,7 @@ use std::ops::Range;
 
 use super::super::engine::Engine;
 use super::super::streams::Phase;
+use super::super::web::Refused;
 
 /// Bytes that are thrown away when a client has been answered and goes on sending.
 const SURPLUS: usize = 64 << 10;
@@ -18,16 +19,49 @@ const WITHOUT_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
     Content-Length: 51\r\n\
     Connection: close\r\n\r\n\
     This port is for TLS: try https:// or turns: here.\n";
+/// What one gets for whom the backend would be.
+const UNREACHABLE: &str = "HTTP/1.1 502 Bad Gateway\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 64\r\n\
+    Connection: close\r\n\r\n\
+    The web server behind this one cannot be reached. Try it later.\n";
+/// What one gets that is one too many.
+const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 54\r\n\
+    Retry-After: 5\r\n\
+    Connection: close\r\n\r\n\
+    Too many web connections are open here. Try it later.\n";
 
 impl Engine {
     /// A client speaks HTTP.
-    pub(super) fn on_http(&mut self, leg: u32, _slot: usize, _part: Range<usize>) {
+    pub(super) fn on_http(&mut self, leg: u32, slot: usize, part: Range<usize>) {
         self.stats.http_requests.add(1);
         let Some(stream) = self.streams.get_mut(leg) else {
             return;
         };
-        let forgotten = stream.tls_only && stream.wire.session().is_none();
-        self.answer_http(leg, if forgotten { WITHOUT_TLS } else { NOT_HERE });
+        let (sealed, tls_only) = (stream.wire.session().is_some(), stream.tls_only);
+        match self.web.backend.clone() {
+            Some(backend) if sealed || self.web.plain && !tls_only => {
+                if let Err(why) = self.pass_on(leg, &backend, slot, part) {
+                    self.refuse_web(leg, why);
+                }
+            }
+            Some(_) if !sealed => self.answer_http(leg, WITHOUT_TLS),
+            None if tls_only && !sealed => self.answer_http(leg, WITHOUT_TLS),
+            _ => self.answer_http(leg, NOT_HERE),
+        }
+    }
+
+    /// Answers a client in the backend's place.
+    pub(in crate::worker) fn refuse_web(&mut self, leg: u32, why: Refused) {
+        self.answer_http(
+            leg,
+            match why {
+                Refused::Full => FULL,
+                Refused::Unreachable => UNREACHABLE,
+            },
+        );
     }
 
     /// Says the last words to a client, which then has a little time to read them.
@@ -50,7 +84,7 @@ mod tests {
 
     #[test]
     fn the_lengths_are_right() {
-        for answer in [NOT_HERE, WITHOUT_TLS] {
+        for answer in [NOT_HERE, WITHOUT_TLS, UNREACHABLE, FULL] {
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
             assert!(
                 head.contains(&format!("Content-Length: {}\r\n", body.len())),

@@ -160,7 +160,44 @@ fn port_of(word: &str) -> Option<u16> {
     (plain && (word == "0" || !word.starts_with('0'))).then(|| word.parse().ok())?
 }
 
-/// Writes a header of version 2, so that a backend sees the client, and returns its length.
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl Version {
+    /// Appends a header, so that a backend sees the client.
+    pub fn append(self, out: &mut Vec<u8>, addresses: Addresses) {
+        match self {
+            Self::V1 => out.extend_from_slice(line(addresses).as_bytes()),
+            Self::V2 => {
+                let mut header = [0; WRITTEN_MAX];
+                let length = write(&mut header, addresses);
+                out.extend_from_slice(&header[..length]);
+            }
+        }
+    }
+}
+
+/// A header of version 1.
+fn line(Addresses { client, server }: Addresses) -> String {
+    let ports = (client.port(), server.port());
+    let (family, client, server) = match (client.ip(), server.ip()) {
+        (client @ IpAddr::V4(_), server @ IpAddr::V4(_)) => ("TCP4", client, server),
+        (client, server) => ("TCP6", in_six(client), in_six(server)),
+    };
+    format!("PROXY {family} {client} {server} {} {}\r\n", ports.0, ports.1)
+}
+
+fn in_six(ip: IpAddr) -> IpAddr {
+    IpAddr::from(mapped(ip))
+}
+
+/// Writes a header of version 2 and returns its length.
 pub fn write(out: &mut [u8; WRITTEN_MAX], addresses: Addresses) -> usize {
     out[..12].copy_from_slice(&SIGNATURE);
     let ports = [addresses.client.port().to_be_bytes(), addresses.server.port().to_be_bytes()];

@@ -119,16 +119,15 @@ fn addresses() -> impl Strategy<Value = SocketAddr> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(client in addresses(), server in addresses()) {
-        let mut out = [0; WRITTEN_MAX];
-        let length = write(&mut out, Addresses { client, server });
-        prop_assert_eq!(whole(&out), Header { length, addresses: Some(Addresses { client, server }) });
-        if client.is_ipv4() == server.is_ipv4() {
-            let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
-            let (c, s) = (client.ip(), server.ip());
-            let line = format!("PROXY {family} {c} {s} {} {}\r\n", client.port(), server.port());
-            prop_assert!(line.len() <= LINE_MAX);
-            prop_assert_eq!(whole(line.as_bytes()).addresses, Some(Addresses { client, server }));
+    fn what_is_written_is_read(client in addresses(), server in addresses(), more: [u8; 8]) {
+        let addresses = Addresses { client, server };
+        for (version, longest) in [(Version::V1, LINE_MAX), (Version::V2, WRITTEN_MAX)] {
+            let mut out = Vec::new();
+            version.append(&mut out, addresses);
+            let length = out.len();
+            prop_assert!(length <= longest);
+            out.extend(more);
+            prop_assert_eq!(whole(&out), Header { length, addresses: Some(addresses) });
         }
     }
 
