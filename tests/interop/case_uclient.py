@@ -8,7 +8,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from harness import PASSWORD, REST_SECRET, USER, Context, Failure, case, run_client, tool
+from harness import PASSWORD, REST_SECRET, USER, Context, Failure, Server, case, run_client, tool
 
 LIMIT = 30
 
@@ -29,6 +29,8 @@ class Run:
     peer: str = "127.0.0.1"
     # What part of it comes back: with `-P`, uclient reads one of its two ends only (against coturn as well).
     answered: float = 1
+    # MOBILITY-TICKET (`-M`): the client comes back from another port with each Refresh (RFC 8016).
+    mobile: bool = False
     # What kinds of relayed addresses uclient must report, in words of `relayed_kinds`.
     relayed: frozenset[str] = frozenset({"IPv4"})
 
@@ -73,7 +75,20 @@ RUNS = {
     "uclient-tcp-relay-passive": Run(("-t", "-P", "-c"), answered=0.5),
     "uclient-tcp-relay-ipv6": Run(("-t", "-T", "-c", "-x"), server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),
     "uclient-ipv6-to-ipv4": Run(("-X",), server_family=socket.AF_INET6),
+    "uclient-mobility-udp": Run(("-M",), mobile=True),
+    "uclient-mobility-udp-send": Run(("-M", "-s"), mobile=True),
+    "uclient-mobility-tcp": Run(("-M", "-t"), mobile=True),
+    "uclient-mobility-6-clients": Run(("-M", "-c"), clients=6, sessions=1, mobile=True),
 }
+
+# The same, begun at a server that sends everybody to the group's (ALTERNATE-SERVER, RFC 8489 §10).
+REDIRECTED = {
+    "uclient-redirected-udp": Run(),
+    "uclient-redirected-tcp": Run(("-t",)),
+    "uclient-redirected-ipv6": Run(("-x",), peer="::1", server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),
+}
+
+MOVED = "session moved to another client address"
 
 
 def relayed_kinds(output: str) -> set[str]:
@@ -94,11 +109,11 @@ def last(pattern: str, output: str) -> tuple[int, ...]:
     return tuple(int(number) for number in found[-1])
 
 
-def uclient(context: Context) -> str:
-    """One run: everything sent came back, neither side dropped any, and the relay was of the kind asked for."""
-    run = RUNS[context.case.name]
+def talk(context: Context, run: Run, server: Server) -> str:
+    """One run, begun at `server`: everything sent came back, neither side dropped any, and the relay was of the kind
+    asked for."""
     before = context.server.drops()
-    host, port = context.server.address("tcp" if "-t" in run.flags else "udp", run.server_family)
+    host, port = server.address("tcp" if "-t" in run.flags else "udp", run.server_family)
     credentials = ["-u", "bob", "-W", REST_SECRET] if run.rest else ["-u", USER, "-w", PASSWORD]
     if run.token:
         credentials = []
@@ -121,8 +136,54 @@ def uclient(context: Context) -> str:
     return f"{received} of {sent} messages, relays {' '.join(sorted(kinds))}"
 
 
-for name, run in RUNS.items():
-    group = "access-tokens" if run.token else "tls" if "-S" in run.flags else "old-channels"
-    case(name, group=group, limit=LIMIT + 5, ipv6="IPv6" in run.relayed or run.server_family == socket.AF_INET6)(
-        uclient
-    )
+def uclient(context: Context) -> str:
+    """One run against the group's server."""
+    run = RUNS[context.case.name]
+    moves = context.server.log().count(MOVED)
+    facts = talk(context, run, context.server)
+    if not run.mobile:
+        return facts
+    moves = context.server.log().count(MOVED) - moves
+    if moves < run.clients:
+        raise Failure(f"{run.clients} clients moved {moves} times")
+    return f"{facts}, {moves} moves"
+
+
+def redirected(context: Context) -> str:
+    """One run that begins at another server."""
+    run = REDIRECTED[context.case.name]
+    hosts = [socket.AF_INET] + ([socket.AF_INET6] if context.ipv6 else [])
+    addresses = [context.server.address("udp", family) for family in hosts]
+    listed = ", ".join(f'"[{host}]:{port}"' if ":" in host else f'"{host}:{port}"' for host, port in addresses)
+    config = f"""
+[redirect]
+when = "always"
+interval = "1s"
+credentials = "{USER}:{PASSWORD}"
+[redirect.servers]
+next = {{ addresses = [{listed}] }}
+"""
+    with context.second_server(config) as door:
+        for host, _ in addresses:
+            door.wait_log(f"may be sent there server=\"next\" address={'[' if ':' in host else ''}{host}")
+        facts = talk(context, run, door)
+        if trouble := door.trouble():
+            raise Failure(trouble)
+        if "session ended" in door.log():
+            raise Failure("the first server has relayed itself")
+    return facts
+
+
+def group(run: Run) -> str:
+    """The server's configuration that a run needs."""
+    if run.token:
+        return "access-tokens"
+    if run.mobile:
+        return "mobility"
+    return "tls" if "-S" in run.flags else "old-channels"
+
+
+for runs, check in ((RUNS, uclient), (REDIRECTED, redirected)):
+    for name, run in runs.items():
+        ipv6 = "IPv6" in run.relayed or run.server_family == socket.AF_INET6
+        case(name, group=group(run), limit=LIMIT + 5, ipv6=ipv6)(check)

@@ -326,6 +326,18 @@ class Context:
             raise Failure(str(failure), log.read_text(errors="replace") if log.exists() else "") from None
         self._group = group
 
+    @contextlib.contextmanager
+    def second_server(self, config: str):
+        """Another server beside the group's, for as long as the case needs it."""
+        self._starts += 1
+        directory = self.directory / f"{self._starts}-second"
+        directory.mkdir()
+        server = Server(self.binary, directory, config, self.ipv6)
+        try:
+            yield server
+        finally:
+            stop(server.process)
+
     def leave(self):
         """Stops the current group's server."""
         if self.server:
