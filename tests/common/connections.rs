@@ -1,7 +1,7 @@
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-use super::{Answer, Client, Inbound, Leg, PATIENCE};
+use super::{Answer, Client, Inbound, Leg, PATIENCE, Server};
 use turnwire::stun::{Method, attribute};
 
 /// TCP allocations (RFC 6062).
@@ -135,4 +135,54 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
     stream
+}
+
+pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// `length` bytes that are nowhere the same for long.
+pub(crate) fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let words = std::iter::repeat_with(|| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.rotate_left(31).to_le_bytes()
+    });
+    words.take(length.div_ceil(8)).flatten().take(length).collect()
+}
+
+#[track_caller]
+pub(crate) fn read_exactly(from: &mut impl Read, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes).expect("all of it");
+    bytes
+}
+
+/// Reads to the end of the stream, which must be an orderly one.
+#[track_caller]
+pub(crate) fn read_to_end(from: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).expect("an orderly end");
+    bytes
+}
+
+/// Waits until the connection is closed, orderly or not.
+#[track_caller]
+pub(crate) fn is_closed(stream: &mut impl Read) {
+    match stream.read_to_end(&mut Vec::new()) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "it stays open"),
+    }
+}
+
+/// A client with a TCP allocation, connected with a peer: the control connection, the client's data
+/// connection and the peer's end.
+pub(crate) fn connected(server: &Server) -> (Client, Data, TcpStream) {
+    let mut control = Client::tcp(server);
+    let relayed = control.allocate_tcp();
+    let peer = TcpPeer::at(LOCALHOST);
+    let connection = control.connect(peer.address);
+    let (stream, from) = peer.accept();
+    assert_eq!(from, relayed, "a connection comes from the relayed transport address");
+    let data = Client::tcp(server).into_data(connection);
+    (control, data, stream)
 }

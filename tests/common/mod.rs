@@ -20,7 +20,9 @@ mod wait;
 pub(crate) use backend::{Backend, Passed, cut_off, web_client};
 pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
-pub(crate) use connections::{Data, TcpPeer, dial};
+pub(crate) use connections::{
+    Data, LOCALHOST, TcpPeer, connected, dial, is_closed, pattern, read_exactly, read_to_end,
+};
 pub(crate) use credential::Credential;
 #[cfg(feature = "dtls")]
 pub(crate) use dtls::{Dtls, Way};

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 
 mod client;
+pub(crate) mod connections;
 mod forged;
 mod random;
 mod response;
