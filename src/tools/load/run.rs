@@ -161,11 +161,17 @@ impl<L: Load> Run<'_, L> {
             self.fleet.flush();
             let now = self.fleet.io.nanos();
             let quiet = now - self.last_arrival > QUIET;
-            if self.load.tally().outstanding() == 0 || quiet || now - start > DRAIN {
+            if self.outstanding() == 0 || quiet || now - start > DRAIN {
                 return Ok(());
             }
             self.receive(events, Duration::from_millis(10))?;
         }
+    }
+
+    /// What has been sent, the flood included, and is not at its end.
+    fn outstanding(&self) -> u64 {
+        let flood = self.load.flood().map_or(0, |(tally, _)| tally.outstanding());
+        self.load.tally().outstanding() + flood
     }
 
     fn receive(&mut self, events: &mut Events, limit: Duration) -> io::Result<()> {
