@@ -3,10 +3,11 @@
 mod common;
 
 use std::io::{ErrorKind, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown};
 
 use common::{
     Client, Inbound, Leg, PATIENCE, Peer, Setup, channel_message, eventually, new_id, plain,
+    small_window,
 };
 use turnwire::stun::{Kind, Method, attribute};
 
@@ -232,7 +233,7 @@ fn the_last_words_before_a_fin_are_relayed() {
 fn a_client_that_does_not_read_harms_only_itself() {
     let queue = "[limits.streams]\nqueue = \"16KiB\"";
     let server = Setup::with_local_peers().flag("--workers", 1).config(queue).start();
-    let (mut deaf, loud) = (Client::on_stream(small_window(&server)), Peer::new());
+    let (mut deaf, loud) = (Client::on_stream(small_window(server.address())), Peer::new());
     let deaf_relay = deaf.allocate();
     deaf.bind(CHANNEL, loud.address);
     let (mut other, friend) = (Client::tcp(&server), Peer::new());
@@ -277,7 +278,7 @@ fn a_client_that_does_not_read_harms_only_itself() {
 fn a_stranger_that_does_not_read_its_answers_is_closed() {
     let patient = "[limits.streams]\nidle = \"10m\"";
     let server = Setup::new().config(patient).start();
-    let mut stream = small_window(&server);
+    let mut stream = small_window(server.address());
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
     let questions = plain(BINDING, &new_id(), |_| ()).repeat(500);
     // Far more than the sockets between the two hold.
@@ -291,13 +292,4 @@ fn a_stranger_that_does_not_read_its_answers_is_closed() {
     for _ in 0..500 {
         client.read();
     }
-}
-
-/// A connection on which the kernel holds little for the reader.
-fn small_window(server: &common::Server) -> TcpStream {
-    let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
-    let socket = socket2::Socket::new(domain, kind, None).expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("an option");
-    socket.connect(&server.address().into()).expect("a connection");
-    socket.into()
 }

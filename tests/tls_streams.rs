@@ -189,7 +189,7 @@ fn a_connection_with_a_peer_goes_through() {
     control.allocate_tcp();
     let connection = control.connect(peer.address);
     let (mut far, _) = peer.accept();
-    let mut near = bind_sealed(Client::tls(&server, &trust), connection);
+    let mut near = Client::tls(&server, &trust).into_sealed_data(connection);
     let up: Vec<u8> = (0..300_000_u32).map(|number| number as u8).collect();
     let down: Vec<u8> = up.iter().rev().copied().collect();
     std::thread::scope(|scope| {
@@ -205,14 +205,6 @@ fn a_connection_with_a_peer_goes_through() {
         near.read_to_end(&mut got).expect("an orderly end");
         assert!(got == down);
     });
-}
-
-fn bind_sealed(mut client: Client, connection: u32) -> Box<common::Sealed> {
-    let answer = client.try_bind_connection(connection);
-    assert_eq!(answer.code(), 0, "{}", answer.phrase());
-    let Leg::Tls(stream, early) = client.leg else { panic!("only on TLS") };
-    assert!(early.is_empty());
-    stream
 }
 
 /// A new certificate is for new connections: a call under way loses nothing.

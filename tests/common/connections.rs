@@ -1,7 +1,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-use super::{Answer, Client, Inbound, Leg, PATIENCE, Server};
+use super::{Answer, Client, Inbound, Leg, PATIENCE, Sealed, Server};
 use turnwire::stun::{Method, attribute};
 
 /// TCP allocations (RFC 6062).
@@ -64,6 +64,25 @@ impl Client {
         };
         Data { stream, early }
     }
+
+    /// The same over TLS.
+    #[track_caller]
+    pub(crate) fn into_sealed_data(mut self, connection: u32) -> Box<Sealed> {
+        let answer = self.try_bind_connection(connection);
+        assert_eq!(answer.code(), 0, "{}", answer.phrase());
+        let Leg::Tls(stream, early) = self.leg else { panic!("only on TLS") };
+        assert!(early.is_empty());
+        stream
+    }
+}
+
+/// A connection on which the kernel holds little for the reader.
+pub(crate) fn small_window(server: SocketAddr) -> TcpStream {
+    let (domain, kind) = (socket2::Domain::for_address(server), socket2::Type::STREAM);
+    let socket = socket2::Socket::new(domain, kind, None).expect("a socket");
+    socket.set_recv_buffer_size(64 << 10).expect("an option");
+    socket.connect(&server.into()).expect("a connection");
+    socket.into()
 }
 
 impl Answer {

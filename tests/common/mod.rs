@@ -22,6 +22,7 @@ pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{
     Data, LOCALHOST, TcpPeer, connected, dial, is_closed, pattern, read_exactly, read_to_end,
+    small_window,
 };
 pub(crate) use credential::Credential;
 #[cfg(feature = "dtls")]
