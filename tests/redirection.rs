@@ -5,7 +5,7 @@ mod common;
 
 use std::net::SocketAddr;
 
-use common::{Answer, Client, Server, Setup, eventually};
+use common::{Answer, Client, Server, Setup, Trust, eventually};
 use turnwire::stun::{attribute, decode_address};
 
 /// A server that sends clients on to the others, whom it asks as `credentials`.
@@ -115,4 +115,78 @@ fn a_server_without_room_sends_on() {
     assert_eq!(sent_to(&second.try_allocate(|_| ())), address);
     assert_eq!(first.refresh(0).code(), 0);
     Client::udp(&door).allocate();
+}
+
+/// A server with a certificate that clients over TLS are sent on from, to `other` in clear and in TLS.
+fn secure_door(trust: &Trust, other: &Server, secure: SocketAddr, domain: &str) -> Server {
+    let address = other.address();
+    Setup::new()
+        .certificate(trust)
+        .config(&format!(
+            "[redirect]\nwhen = \"always\"\ninterval = \"1s\"\ncredentials = \"{ALICE}\"\n\
+             [redirect.servers]\n\
+             other = {{ addresses = [\"{address}\"], tls_addresses = [\"{secure}\"], domain = \"{domain}\" }}"
+        ))
+        .start()
+}
+
+/// RFC 8489 §10, §14.16
+#[test]
+fn clients_over_tls_are_sent_to_where_it_speaks_tls() {
+    let trust = Trust::new();
+    let other = Setup::new().certificate(&trust).start();
+    let address = other.address();
+    let door = secure_door(&trust, &other, address, "localhost");
+    let secure = if cfg!(feature = "dtls") { &["tls", "dtls"][..] } else { &["tls"] };
+    for transport in secure {
+        eventually(transport, || (alive(&door, "other", address, transport) == 1).then_some(()));
+    }
+    let sent_on = |mut client: Client| {
+        let answer = client.try_allocate(|_| ());
+        assert_eq!(sent_to(&answer), address);
+        answer.attribute(attribute::ALTERNATE_DOMAIN).map(<[u8]>::to_vec)
+    };
+    assert_eq!(sent_on(Client::tls(&door, &trust)), Some(b"localhost".to_vec()));
+    #[cfg(feature = "dtls")]
+    assert_eq!(sent_on(Client::dtls_to(door.address())), Some(b"localhost".to_vec()));
+    assert_eq!(sent_on(Client::tcp(&door)), None);
+    Client::tls(&other, &trust).allocate();
+    // Nobody here vouches for a root that the test has made.
+    let log = door.log();
+    let doubts = log.lines().filter(|line| line.contains("some will refuse it")).count();
+    assert_eq!(doubts, 1, "{log}");
+}
+
+/// Every client would refuse it, whatever answers behind it.
+#[test]
+fn a_server_whose_certificate_is_for_others_is_not_handed_out_over_tls() {
+    let trust = Trust::new();
+    let other = Setup::new().certificate(&trust).start();
+    let address = other.address();
+    let door = secure_door(&trust, &other, address, "turn.example.org");
+    eventually("it is told", || {
+        door.log().contains("the server's certificate is for other names").then_some(())
+    });
+    until(&door, "other", address, 1);
+    assert_eq!(alive(&door, "other", address, "tls"), 0);
+    Client::tls(&door, &trust).allocate();
+    assert_eq!(sent_to(&Client::tcp(&door).try_allocate(|_| ())), address);
+}
+
+/// It is alive, and has neither TLS nor DTLS where it should have both.
+#[test]
+fn a_server_without_tls_is_not_handed_out_over_tls() {
+    let other = Setup::new().start();
+    let (trust, address) = (Trust::new(), other.address());
+    let door = secure_door(&trust, &other, address, "localhost");
+    until(&door, "other", address, 1);
+    for (transport, why) in [("tls", "it cannot be reached"), ("dtls", "it answers no DTLS")] {
+        eventually(transport, || {
+            let log = door.log();
+            let label = format!("transport=\"{transport}\"");
+            log.lines().any(|line| line.contains(why) && line.contains(&label)).then_some(())
+        });
+        assert_eq!(alive(&door, "other", address, transport), 0);
+    }
+    Client::tls(&door, &trust).allocate();
 }

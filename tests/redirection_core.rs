@@ -21,12 +21,13 @@ fn member(name: &str, weight: u32, places: Vec<Place>) -> Alternate {
 
 /// Two servers: `east` for everybody, `west` for UDP over IPv4.
 fn east_and_west(when: Redirect) -> Alternates {
-    use Transport::{Dtls, Tcp, Udp};
+    use Transport::{Dtls, Tcp, Tls, Udp};
     let east = [
         (Udp, "203.0.113.9:3478"),
         (Udp, "[2001:db8::9]:3478"),
         (Tcp, "203.0.113.9:3478"),
         (Tcp, "[2001:db8::9]:3478"),
+        (Tls, "203.0.113.9:443"),
         (Dtls, "203.0.113.9:5349"),
     ];
     let east = east.map(|(transport, address)| place(transport, address)).into();
@@ -95,10 +96,11 @@ fn who_has_proved_himself_is_sent_on_with_a_signed_answer() {
 #[test]
 fn each_gets_an_address_of_its_family_and_transport_and_the_other_family_behind_it() {
     let both = ["203.0.113.9:3478", "[2001:db8::9]:3478"];
-    let cases: [(Transport, &str, &[&str], bool); 4] = [
+    let cases: [(Transport, &str, &[&str], bool); 5] = [
         (Transport::Tcp, "198.51.100.7:1", &both, false),
         (Transport::Udp, "[2600::7]:1", &[both[1], both[0]], false),
         (Transport::Tcp, "[2600::7]:1", &[both[1], both[0]], false),
+        (Transport::Tls, "198.51.100.7:1", &["203.0.113.9:443"], true),
         (Transport::Dtls, "198.51.100.7:1", &["203.0.113.9:5349"], true),
     ];
     for (transport, from, expected, named) in cases {

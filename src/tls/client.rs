@@ -100,7 +100,7 @@ fn roots_in(path: &Path) -> Result<RootCertStore, NoClient> {
     roots(&text).ok_or_else(|| NoClient::Empty(path.to_owned()))
 }
 
-fn roots(text: &[u8]) -> Option<RootCertStore> {
+pub(super) fn roots(text: &[u8]) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(text).filter_map(Result::ok);
     let (added, _) = roots.add_parsable_certificates(certificates);

@@ -34,6 +34,7 @@ mod failure;
 mod files;
 mod identities;
 mod identity;
+mod probe;
 mod server;
 mod session;
 #[cfg(test)]
@@ -45,5 +46,6 @@ pub use failure::{Cause, Failure};
 pub use files::{Barrier, Files, InvalidFile, Why};
 pub use identities::{Identities, NoIdentity};
 pub use identity::{Identity, InvalidIdentity};
+pub use probe::{Opinion, Probe, Probes, dtls_greeting, is_dtls_answer};
 pub use server::{Protocol, Server, ServerError, Settings, Version};
 pub use session::{INPUT_MAX, Received, Session};

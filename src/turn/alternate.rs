@@ -171,7 +171,8 @@ impl Alternate {
         for place in places.into_iter().flatten() {
             writer.address(attribute::ALTERNATE_SERVER, place.address);
         }
-        if let Some(domain) = self.domain.as_ref().filter(|_| transport == Transport::Dtls) {
+        let secure = matches!(transport, Transport::Tls | Transport::Dtls);
+        if let Some(domain) = self.domain.as_ref().filter(|_| secure) {
             writer.attribute(attribute::ALTERNATE_DOMAIN, domain.as_bytes());
         }
     }

@@ -8,6 +8,7 @@ import re
 import socket
 from dataclasses import dataclass
 
+import certificates
 from harness import PASSWORD, REST_SECRET, USER, Context, Failure, Server, case, run_client, tool
 
 LIMIT = 30
@@ -85,6 +86,8 @@ RUNS = {
 REDIRECTED = {
     "uclient-redirected-udp": Run(),
     "uclient-redirected-tcp": Run(("-t",)),
+    "uclient-redirected-tls": Run(("-t", "-S")),
+    "uclient-redirected-dtls": Run(("-S",)),
     "uclient-redirected-ipv6": Run(("-x",), peer="::1", server_family=socket.AF_INET6, relayed=frozenset({"IPv6"})),
 }
 
@@ -155,17 +158,22 @@ def redirected(context: Context) -> str:
     hosts = [socket.AF_INET] + ([socket.AF_INET6] if context.ipv6 else [])
     addresses = [context.server.address("udp", family) for family in hosts]
     listed = ", ".join(f'"[{host}]:{port}"' if ":" in host else f'"{host}:{port}"' for host, port in addresses)
-    config = f"""
+    secure = "-S" in run.flags
+    places = f"addresses = [{listed}]" + (f", tls_addresses = [{listed}]" if secure else "")
+    config = (certificates.CONFIG if secure else "") + f"""
 [redirect]
 when = "always"
 interval = "1s"
 credentials = "{USER}:{PASSWORD}"
 [redirect.servers]
-next = {{ addresses = [{listed}] }}
+next = {{ {places} }}
 """
-    with context.second_server(config) as door:
-        for host, _ in addresses:
-            door.wait_log(f"may be sent there server=\"next\" address={'[' if ':' in host else ''}{host}")
+    stream = "-t" in run.flags
+    transport = ("tls" if stream else "dtls") if secure else ("tcp" if stream else "udp")
+    with context.second_server(config, certificates.issue_all if secure else None) as door:
+        host, port = context.server.address("udp", run.server_family)
+        place = f'address="[{host}]:{port}"' if ":" in host else f'address="{host}:{port}"'
+        door.wait_alive(f'{place},transport="{transport}"')
         facts = talk(context, run, door)
         if trouble := door.trouble():
             raise Failure(trouble)

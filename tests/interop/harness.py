@@ -198,6 +198,18 @@ class Server:
             raise Failure("the server's metrics name no drops")
         return {reason: int(count) for reason, count in found}
 
+    def wait_alive(self, place: str, wait: float = 5):
+        """Waits until this server sends clients to another one's place, named by labels of the metric."""
+        deadline = time.monotonic() + wait
+        while True:
+            with urllib.request.urlopen(f"http://{self.listeners['admin']}/metrics", timeout=5) as page:
+                text = page.read().decode()
+            if re.search(rf"^turnwire_alternate_alive\{{.*{re.escape(place)}\}} 1$", text, re.MULTILINE):
+                return
+            if time.monotonic() > deadline:
+                raise Failure(f"no client is sent to {place}")
+            time.sleep(0.02)
+
     def trouble(self) -> str | None:
         """Whether the server panicked since the last call or is dead: fails a case whose client was content."""
         with open(self.log_path, "rb") as log:
@@ -327,11 +339,13 @@ class Context:
         self._group = group
 
     @contextlib.contextmanager
-    def second_server(self, config: str):
+    def second_server(self, config: str, prepare: Callable[[Path], None] | None = None):
         """Another server beside the group's, for as long as the case needs it."""
         self._starts += 1
         directory = self.directory / f"{self._starts}-second"
         directory.mkdir()
+        if prepare:
+            prepare(directory)
         server = Server(self.binary, directory, config, self.ipv6)
         try:
             yield server
