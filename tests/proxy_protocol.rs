@@ -112,6 +112,43 @@ fn a_header_from_anywhere_else_is_not_believed() {
     eventually("the log says it", || server.log().contains("listen.proxies").then_some(()));
 }
 
+/// Two of them would share an allocation: the proxy knows that the older one is gone.
+#[test]
+fn who_comes_again_from_the_same_address_and_port_takes_the_place_of_the_older_one() {
+    let server = Setup::with_local_peers().flag("--workers", 1).config(PROXIES).start();
+    let header = binary("192.0.2.77:4711", "198.51.100.9:443");
+    let peer = Peer::new();
+    let mut older = Client::on_stream(connect(server.address(), &header));
+    older.allocate();
+    older.bind(0x4000, peer.address);
+    let mut newer = Client::on_stream(connect(server.address(), &header));
+    newer.fence();
+    older.is_closed_by_server();
+    eventually("the allocation is gone", || (server.live() == 0).then_some(()));
+    newer.channel(0x4000, b"through the allocation of another");
+    newer.allocate();
+    newer.bind(0x4000, peer.address);
+    newer.channel(0x4000, b"through its own");
+    assert_eq!(peer.payload(), b"through its own");
+    // The older one's end is not the newer one's.
+    drop(older);
+    newer.channel(0x4000, b"still there");
+    assert_eq!(peer.payload(), b"still there");
+}
+
+/// Whoever followed the advice for a stranger's header would trust the client.
+#[test]
+fn a_header_behind_another_is_told_apart() {
+    let server = listeners();
+    let header = binary("192.0.2.77:4711", "198.51.100.9:443");
+    for second in [b"PROXY TCP4 192.0.2.1 192.0.2.9 1 2\r\n".to_vec(), header.clone()] {
+        let bytes = [header.clone(), second].concat();
+        Client::on_stream(connect(server.address(), &bytes)).is_closed_by_server();
+    }
+    assert_eq!([server.unfit("proxy_header"), server.unfit("untrusted_proxy")], [2, 0]);
+    eventually("the log says it", || server.log().contains("a second").then_some(()));
+}
+
 /// The clients behind a proxy are counted each by itself.
 #[test]
 fn limits_are_those_of_the_client_behind_it() {

@@ -5,6 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{
     AnyCertificate, Authority, Client, Leg, Peer, Setup, TcpPeer, Trust, channel_message,
@@ -177,6 +178,33 @@ fn half_open_handshakes_are_bounded() {
     half_open.drain(..2).for_each(|mut oldest| oldest.is_closed_by_server());
     assert_eq!(calling.refresh(600).code(), 0);
     eventually("no more are open", || (server.metric("streams_live") == 5).then_some(()));
+}
+
+/// In one wake-up the server is told that the oldest has left and that somebody new is there, who gets its place.
+#[test]
+fn the_end_of_one_connection_is_not_taken_for_the_next_ones() {
+    let trust = Trust::new();
+    let bound = "[limits.streams]\nwithout_allocation = 2";
+    let setup = Setup::new().flag("--workers", 1).certificate(&trust);
+    let server = setup.config(bound).start();
+    let mut leaving = Client::tcp(&server);
+    leaving.fence();
+    let mut staying = Client::tcp(&server);
+    staying.fence();
+    server.pause();
+    // The listener first, then the one who leaves: so they are told.
+    let next = tcp(&server);
+    drop(leaving);
+    server.resume();
+    let mut next = Client::on_tls(seal(next, trust.client()));
+    next.allocate();
+    let before = server.cpu();
+    (0..50).for_each(|_| {
+        next.fence();
+        std::thread::sleep(Duration::from_millis(5));
+    });
+    let used = server.cpu() - before;
+    assert!(used < Duration::from_millis(100), "it turns round and round: {used:?}");
 }
 
 /// RFC 6062 over TLS: the client's bytes are unsealed for the peer, and sealed on the way back.

@@ -1,4 +1,4 @@
-//! Readiness: level-triggered epoll, and a way for other threads to end a sleep.
+//! Readiness: epoll, and a way for other threads to end a sleep.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::system;
 
-/// Says which of many sockets have work. Level-triggered: what is left undone is told again by the next wait.
+/// Says which of many sockets have work. Level-triggered, but for
+/// [`Interest::Edges`]: what is left undone is told again by the next wait.
 #[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,

@@ -41,7 +41,8 @@ pub(super) enum Token {
     Udp(u32),
     Acceptor(u32),
     Relay(u32),
-    Stream(u32),
+    /// A leg, and which of the connections that it has carried ([`Streams::next_token`]).
+    Stream(u32, u16),
     RelayListener(u32),
     /// The peer's end of a connection with a peer.
     Peer(u32),
@@ -56,11 +57,11 @@ pub(super) enum Token {
 impl Token {
     pub(super) const fn pack(self) -> u64 {
         let (kind, index) = match self {
-            Self::Waker => (0, 0),
+            Self::Waker => (0_u64, 0),
             Self::Udp(index) => (1, index),
             Self::Acceptor(index) => (2, index),
             Self::Relay(index) => (3, index),
-            Self::Stream(index) => (4, index),
+            Self::Stream(leg, birth) => ((birth as u64) << 16 | 4, leg),
             Self::RelayListener(index) => (5, index),
             Self::Peer(index) => (6, index),
             Self::DataClient(index) => (7, index),
@@ -72,11 +73,11 @@ impl Token {
 
     const fn unpack(token: u64) -> Self {
         let index = token as u32;
-        match token >> 32 {
+        match (token >> 32) as u16 {
             1 => Self::Udp(index),
             2 => Self::Acceptor(index),
             3 => Self::Relay(index),
-            4 => Self::Stream(index),
+            4 => Self::Stream(index, (token >> 48) as u16),
             5 => Self::RelayListener(index),
             6 => Self::Peer(index),
             7 => Self::DataClient(index),
@@ -251,7 +252,7 @@ impl Engine {
                     Token::Relay(index) => {
                         self.on_relay(RelayId::from_index(index as usize), event.error());
                     }
-                    Token::Stream(leg) => self.on_stream(leg, event),
+                    Token::Stream(leg, birth) => self.on_stream(leg, birth, event),
                     Token::RelayListener(index) => {
                         self.on_relay_listener(RelayId::from_index(index as usize));
                     }

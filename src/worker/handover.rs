@@ -1,7 +1,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::engine::{Engine, Token};
+use super::engine::Engine;
 use super::mailbox::Letter;
 use super::streams::Stream;
 use crate::net::{Interest, SLOT_SIZE};
@@ -80,7 +80,7 @@ impl Engine {
 
     /// Files and watches a connection that was another worker's.
     fn take_in(&mut self, stream: Stream) -> Option<u32> {
-        let token = Token::Stream(self.streams.next_leg()).pack();
+        let token = self.streams.next_token();
         if self.poller.add(stream.wire.as_fd(), token, Interest::Edges).is_err() {
             self.count_closed(stream.tuple);
             return None;

@@ -1,9 +1,11 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use slab::Slab;
 
 use super::Stats;
+use super::engine::Token;
 use super::stream::tools::Tools;
 use super::stream::wire::{Kind, Wire};
 use crate::time::Mono;
@@ -27,6 +29,10 @@ pub(super) struct Streams {
     unfinished: VecDeque<u32>,
     /// Connections whose TLS handshake can go on.
     shaking: VecDeque<u32>,
+    /// Connections that a proxy has spoken for, by their ends.
+    claims: HashMap<(SocketAddr, SocketAddr), u32>,
+    /// How many connections there have been; it may go round.
+    births: u16,
     pub(super) tools: Tools,
     /// Connections that cannot be written to any more.
     broken: Vec<u32>,
@@ -54,6 +60,10 @@ pub(super) struct Stream {
     pub(super) phase: Phase,
     /// Its listener is for TLS alone.
     pub(super) tls_only: bool,
+    /// A proxy has said whose it is.
+    pub(super) proxied: bool,
+    /// Which of the connections that its leg has carried it is.
+    pub(super) birth: u16,
     /// Since when it has been in none of the phases that last.
     opening: Option<Mono>,
     /// The beginning of a message whose end has not come yet.
@@ -84,6 +94,8 @@ impl Stream {
             tuple,
             phase,
             tls_only: false,
+            proxied: false,
+            birth: 0,
             opening: Some(now),
             input: Vec::new(),
             output: Vec::new(),
@@ -102,6 +114,10 @@ impl Stream {
     pub(super) fn into_parts(mut self) -> (Wire, Vec<u8>) {
         self.output.drain(..self.sent);
         (self.wire, self.output)
+    }
+
+    const fn ends(&self) -> (SocketAddr, SocketAddr) {
+        (self.tuple.client, self.tuple.server)
     }
 
     /// Whether it is without an allocation.
@@ -125,8 +141,12 @@ impl Streams {
         let unsent = stream.has_output();
         (stream.blocked, stream.dirty, stream.broken) = (false, unsent, false);
         (stream.unfinished, stream.shaking) = (false, false);
+        self.births = self.births.wrapping_add(1);
+        stream.birth = self.births;
         let (waiting, opening) = (stream.waiting, stream.opening);
+        let claim = stream.proxied.then(|| stream.ends());
         let leg = self.open.insert(stream) as u32;
+        self.claims.extend(claim.map(|ends| (ends, leg)));
         self.waiting.extend(waiting.map(|since| (since, leg)));
         self.opening.extend(opening.map(|since| (since, leg)));
         self.dirty.extend(unsent.then_some(leg));
@@ -142,9 +162,18 @@ impl Streams {
         Some((self.open.get_mut(leg as usize)?, &mut self.tools))
     }
 
-    /// The leg that the next connection gets.
-    pub(super) fn next_leg(&self) -> u32 {
-        self.open.vacant_key() as u32
+    /// What the poller is to tell about the connection that is filed next. Legs are given out again at once, and an
+    /// event about the one before may still be under way: it must not be taken for this one's.
+    pub(super) fn next_token(&self) -> u64 {
+        Token::Stream(self.open.vacant_key() as u32, self.births.wrapping_add(1)).pack()
+    }
+
+    /// Notes that a proxy has said whose connection it is, and tells which older one has the same ends. Only the
+    /// kernel makes 5-tuples unique, and a proxy's word does not.
+    pub(super) fn claim(&mut self, leg: u32) -> Option<u32> {
+        let stream = self.open.get_mut(leg as usize)?;
+        stream.proxied = true;
+        self.claims.insert(stream.ends(), leg).filter(|older| *older != leg)
     }
 
     pub(super) fn remove(&mut self, leg: u32) -> Option<Stream> {
@@ -154,6 +183,9 @@ impl Streams {
         }
         if let Some(since) = stream.opening {
             self.opening.remove(&(since, leg));
+        }
+        if stream.proxied && self.claims.get(&stream.ends()) == Some(&leg) {
+            self.claims.remove(&stream.ends());
         }
         Some(stream)
     }

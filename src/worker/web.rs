@@ -226,7 +226,7 @@ impl Engine {
         };
         self.shared.leave_web();
         self.make_room_for_stranger();
-        let token = Token::Stream(self.streams.next_leg()).pack();
+        let token = self.streams.next_token();
         let client = attempt.client;
         if self.poller.modify(client.wire.as_fd(), token, Interest::Edges).is_err() {
             return self.count_closed(tuple);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use super::{PATIENCE, eventually};
 
@@ -252,6 +253,17 @@ impl Server {
         // SAFETY: a signal to a child that has not been waited for.
         let sent = unsafe { libc::kill(self.process.id() as i32, signal) };
         assert_eq!(sent, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// CPU time of all of its threads so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("alive");
+        let nanos = tasks.filter_map(|task| {
+            // A thread may end meanwhile.
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanos.sum())
     }
 
     /// Resident memory, in bytes.

@@ -52,7 +52,7 @@ impl Engine {
         }
         // Before the leg is known: a place that becomes free is given out next.
         self.make_room_for_stranger();
-        let token = Token::Stream(self.streams.next_leg()).pack();
+        let token = self.streams.next_token();
         let Ok(server) = socket.local_addr().and_then(|local| {
             self.poller.add(socket.as_fd(), token, Interest::Edges).map(|()| local)
         }) else {

@@ -17,7 +17,7 @@ use super::super::Event;
 use super::super::engine::Engine;
 use super::super::streams::Phase;
 use super::first::{Speaks, Unknown, speaks};
-use super::proxy::{self, Addresses, Header};
+use super::proxy::{self, Addresses, Header, Malformed};
 use super::unfit::Unfit;
 use crate::tls::{Protocol, Session, Version};
 use crate::turn::Transport;
@@ -74,6 +74,9 @@ impl Engine {
             (Ok(Some(Speaks::Turn)), _) => Step::Turn,
             (Ok(Some(Speaks::Http)), _) => Step::Http,
             (Ok(Some(Speaks::Tls)), None) => Step::Tls,
+            (Ok(Some(Speaks::Proxy)), None) if stream.proxied => {
+                Step::Unfit(Malformed::Repeated.into())
+            }
             (Ok(Some(Speaks::Proxy)), None) => Step::Unfit(Unfit::UntrustedProxy),
             (Ok(Some(Speaks::Tls | Speaks::Proxy)), Some(_)) => {
                 Step::Unfit(Unfit::Unknown(bytes[0]))
@@ -95,6 +98,10 @@ impl Engine {
                 self.shared.disconnect(stream.tuple.client.ip());
                 (stream.tuple.client, stream.tuple.server) = (client, server);
             }
+        }
+        // The proxy knows better than we do which of them is still there.
+        if let Some(older) = self.streams.claim(leg) {
+            self.close_stream(older);
         }
         self.streams.set_phase(leg, Phase::First, now);
         Step::Next(header.length)

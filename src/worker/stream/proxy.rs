@@ -53,6 +53,18 @@ pub enum Malformed {
     /// It is longer than [`HEADER_MAX`].
     #[error("a PROXY protocol header longer than {HEADER_MAX} bytes")]
     TooLong,
+    /// The client has no port, without which connections of one address cannot be told apart.
+    #[error(
+        "a PROXY protocol header with port 0 for the client: a proxy that sets the client's address has to set its \
+         port as well (haproxy: set-src-port)"
+    )]
+    NoPort,
+    /// One stands behind another.
+    #[error(
+        "a second PROXY protocol header behind the first: only the proxy next to this server may send one, and no \
+         client"
+    )]
+    Repeated,
 }
 
 /// Reads the header at the front of a connection; `None` as long as it is not whole.
@@ -60,13 +72,15 @@ pub enum Malformed {
 /// # Errors
 /// [`Malformed`] as soon as the bytes can no longer become a header.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
-    if begins_alike(bytes, &SIGNATURE) {
-        return parse_binary(bytes);
+    let header = match bytes {
+        _ if begins_alike(bytes, &SIGNATURE) => parse_binary(bytes)?,
+        _ if begins_alike(bytes, WORD) => parse_line(bytes)?,
+        _ => return Err(Malformed::Missing),
+    };
+    match header {
+        Some(Header { addresses: Some(it), .. }) if it.client.port() == 0 => Err(Malformed::NoPort),
+        header => Ok(header),
     }
-    if begins_alike(bytes, WORD) {
-        return parse_line(bytes);
-    }
-    Err(Malformed::Missing)
 }
 
 /// Whether one is the beginning of the other.
@@ -81,7 +95,8 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let &[.., command, family, high, low] = fixed;
     let length = FIXED + usize::from(u16::from_be_bytes([high, low]));
     let (local, known) = (command == 0x20, family >> 4 <= 3 && family & 0xF <= 2);
-    if !known || !(local || command == 0x21) {
+    // A LOCAL header is one whatever family it names.
+    if !local && !(known && command == 0x21) {
         return Err(Malformed::Binary);
     }
     if length > HEADER_MAX {

@@ -20,9 +20,9 @@ const READ_PRICE: usize = 64;
 const PLAIN: usize = 64 << 10;
 
 impl Engine {
-    pub(in crate::worker) fn on_stream(&mut self, leg: u32, event: net::Event) {
-        // An event may be about a connection that this wake-up has closed.
-        let Some(stream) = self.streams.get_mut(leg) else {
+    pub(in crate::worker) fn on_stream(&mut self, leg: u32, birth: u16, event: net::Event) {
+        // An event may be about a connection that this wake-up has closed, and its leg another's by now.
+        let Some(stream) = self.streams.get_mut(leg).filter(|stream| stream.birth == birth) else {
             return;
         };
         stream.ended |= event.hangup();
@@ -43,8 +43,13 @@ impl Engine {
     /// Goes on with `count` connections that had more to read than is read in one wake-up.
     pub(in crate::worker) fn read_unfinished(&mut self, count: usize) {
         for _ in 0..count {
-            if let Some(leg) = self.streams.pop_unfinished() {
-                self.read_stream(leg);
+            let Some(leg) = self.streams.pop_unfinished() else {
+                continue;
+            };
+            match self.streams.get_mut(leg).map(|stream| stream.phase) {
+                // Behind the packets, as all of them.
+                Some(Phase::Handshake) => self.streams.shake(leg),
+                _ => self.read_stream(leg),
             }
         }
     }

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::reading::STRANGER_LIMIT;
 use super::tools::{SPARE_SIZE, Tools};
 use crate::net;
 use crate::stun::{Frame, Framer};
@@ -189,7 +190,7 @@ impl Tls {
         let filled = begun + read;
         let outcome = self.session.receive(&mut cipher[..filled], buffer, &mut self.sealed);
         let rest = outcome.as_ref().map_or(filled, |received| received.consumed);
-        self.keep_begun(rest..filled, tools);
+        self.keep_begun(rest..filled, most > STRANGER_LIMIT, tools);
         // The client is told why before the error is.
         self.push(socket, tools)?;
         let received = outcome.map_err(io::Error::other)?;
@@ -201,19 +202,20 @@ impl Tls {
     fn end(&self) -> io::Result<Taken> {
         match self.session.abandoned() {
             Some(failure) => Err(io::Error::other(failure)),
+            // RFC 8446 §6.1 wants a goodbye, which many clients never say: it is an end like that of TCP.
             None => Ok(Taken { ended: true, ..Taken::default() }),
         }
     }
 
     /// Keeps a part of what was read until the rest of it comes. Who is idle holds no memory.
-    fn keep_begun(&mut self, part: std::ops::Range<usize>, tools: &mut Tools) {
+    fn keep_begun(&mut self, part: std::ops::Range<usize>, known: bool, tools: &mut Tools) {
         self.begun.clear();
         if part.is_empty() {
             tools.spares.give_back(std::mem::take(&mut self.begun));
             return;
         }
         // A spare is large: a stranger gets what it needs and no more.
-        if self.session.is_open() && self.begun.capacity() == 0 {
+        if known && self.begun.capacity() == 0 {
             self.begun = tools.spares.take();
         }
         self.begun.extend_from_slice(&tools.cipher()[part]);

@@ -85,8 +85,9 @@ fn a_binary_header_tells_the_client() {
 #[test]
 fn a_binary_header_may_tell_nothing() {
     // A health check of the proxy itself; nothing known; UDP; a Unix socket.
-    for (command, family) in [(0x20, 0x00), (0x20, 0x11), (0x21, 0x00), (0x21, 0x12), (0x21, 0x31)]
-    {
+    // LOCAL ignores the family, also one that does not exist.
+    let local = [(0x20, 0x00), (0x20, 0x11), (0x20, 0x41), (0x20, 0xFF)];
+    for (command, family) in local.into_iter().chain([(0x21, 0x00), (0x21, 0x12), (0x21, 0x31)]) {
         let header = whole(&binary(command, family, &V4));
         assert_eq!(header, Header { length: 28, addresses: None }, "{command:#x} {family:#x}");
     }
@@ -103,7 +104,18 @@ fn a_wrong_binary_header_is_refused() {
     // At once, before all of it has come.
     let long = binary(0x21, 0x11, &[0; HEADER_MAX]);
     assert_eq!(parse(&long[..FIXED]), Err(Malformed::TooLong));
-    assert!(whole(&binary(0x21, 0x11, &[0; HEADER_MAX - FIXED])).addresses.is_some());
+    assert!(whole(&binary(0x21, 0x11, &[1; HEADER_MAX - FIXED])).addresses.is_some());
+}
+
+#[test]
+fn a_client_without_a_port_is_refused() {
+    let line = b"PROXY TCP4 192.0.2.1 192.0.2.9 0 443\r\n";
+    assert_eq!(parse(line), Err(Malformed::NoPort));
+    let block = [192, 0, 2, 1, 192, 0, 2, 9, 0, 0, 0x01, 0xBB];
+    assert_eq!(parse(&binary(0x21, 0x11, &block)), Err(Malformed::NoPort));
+    assert!(whole(&binary(0x20, 0x11, &block)).addresses.is_none());
+    // Where it has connected to may be unknown.
+    assert!(whole(b"PROXY TCP4 192.0.2.1 192.0.2.9 4711 0\r\n").addresses.is_some());
 }
 
 fn addresses() -> impl Strategy<Value = SocketAddr> {
@@ -112,7 +124,7 @@ fn addresses() -> impl Strategy<Value = SocketAddr> {
             any::<[u8; 4]>().prop_map(IpAddr::from),
             any::<[u8; 16]>().prop_map(IpAddr::from)
         ],
-        any::<u16>(),
+        1_u16..,
     )
         .prop_map(|(ip, port)| SocketAddr::new(ip.to_canonical(), port))
 }
