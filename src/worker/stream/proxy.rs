@@ -96,7 +96,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     let length = FIXED + usize::from(u16::from_be_bytes([high, low]));
     let (local, known) = (command == 0x20, family >> 4 <= 3 && family & 0xF <= 2);
     // A LOCAL header is one whatever family it names.
-    if !local && !(known && command == 0x21) {
+    if !(local || known && command == 0x21) {
         return Err(Malformed::Binary);
     }
     if length > HEADER_MAX {
