@@ -4,15 +4,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    AnyCertificate, Authority, Client, Leg, Peer, Setup, TcpPeer, Trust, channel_message,
-    eventually, seal, trusting,
+    Authority, Client, Leg, Peer, Setup, TcpPeer, Trust, channel_message, eventually, seal,
+    trusting,
 };
-use rustls::ClientConfig;
-use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
 
 const CHANNEL: u16 = 0x4000;
@@ -28,13 +25,7 @@ fn calls_go_through_in_both_versions_and_families() {
     let server = setup.certificate(&trust).start();
     for listener in server.listeners() {
         for version in [&TLS12, &TLS13] {
-            let provider = aws_lc_rs::default_provider().into();
-            let config = ClientConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[version])
-                .expect("a version")
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-                .with_no_client_auth();
+            let config = trust.client_of(version);
             let stream = TcpStream::connect(listener).expect("a connection");
             let (mut client, peer) = (Client::on_tls(seal(stream, config)), Peer::new());
             let relayed = client.allocate_family(1);

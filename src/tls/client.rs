@@ -148,7 +148,7 @@ impl std::error::Error for Dislike {}
 
 /// Accepts any certificate, and checks that the server has its key.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(

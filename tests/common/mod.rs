@@ -31,5 +31,5 @@ pub(crate) use ip_header::{Seen, mark, see};
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};
 pub(crate) use server::{Server, Setup};
-pub(crate) use tls::{AnyCertificate, Sealed, Trust, seal, trusting};
+pub(crate) use tls::{Sealed, Trust, seal, trusting};
 pub(crate) use wait::{PATIENCE, eventually};

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::PKCS_ECDSA_P256_SHA256;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    StreamOwned,
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
 };
 
 use super::certificate::{Authority, paths};
@@ -56,6 +54,11 @@ impl Trust {
     pub(crate) fn client(&self) -> ClientConfig {
         trusting(&self.authority)
     }
+
+    /// The same for one version of TLS.
+    pub(crate) fn client_of(&self, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        of_versions(&self.authority, &[version])
+    }
 }
 
 impl Drop for Trust {
@@ -66,11 +69,18 @@ impl Drop for Trust {
 
 /// A client that trusts what this authority has signed.
 pub(crate) fn trusting(authority: &Authority) -> ClientConfig {
+    of_versions(authority, rustls::DEFAULT_VERSIONS)
+}
+
+fn of_versions(
+    authority: &Authority,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("PEM");
     let mut roots = RootCertStore::empty();
     roots.add(root).expect("a root");
     ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
@@ -107,44 +117,5 @@ impl Client {
 
     pub(crate) fn on_tls(stream: Sealed) -> Self {
         Self::on(Leg::Tls(Box::new(stream), Vec::new()))
-    }
-}
-
-/// Takes any certificate: for tests of something else.
-#[derive(Debug)]
-pub(crate) struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

@@ -2,18 +2,16 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion, version,
+    ClientConfig, ClientConnection, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    version,
 };
 
+use super::super::client::Anyone;
 use super::super::testing::{Authority, ECDSA, Issued, NOW, RSA};
 use super::super::{Identities, Identity, Settings};
 use super::*;
@@ -369,7 +367,8 @@ fn the_cheap_key_signs_for_those_who_accept_it_and_the_other_one_for_the_rest() 
         let rsa: Vec<_> = mapping.iter().filter(|(scheme, _)| is_rsa(scheme)).copied().collect();
         provider.signature_verification_algorithms.mapping = rsa.leak();
         let provider = Arc::new(provider);
-        let verifier = Anybody(Arc::clone(&provider));
+        // The issuer's signature it could not check.
+        let verifier = Anyone(Arc::clone(&provider));
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
@@ -377,47 +376,5 @@ fn the_cheap_key_signs_for_those_who_accept_it_and_the_other_one_for_the_rest() 
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         assert_eq!(key(config.into()), 2048);
-    }
-}
-
-/// A client that looks at signatures of the handshake and not at the certificate, whose issuer's
-/// signature it could not check.
-#[derive(Debug)]
-struct Anybody(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, leaf, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, leaf, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
