@@ -325,18 +325,27 @@ class Context:
         """Has the group's server running: a new one when the group changes or the old one died."""
         if self.server and self._group == group and self.server.process.poll() is None:
             return
+        self._start(group, self.configs[group], self.prepare.get(group))
+        self._group = group
+
+    def enter_own(self, config: str, prepare: Callable[[Path], None] | None = None) -> Server:
+        """Starts a server for this one case, whose configuration names what the case has started."""
+        self._start(self.case.name, config, prepare)
+        self._group = None
+        return self.server
+
+    def _start(self, name: str, config: str, prepare: Callable[[Path], None] | None):
         self.leave()
         self._starts += 1
-        directory = self.directory / f"{self._starts}-{group}"
+        directory = self.directory / f"{self._starts}-{name}"
         directory.mkdir()
-        if prepare := self.prepare.get(group):
+        if prepare:
             prepare(directory)
         try:
-            self.server = Server(self.binary, directory, self.configs[group], self.ipv6)
+            self.server = Server(self.binary, directory, config, self.ipv6)
         except Failure as failure:
             log = directory / "server.log"
             raise Failure(str(failure), log.read_text(errors="replace") if log.exists() else "") from None
-        self._group = group
 
     @contextlib.contextmanager
     def second_server(self, config: str, prepare: Callable[[Path], None] | None = None):

@@ -89,10 +89,12 @@ class TurnSocket:
     """One client transport address: a UDP socket, a TCP or a TLS connection to the server, and its credentials."""
 
     def __init__(self, server: Address, username: str, password: str, tcp: bool = False,
-                 tls: ssl.SSLContext | None = None):
+                 tls: ssl.SSLContext | None = None, source: str | None = None):
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
         self.socket.settimeout(5)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect(server)
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_hostname=server[0])
