@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use common::{Client, PATIENCE, Peer, Server, Setup, Trust, eventually, new_id, plain, seal};
 use turnwire::stun::{Kind, Method, attribute};
-use turnwire::worker::proxy::{Addresses, WRITTEN_MAX, write};
+use turnwire::worker::proxy::{Addresses, Version};
 
 const PROXIES: &str = "[listen]\nproxies = [\"127.0.0.0/8\", \"::1\"]";
 const HEALTH: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
@@ -22,9 +22,9 @@ fn connect(server: SocketAddr, header: &[u8]) -> TcpStream {
 
 fn binary(client: &str, server: &str) -> Vec<u8> {
     let addresses = Addresses { client: client.parse().unwrap(), server: server.parse().unwrap() };
-    let mut out = [0; WRITTEN_MAX];
-    let length = write(&mut out, addresses);
-    out[..length].to_vec()
+    let mut out = Vec::new();
+    Version::V2.append(&mut out, addresses);
+    out
 }
 
 /// The address that the server sees.

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnwire::worker::proxy::{HEADER_MAX, WRITTEN_MAX, parse, write};
+use turnwire::worker::proxy::{HEADER_MAX, Version, parse};
 
 fuzz_target!(|bytes: &[u8]| {
     let outcome = parse(bytes);
@@ -19,8 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(addresses) = header.addresses else {
         return;
     };
-    let mut out = [0; WRITTEN_MAX];
-    let length = write(&mut out, addresses);
-    let again = parse(&out[..length]).expect("a header").expect("a whole one");
-    assert_eq!((again.length, again.addresses), (length, Some(addresses)));
+    for version in [Version::V1, Version::V2] {
+        let mut out = Vec::new();
+        version.append(&mut out, addresses);
+        let again = parse(&out).expect("a header").expect("a whole one");
+        assert_eq!((again.length, again.addresses), (out.len(), Some(addresses)));
+    }
 });

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{PATIENCE, Setup};
+use super::{PATIENCE, Setup, eventually};
 
 /// A web server behind the server.
 pub(crate) enum Backend {
@@ -26,7 +26,9 @@ impl Backend {
     }
 
     pub(crate) fn at(address: &str) -> Self {
-        Self::Tcp(TcpListener::bind(address).expect("a backend's socket"))
+        let listener = TcpListener::bind(address).expect("a backend's socket");
+        listener.set_nonblocking(true).expect("an option");
+        Self::Tcp(listener)
     }
 
     pub(crate) fn unix() -> Self {
@@ -35,7 +37,9 @@ impl Backend {
         // Not below the target directory, whose path may be longer than such an address.
         let path = std::env::temp_dir().join(format!("web-{}-{number}.sock", std::process::id()));
         let _ = fs::remove_file(&path);
-        Self::Unix(UnixListener::bind(&path).expect("a backend's socket"), path)
+        let listener = UnixListener::bind(&path).expect("a backend's socket");
+        listener.set_nonblocking(true).expect("an option");
+        Self::Unix(listener, path)
     }
 
     /// Where it listens, as the configuration has it.
@@ -49,19 +53,11 @@ impl Backend {
     /// The next connection, with patience.
     #[track_caller]
     pub(crate) fn accept(&self) -> Passed {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().expect("a connection");
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-                stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-                Passed::Tcp(stream)
-            }
-            Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept().expect("a connection");
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-                Passed::Unix(stream)
-            }
-        }
+        eventually("the backend is connected to", || match self {
+            Self::Tcp(listener) => listener.accept().ok().map(|(stream, _)| Passed::Tcp(stream)),
+            Self::Unix(listener, _) => listener.accept().ok().map(|(it, _)| Passed::Unix(it)),
+        })
+        .patient()
     }
 }
 
@@ -74,6 +70,14 @@ impl Drop for Backend {
 }
 
 impl Passed {
+    fn patient(self) -> Self {
+        let socket = socket2::SockRef::from(&self);
+        socket.set_nonblocking(false).expect("an option");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        self
+    }
+
     /// Reads as much as this is, and checks it.
     #[track_caller]
     pub(crate) fn expect(&mut self, bytes: &[u8]) {

@@ -16,8 +16,6 @@ const LINE_MAX: usize = 107;
 /// The longest header that is read, in bytes: in version 2 the addresses take 232 at most, and what a proxy tells
 /// besides (TLVs) a few hundred.
 pub const HEADER_MAX: usize = 4096;
-/// The longest header that [`write()`] makes.
-pub const WRITTEN_MAX: usize = FIXED + 36;
 
 /// A whole header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,55 +187,42 @@ impl Version {
     pub fn append(self, out: &mut Vec<u8>, addresses: Addresses) {
         match self {
             Self::V1 => out.extend_from_slice(line(addresses).as_bytes()),
-            Self::V2 => {
-                let mut header = [0; WRITTEN_MAX];
-                let length = write(&mut header, addresses);
-                out.extend_from_slice(&header[..length]);
-            }
+            Self::V2 => append_binary(out, addresses),
         }
     }
 }
 
-/// A header of version 1.
 fn line(Addresses { client, server }: Addresses) -> String {
     let ports = (client.port(), server.port());
     let (family, client, server) = match (client.ip(), server.ip()) {
         (client @ IpAddr::V4(_), server @ IpAddr::V4(_)) => ("TCP4", client, server),
-        (client, server) => ("TCP6", in_six(client), in_six(server)),
+        (client, server) => ("TCP6", in_six(client).into(), in_six(server).into()),
     };
     format!("PROXY {family} {client} {server} {} {}\r\n", ports.0, ports.1)
 }
 
-fn in_six(ip: IpAddr) -> IpAddr {
-    IpAddr::from(mapped(ip))
-}
-
-/// Writes a header of version 2 and returns its length.
-pub fn write(out: &mut [u8; WRITTEN_MAX], addresses: Addresses) -> usize {
-    out[..12].copy_from_slice(&SIGNATURE);
-    let ports = [addresses.client.port().to_be_bytes(), addresses.server.port().to_be_bytes()];
-    let (family, size) = match (addresses.client.ip(), addresses.server.ip()) {
+fn append_binary(out: &mut Vec<u8>, Addresses { client, server }: Addresses) {
+    out.extend_from_slice(&SIGNATURE);
+    match (client.ip(), server.ip()) {
         (IpAddr::V4(client), IpAddr::V4(server)) => {
-            out[16..20].copy_from_slice(&client.octets());
-            out[20..24].copy_from_slice(&server.octets());
-            (0x11, 12)
+            out.extend_from_slice(&[0x21, 0x11, 0, 12]);
+            out.extend_from_slice([client.octets(), server.octets()].as_flattened());
         }
         (client, server) => {
-            out[16..32].copy_from_slice(&mapped(client));
-            out[32..48].copy_from_slice(&mapped(server));
-            (0x21, 36)
+            out.extend_from_slice(&[0x21, 0x21, 0, 36]);
+            let both = [client, server].map(|ip| in_six(ip).octets());
+            out.extend_from_slice(both.as_flattened());
         }
-    };
-    out[12..16].copy_from_slice(&[0x21, family, 0, size]);
-    let length = FIXED + usize::from(size);
-    out[length - 4..length].copy_from_slice(ports.as_flattened());
-    length
+    }
+    let ports = [client.port().to_be_bytes(), server.port().to_be_bytes()];
+    out.extend_from_slice(ports.as_flattened());
 }
 
-fn mapped(ip: IpAddr) -> [u8; 16] {
+/// One family for both, where they are of two.
+fn in_six(ip: IpAddr) -> Ipv6Addr {
     match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
     }
 }
 
