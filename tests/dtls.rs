@@ -6,7 +6,10 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use common::{Client, Dtls, PATIENCE, Peer, Server, Setup, Trust, eventually, new_id, plain};
+use common::{
+    Carried, Client, Dtls, PATIENCE, Peer, Server, Setup, Trust, eventually, kind, new_id, plain,
+    receive,
+};
 use turnwire::stun::{Kind, Method, TransactionId, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -193,73 +196,6 @@ fn a_thousand_hellos_of_strangers_leave_nothing_behind() {
     assert_eq!(server.metric("dtls_handshakes_begun_total"), 0);
     let more = server.resident().saturating_sub(before);
     assert!(more < 256 << 10, "{more} bytes for a thousand strangers");
-}
-
-/// A client whose datagrams the test carries to the server, one by one.
-struct Carried {
-    client: Dtls,
-    inside: UdpSocket,
-    outside: UdpSocket,
-}
-
-impl Carried {
-    /// `outside` is what the server sees of it.
-    fn new(outside: UdpSocket) -> Self {
-        let inside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        let client = Dtls::new(socket(inside.local_addr().expect("an address")));
-        let local = client.socket().local_addr().expect("an address");
-        inside.connect(local).expect("a route");
-        client.socket().set_nonblocking(true).expect("an option");
-        Self { client, inside, outside }
-    }
-
-    /// What the client sends next.
-    fn next(&mut self) -> Vec<u8> {
-        self.client.step();
-        receive(&self.inside)
-    }
-
-    /// Its ClientHello with the cookie.
-    fn with_cookie(&mut self) -> Vec<u8> {
-        let hello = self.next();
-        self.outside.send(&hello).expect("sent");
-        self.inside.send(&receive(&self.outside)).expect("sent");
-        self.next()
-    }
-
-    /// Goes as far as proving its address.
-    fn half_open(mut self) -> Self {
-        let hello = self.with_cookie();
-        self.outside.send(&hello).expect("sent");
-        self
-    }
-
-    /// Goes on to the end.
-    fn finish(&mut self) {
-        self.inside.set_nonblocking(true).expect("an option");
-        self.outside.set_nonblocking(true).expect("an option");
-        let mut buffer = [0; 2000];
-        eventually("the handshake is complete", || {
-            for (from, to) in [(&self.outside, &self.inside), (&self.inside, &self.outside)] {
-                while let Ok(length) = from.recv(&mut buffer) {
-                    to.send(&buffer[..length]).expect("sent");
-                }
-            }
-            self.client.step().then_some(())
-        });
-    }
-}
-
-fn receive(socket: &UdpSocket) -> Vec<u8> {
-    let mut buffer = vec![0; 2000];
-    let length = socket.recv(&mut buffer).expect("a datagram");
-    buffer.truncate(length);
-    buffer
-}
-
-/// The type of the first handshake message in a datagram.
-fn kind(datagram: &[u8]) -> u8 {
-    datagram[13]
 }
 
 #[test]

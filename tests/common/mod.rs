@@ -4,6 +4,8 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod backend;
+#[cfg(feature = "dtls")]
+mod carried;
 mod certificate;
 mod client;
 mod connections;
@@ -18,6 +20,8 @@ mod tls;
 mod wait;
 
 pub(crate) use backend::{Backend, Passed, cut_off, web_client};
+#[cfg(feature = "dtls")]
+pub(crate) use carried::{Carried, kind, receive};
 pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{

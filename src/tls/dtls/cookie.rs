@@ -4,6 +4,7 @@ use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::hello::ClientHello;
 use crate::time::Mono;
 
 /// Seconds for which one key makes cookies. A cookie is good until the next one's end, which is
@@ -18,7 +19,9 @@ const TAG: usize = 16;
 pub type Cookie = [u8; LENGTH];
 
 /// Makes and judges the cookies of HelloVerifyRequests without remembering any (RFC 6347 §4.2.1):
-/// an HMAC over both addresses, with a key that is derived anew every half minute.
+/// an HMAC over both addresses and the client's random, with a key that is derived anew every half
+/// minute. Because of the random, each handshake takes a cookie of its own, and whoever has seen one
+/// cannot begin others with it in its client's name.
 pub struct Cookies {
     master: [u8; 32],
 }
@@ -29,14 +32,26 @@ impl Cookies {
         Self { master }
     }
 
-    /// The cookie that proves the client's address.
-    pub fn mint(&self, now: Mono, client: SocketAddr, server: SocketAddr) -> Cookie {
-        self.make(now.as_secs() / ROTATION, client, server)
+    /// The cookie that proves the client's address, for the handshake that it begins with this hello.
+    pub fn mint(
+        &self,
+        now: Mono,
+        client: SocketAddr,
+        server: SocketAddr,
+        hello: &ClientHello<'_>,
+    ) -> Cookie {
+        self.make(now.as_secs() / ROTATION, client, server, hello.random)
     }
 
-    /// Whether the client has got this cookie here, not long ago.
-    pub fn admits(&self, now: Mono, client: SocketAddr, server: SocketAddr, cookie: &[u8]) -> bool {
-        let Ok(cookie) = <&Cookie>::try_from(cookie) else {
+    /// Whether the client has got the hello's cookie here, not long ago, for this handshake.
+    pub fn admits(
+        &self,
+        now: Mono,
+        client: SocketAddr,
+        server: SocketAddr,
+        hello: &ClientHello<'_>,
+    ) -> bool {
+        let Ok(cookie) = <&Cookie>::try_from(hello.cookie) else {
             return false;
         };
         let rotation = now.as_secs() / ROTATION;
@@ -45,12 +60,19 @@ impl Cookies {
             1 => rotation.wrapping_sub(1),
             _ => return false,
         };
-        self.make(of, client, server).ct_eq(cookie).into()
+        self.make(of, client, server, hello.random).ct_eq(cookie).into()
     }
 
-    fn make(&self, rotation: u64, client: SocketAddr, server: SocketAddr) -> Cookie {
+    fn make(
+        &self,
+        rotation: u64,
+        client: SocketAddr,
+        server: SocketAddr,
+        random: &[u8; 32],
+    ) -> Cookie {
         let key = hmac(&self.master, &[&rotation.to_be_bytes()]);
-        let tag = hmac(&key, &[&bytes(client), &bytes(server)]);
+        // RFC 6347 §4.2.1: the second hello has the parameters of the first, its random among them.
+        let tag = hmac(&key, &[&bytes(client), &bytes(server), random]);
         let mut cookie = [rotation as u8; LENGTH];
         cookie[1..].copy_from_slice(&tag[..TAG]);
         cookie
@@ -84,31 +106,43 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 mod tests {
     use super::*;
 
+    const ONE: [u8; 32] = [1; 32];
+
+    fn hello<'a>(random: &'a [u8; 32], cookie: &'a [u8]) -> ClientHello<'a> {
+        ClientHello { random, cookie, sequence: 0 }
+    }
+
     #[test]
-    fn a_cookie_is_for_one_pair_of_addresses_and_a_short_time() {
+    fn a_cookie_is_for_one_pair_of_addresses_and_one_handshake_and_a_short_time() {
         let cookies = Cookies::new([7; 32]);
         let [one, other, server] =
             ["192.0.2.1:1000", "192.0.2.1:1001", "203.0.113.1:5349"].map(|it| it.parse().unwrap());
         let v6 = "[::c000:201]:1000".parse().unwrap();
         let at = Mono::from_secs;
-        let cookie = cookies.mint(at(100), one, server);
-        assert!(cookies.admits(at(100), one, server, &cookie));
-        assert!(cookies.admits(at(149), one, server, &cookie));
-        assert!(!cookies.admits(at(150), one, server, &cookie));
-        assert!(!cookies.admits(at(80), one, server, &cookie));
+        let cookie = cookies.mint(at(100), one, server, &hello(&ONE, &[]));
+        let good = &hello(&ONE, &cookie);
+        assert!(cookies.admits(at(100), one, server, good));
+        assert!(cookies.admits(at(149), one, server, good));
+        assert!(!cookies.admits(at(150), one, server, good));
+        assert!(!cookies.admits(at(80), one, server, good));
         // 256 rotations later the number is the same, and the key is not.
-        assert!(!cookies.admits(at(100 + 256 * ROTATION), one, server, &cookie));
+        assert!(!cookies.admits(at(100 + 256 * ROTATION), one, server, good));
         for client in [other, v6] {
-            assert!(!cookies.admits(at(100), client, server, &cookie));
+            assert!(!cookies.admits(at(100), client, server, good));
         }
-        assert!(!cookies.admits(at(100), one, other, &cookie));
-        assert!(!Cookies::new([8; 32]).admits(at(100), one, server, &cookie));
-        assert!(!cookies.admits(at(100), one, server, &cookie[..LENGTH - 1]));
-        assert!(!cookies.admits(at(100), one, server, &[]));
+        assert!(!cookies.admits(at(100), one, other, good));
+        assert!(!Cookies::new([8; 32]).admits(at(100), one, server, good));
+        assert!(!cookies.admits(at(100), one, server, &hello(&ONE, &cookie[..LENGTH - 1])));
+        assert!(!cookies.admits(at(100), one, server, &hello(&ONE, &[])));
+        for place in 0..ONE.len() {
+            let mut random = ONE;
+            random[place] ^= 1;
+            assert!(!cookies.admits(at(100), one, server, &hello(&random, &cookie)), "{place}");
+        }
         for place in 0..LENGTH {
             let mut damaged = cookie;
             damaged[place] ^= 1;
-            assert!(!cookies.admits(at(100), one, server, &damaged), "{place}");
+            assert!(!cookies.admits(at(100), one, server, &hello(&ONE, &damaged)), "{place}");
         }
     }
 
@@ -116,6 +150,7 @@ mod tests {
     fn the_first_rotation_has_none_before_it() {
         let cookies = Cookies::new([7; 32]);
         let one = "192.0.2.1:1000".parse().unwrap();
-        assert!(!cookies.admits(Mono::from_secs(1), one, one, &[0xFF; LENGTH]));
+        let hello = hello(&ONE, &[0xFF; LENGTH]);
+        assert!(!cookies.admits(Mono::from_secs(1), one, one, &hello));
     }
 }

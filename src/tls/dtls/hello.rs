@@ -162,9 +162,9 @@ pub(super) mod tests {
         let datagram = hello(3, 0, &[]);
         let cookies = Cookies::new([1; 32]);
         let address = "192.0.2.1:1".parse().unwrap();
-        let cookie = cookies.mint(Mono::from_secs(1), address, address);
-        let mut out = [0; VERIFY_REQUEST_MAX];
         let read = ClientHello::parse(&datagram).unwrap();
+        let cookie = cookies.mint(Mono::from_secs(1), address, address, &read);
+        let mut out = [0; VERIFY_REQUEST_MAX];
         let length = read.verify_request(&cookie, &mut out);
         assert!(length == VERIFY_REQUEST_MAX && length < datagram.len());
         assert_eq!(out[..HEADER], [22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 3, 0, 32]);

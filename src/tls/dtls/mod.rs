@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! ClientHello::parse(datagram)            else it is dropped
-//! cookies.admits(.., hello.cookie)        no: answer with hello.verify_request, forget the rest
+//! cookies.admits(.., hello)               no: answer with hello.verify_request, forget the rest
 //! Handshake::new(acceptor, datagram)      yes: the address is proved
 //! handshake.push(datagram)                what else comes of it
 //! handshake.advance(), transmit()         the work; then what is to be sent

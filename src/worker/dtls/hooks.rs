@@ -23,11 +23,12 @@ impl Engine {
         };
         if let Some(hello) = ClientHello::parse(datagram) {
             let (now, from, to) = (self.now.mono, tuple.client, tuple.server);
-            if dtls.cookies.admits(now, from, to, hello.cookie) {
+            if dtls.cookies.admits(now, from, to, &hello) {
                 return self.on_hello(client, slot, place, stats);
             }
             let mut answer = [0; VERIFY_REQUEST_MAX];
-            let length = hello.verify_request(&dtls.cookies.mint(now, from, to), &mut answer);
+            let length =
+                hello.verify_request(&dtls.cookies.mint(now, from, to, &hello), &mut answer);
             stats.dtls.cookies.add(1);
             let way = self.way_to(client);
             return self.outbox.push_response(way, &answer[..length], stats);

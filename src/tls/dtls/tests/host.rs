@@ -166,9 +166,9 @@ impl Host {
         out: &mut Vec<Vec<u8>>,
     ) {
         let server = "203.0.113.1:5349".parse().unwrap();
-        if !self.cookies.admits(now, self.client, server, hello.cookie) {
+        if !self.cookies.admits(now, self.client, server, hello) {
             let mut answer = [0; VERIFY_REQUEST_MAX];
-            let cookie = self.cookies.mint(now, self.client, server);
+            let cookie = self.cookies.mint(now, self.client, server, hello);
             let length = hello.verify_request(&cookie, &mut answer);
             out.push(answer[..length].to_vec());
         } else if let Some(handshake) = &mut self.handshake
