@@ -157,6 +157,24 @@ fn a_burst_on_the_new_way_arrives_whole_and_in_order() {
     assert_eq!(server.drops("handover_full"), 0);
 }
 
+/// Neither does it wait for that before it asks for more, and it need not ask twice.
+#[test]
+fn a_request_right_behind_the_first_data_is_answered() {
+    let server = setup(3).start();
+    for _ in 0..CALLS {
+        let mut call = Call::begin(Client::udp(&server));
+        let other = Peer::new();
+        call.move_to(Client::udp(&server));
+        let payload = call.payload();
+        call.client.channel(CHANNEL, &payload);
+        call.client.bind(CHANNEL + 1, other.address);
+        assert_eq!(call.peer.receive(), (payload, call.relayed));
+        call.client.channel(CHANNEL + 1, b"too");
+        assert_eq!(other.receive(), (b"too".to_vec(), call.relayed));
+    }
+    assert_both_kinds(&server, CALLS);
+}
+
 /// What the peer sends without a pause goes to the old leg, then to the new one: none is lost,
 /// while the relay's socket goes from one worker to another.
 #[test]

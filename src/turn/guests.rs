@@ -31,6 +31,13 @@ struct Guest {
     requests: Bucket,
 }
 
+impl Guest {
+    /// Whether the allocation has been sent for and may be on its way.
+    fn is_waiting(&self, now: Mono) -> bool {
+        self.asked.is_some_and(|asked| now < asked + PATIENCE)
+    }
+}
+
 impl Guests {
     pub(super) fn has(&self, tuple: &FiveTuple) -> bool {
         !self.of.is_empty() && self.of.contains_key(tuple)
@@ -57,9 +64,11 @@ impl Server {
         true
     }
 
-    /// Forgets a guest whose 5-tuple has no allocation any more.
-    pub fn forget_guest(&mut self, tuple: &FiveTuple) {
+    /// Forgets a guest whose 5-tuple has no allocation any more. False when it has one here: that
+    /// has come before the word that it is gone from there.
+    pub fn forget_guest(&mut self, tuple: &FiveTuple) -> bool {
         self.guests.of.remove(tuple);
+        self.find(tuple).is_none()
     }
 
     /// What becomes of a guest's request, if it is one.
@@ -73,6 +82,10 @@ impl Server {
         if !guest.requests.take(now.mono, 1, REQUESTS) {
             return Some(Err(Dropped::RateLimited));
         }
+        // Sent after the data, it would find the allocation gone on its way here.
+        if guest.is_waiting(now.mono) {
+            return Some(Ok(Verdict::Hold));
+        }
         Some(Ok(Verdict::Elsewhere(guest.holder)))
     }
 
@@ -80,7 +93,7 @@ impl Server {
     /// others wait for it.
     pub(super) fn guest_data(&mut self, now: Now, tuple: &FiveTuple) -> Option<Verdict> {
         let guest = self.live_guest(now, tuple)?;
-        if guest.asked.is_some_and(|asked| now.mono < asked + PATIENCE) {
+        if guest.is_waiting(now.mono) {
             return Some(Verdict::Hold);
         }
         guest.asked = Some(now.mono);

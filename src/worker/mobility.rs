@@ -234,7 +234,9 @@ impl Engine {
     }
 
     pub(super) fn on_gone(&mut self, client: &Client) {
-        self.server.forget_guest(&client.tuple);
+        if !self.server.forget_guest(&client.tuple) {
+            return;
+        }
         self.set_idle(client, self.now);
         let lost = self.held.take(&client.tuple).len();
         self.stats.handover_full.add(lost as u64);

@@ -51,6 +51,47 @@ fn data_that_comes_while_the_allocation_is_under_way_waits_for_it() {
     assert_eq!(dropped, 0);
 }
 
+/// A client need not wait for its data to arrive before it asks for more.
+#[test]
+fn requests_right_behind_the_first_data_wait_as_well() {
+    for data in [1, 3] {
+        let mut workers = server_with(mobile_setup());
+        let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+        let mut new = call.client.sibling("198.51.100.2:2000");
+        call.move_to(&mut workers, 1, &mut new);
+        (0..data).for_each(|_| workers.arrive(1, &new.client, &channel_data(0x4000, b"data")));
+        let bind = new.build(Method::CHANNEL_BIND, mobile::bind(0x4001, 1));
+        workers.arrive(1, &new.client, &bind);
+        workers.arrive(1, &new.client, &channel_data(0x4001, b"to the other"));
+        workers.settle();
+        let answers: Vec<_> = workers.answers.drain(..).map(|(_, it)| it.code()).collect();
+        assert_eq!(answers, [0]);
+        assert_eq!(workers.to_peers.len(), data + 1, "the last needs the channel");
+        assert_eq!(workers.moves.len(), 1);
+    }
+}
+
+/// The holder is slow: what is sent there once more finds nothing, and the word of that comes after
+/// the allocation.
+#[test]
+fn an_allocation_that_has_come_is_not_idle_because_it_is_gone_from_where_it_was() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = TestClient::over(Transport::Dtls, "198.51.100.2:2000", "alice", "wonder");
+    call.move_to(&mut workers, 1, &mut new);
+    workers.arrive(1, &new.client, &channel_data(0x4000, b"data"));
+    for server in &mut workers.servers {
+        server.advance(Duration::from_millis(150));
+    }
+    workers.arrive(1, &new.client, &channel_data(0x4000, b"data"));
+    let bind = new.build(Method::CHANNEL_BIND, mobile::bind(0x4001, 1));
+    workers.arrive(1, &new.client, &bind);
+    workers.settle();
+    assert!(workers.idle.iter().all(|(worker, it)| (*worker, it.tuple) != (1, new.client.tuple)));
+    assert_eq!(workers.answers.drain(..).map(|(_, it)| it.code()).collect::<Vec<_>>(), [0]);
+    assert!(call.relays(&mut workers, 1, &new.client));
+}
+
 /// What a guest may do where its allocation is not.
 #[test]
 fn a_guest_is_no_stranger_and_no_client_of_its_own() {

@@ -42,7 +42,7 @@ pub(crate) struct Workers {
     pub(crate) to_peers: Vec<Relayed>,
     pub(crate) moves: Vec<Move>,
     pub(crate) ended: Vec<Session>,
-    /// Legs that have lost their allocation.
+    /// Legs that have lost their allocation, by this or another worker.
     pub(crate) idle: Vec<(usize, Client)>,
     /// Allocations that found no room in a mailbox.
     unfollowed: Vec<(usize, Move)>,
@@ -242,7 +242,10 @@ impl Workers {
                 }
             }
             Letter::Gone(client) => {
-                self.servers[worker].server.forget_guest(&client.tuple);
+                if !self.servers[worker].server.forget_guest(&client.tuple) {
+                    return;
+                }
+                self.idle.push((worker, client));
                 self.held.retain(|(_, held, _)| held.tuple != client.tuple);
             }
             Letter::Parted(client) => self.disconnected(worker, &client),
