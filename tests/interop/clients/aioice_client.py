@@ -37,11 +37,17 @@ class Steps(logging.Handler):
         self.seen[str(record.msg).split("%")[0].strip()] += 1
 
 
+def way(transport: str, prefix: str = "") -> dict:
+    """aioice's two words for a transport: TLS is TCP with a switch."""
+    secure = transport == "tls"
+    return {f"{prefix}transport": "tcp" if secure else transport, f"{prefix}ssl": True if secure else None}
+
+
 def allocate(told: dict, **more):
     """An allocation with the credentials and the transport that the run told us."""
     return turn.create_turn_endpoint(
         Echoes, server_addr=tuple(told["server"]), username=told["user"], password=told["password"],
-        transport=told["transport"], **more)
+        **way(told["transport"]), **more)
 
 
 async def exchange(relay, echoes: Echoes, peer: tuple, payloads: list[bytes], pause: float = 0):
@@ -95,7 +101,7 @@ async def pair(told: dict) -> dict:
     agents = [
         aioice.Connection(
             ice_controlling=controlling, turn_server=tuple(told["servers"][transport]), turn_username=told["user"],
-            turn_password=told["password"], turn_transport=transport,
+            turn_password=told["password"], **way(transport, "turn_"),
             transport_policy=aioice.TransportPolicy.RELAY)
         for controlling, transport in zip((True, False), told["transports"])
     ]

@@ -14,9 +14,10 @@ const told = JSON.parse(process.argv[2]);
 const got = { a: [], b: [] };
 setTimeout(() => fail(`not done within 15 s: ${got.a.length} and ${got.b.length} messages`), 15000);
 
+const [scheme, transport] = told.transport === 'tls' ? ['turns', 'tcp'] : ['turn', told.transport];
 const peer = () => new RTCPeerConnection({
   iceServers: [{
-    urls: `turn:${told.server[0]}:${told.server[1]}?transport=${told.transport}`,
+    urls: `${scheme}:${told.server[0]}:${told.server[1]}?transport=${transport}`,
     username: told.user,
     credential: told.password,
   }],
