@@ -226,32 +226,51 @@ def tls_raw(context: Context) -> str:
 case("tls-raw-echo", group="tls")(tls_raw)
 
 
-def chromium(context: Context) -> str:
+@dataclass(frozen=True)
+class Browser:
+    """What it is called, and where in its home the data base of certificates and the name in URIs are."""
+
+    programs: tuple[str, ...]
+    store: str
+    host: str
+
+
+BROWSERS = {
+    # It is told the address of the name on its command line.
+    "chromium": Browser(("chromium", "chromium-browser"), ".pki/nssdb", certificates.NAME),
+    "firefox": Browser(("firefox-esr", "firefox"), "", certificates.NAME),
+}
+
+
+def browser(context: Context) -> str:
     """Two peer connections of one page, relay candidates only, over each transport; `turns:` with the run's own root."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    node = VENV / "bin" / "node"
-    program = str(node) if node.exists() else shutil.which("node")
-    if not browser or not program:
-        raise Failure("no Chromium or no Node.js: run tests/interop/install")
-    transport = context.case.name.removeprefix("chromium-")
+    name, transport = context.case.name.split("-")
+    kind = BROWSERS[name]
+    program = next(filter(None, map(shutil.which, kind.programs)), None)
+    own = VENV / "bin" / "node"
+    node = str(own) if own.exists() else shutil.which("node")
+    if not program or not node:
+        raise Failure(f"no {name} or no Node.js: run tests/interop/install")
     home = context.server.directory / context.case.name
-    store = home / ".pki" / "nssdb"
+    store = home / kind.store
     store.mkdir(parents=True)
     certutil = [tool("certutil"), "-d", f"sql:{store}"]
     root = str(context.server.directory / "root.crt")
     for flags in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "root", "-i", root]):
         subprocess.run([*certutil, *flags], check=True, capture_output=True)
     _, port = context.server.address("udp" if transport == "udp" else "tcp")
-    host = certificates.NAME if transport == "tls" else "127.0.0.1"
-    uri = f"turns:{host}:{port}?transport=tcp" if transport == "tls" else f"turn:{host}:{port}?transport={transport}"
-    told = {"browser": browser, "directory": str(home), "name": certificates.NAME, "urls": uri, "user": USER,
+    uri = f"turn:127.0.0.1:{port}?transport={transport}"
+    if transport == "tls":
+        uri = f"turns:{kind.host}:{port}?transport=tcp"
+    told = {"browser": program, "directory": str(home), "name": certificates.NAME, "urls": uri, "user": USER,
             "password": PASSWORD, "messages": 200}
-    facts = run_json_client([program, str(CLIENTS / "chromium.cjs"), json.dumps(told)], LIMIT + 10)
+    facts = run_json_client([node, str(CLIENTS / f"{name}.cjs"), json.dumps(told)], LIMIT + 10)
     ways = [(way["type"], way["protocol"]) for way in facts["ways"]]
     if facts["back"] != 200 or ways != [("relay", transport)] * 2:
         raise Failure(f"{facts['back']} of 200 messages came back, by {ways}")
     return f"{facts['back']} of 200 messages, both ends relayed over {transport}"
 
 
-for transport in ("udp", "tcp", "tls"):
-    case(f"chromium-{transport}", group="tls", limit=LIMIT + 15)(chromium)
+for name in BROWSERS:
+    for transport in ("udp", "tcp", "tls"):
+        case(f"{name}-{transport}", group="tls", limit=LIMIT + 15)(browser)

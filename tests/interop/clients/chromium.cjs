@@ -4,6 +4,7 @@
 'use strict';
 const { spawn } = require('child_process');
 const { mkdirSync } = require('fs');
+const call = require('./call.cjs');
 
 const told = JSON.parse(process.argv[2]);
 let browser;
@@ -14,51 +15,6 @@ const fail = (why) => {
 };
 process.on('uncaughtException', (error) => fail(String(error).split('\n')[0]));
 setTimeout(() => fail('not done within 25 s'), 25000);
-
-// Runs in the page.
-async function call(told) {
-  const options = {
-    iceServers: [{ urls: told.urls, username: told.user, credential: told.password }],
-    iceTransportPolicy: 'relay',
-  };
-  const [a, b] = [new RTCPeerConnection(options), new RTCPeerConnection(options)];
-  const errors = [];
-  for (const [from, to] of [[a, b], [b, a]]) {
-    from.onicecandidate = ({ candidate }) => candidate && to.addIceCandidate(candidate);
-    from.onicecandidateerror = (event) => errors.push(`${event.url}: ${event.errorCode} ${event.errorText}`);
-  }
-  const channel = a.createDataChannel('calls');
-  const opened = new Promise((open) => { channel.onopen = open; });
-  const other = new Promise((got) => { b.ondatachannel = (event) => got(event.channel); });
-  await a.setLocalDescription();
-  await b.setRemoteDescription(a.localDescription);
-  await b.setLocalDescription();
-  await a.setRemoteDescription(b.localDescription);
-  const gone = new Promise((_, no) => setTimeout(() => no(new Error(`no connection: ${errors.join('; ') || 'no reason'}`)), 15000));
-  await Promise.race([opened, gone]);
-  const echo = await other;
-  echo.onmessage = ({ data }) => echo.send(data);
-  let back = 0;
-  await Promise.race([gone, new Promise((done) => {
-    channel.onmessage = ({ data }) => {
-      if (data !== `${back} `.padEnd(1000, 'x')) errors.push(`message ${back} came back as another`);
-      back += 1;
-      if (back === told.messages) done();
-    };
-    for (let number = 0; number < told.messages; number += 1) channel.send(`${number} `.padEnd(1000, 'x'));
-  })]);
-  const ways = [];
-  for (const peer of [a, b]) {
-    const stats = await peer.getStats();
-    const transport = [...stats.values()].find((entry) => entry.type === 'transport');
-    const pair = stats.get(transport.selectedCandidatePairId);
-    const local = stats.get(pair.localCandidateId);
-    ways.push({ type: local.candidateType, protocol: local.relayProtocol, url: local.url });
-  }
-  a.close();
-  b.close();
-  return { back, ways, errors };
-}
 
 // A home of its own: Chromium takes root certificates from the NSS data base in it.
 const profile = `${told.directory}/profile`;
