@@ -15,7 +15,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     match Cli::parse().command() {
         Command::Serve(flags) => match config::load(&flags) {
-            Ok(config) => turnwire::control::run(config),
+            Ok(config) => turnwire::control::run(config, *flags),
             Err(problems) => fail(&problems),
         },
         Command::CheckConfig { file } => check_config(file),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use turnwire::auth::{OnExpiry, RestDigest, Secret};
+use turnwire::auth::{OnExpiry, OnRevocation, RestDigest, Secret};
 use turnwire::config::{
     Config, External, Flags, Format, Level, OtherServer, Problem, Problems, known_keys, load, parse,
 };
@@ -222,6 +222,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(auth.rest_digests, [RestDigest::Sha256]);
     assert!(!auth.sha256 && !auth.username_anonymity);
     assert_eq!((auth.nonce_lifetime, auth.on_expiry), (Duration::from_secs(30), OnExpiry::End));
+    assert_eq!(auth.on_revocation, OnRevocation::End);
     let users: Vec<_> = auth.users.iter().map(|it| (&*it.name, it.password.expose())).collect();
     assert_eq!(users, [("zoe", "last letter, first user"), ("a b", "x")]);
 
@@ -312,6 +313,7 @@ sha256 = false
 username_anonymity = false
 nonce_lifetime = 30
 on_expiry = "end"
+on_revocation = "end"
 users.zoe = "last letter, first user"
 users."a b" = "x"
 [auth.tokens]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use super::credentials::{Credentials, Found};
 use super::nonce::{Nonces, Worth, offers_algorithms};
 use super::{
-    Algorithm, Claim, Credential, InvalidCredential, Key, Nonce, OnExpiry, Settings, Token, prepare,
+    Algorithm, Claim, Credential, InvalidCredential, Key, Nonce, OnExpiry, OnRevocation, Settings,
+    Token, prepare,
 };
 use crate::stun::{Digest, Message, error_code};
 use crate::time::{Mono, Now};
@@ -106,6 +107,17 @@ impl Authority {
     /// What an expired credential does to its allocations.
     pub const fn on_expiry(&self) -> OnExpiry {
         self.credentials.settings.on_expiry
+    }
+
+    /// What a credential that was taken back does to its allocations.
+    pub const fn on_revocation(&self) -> OnRevocation {
+        self.credentials.settings.on_revocation
+    }
+
+    /// Whether a credential that another authority of the same realm has let in is still good here,
+    /// its time aside.
+    pub fn vouches_for(&self, credential: &Credential) -> bool {
+        self.credentials.have(credential)
     }
 
     /// The value of PASSWORD-ALGORITHMS for 401 and 438, if SHA-256 is offered.

@@ -6,7 +6,7 @@ use super::rest::{RestDigest, mint_password, parse_username};
 use super::{Algorithm, Credential, Key, Secret, TokenKey, TokenSettings, prepare, userhash};
 
 /// A user with a password of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The name, at most 508 bytes (RFC 8489 §14.3).
     pub name: String,
@@ -23,6 +23,19 @@ pub enum OnExpiry {
     /// Its requests are refused from then on, so that it ends with its lifetime.
     Refuse,
     /// It ends at that second.
+    End,
+}
+
+/// What becomes of a live allocation when the credential that it was made with is taken back, by a
+/// change of the settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRevocation {
+    /// It goes on and may be refreshed: a secret can be replaced without cutting a call. The default.
+    #[default]
+    Keep,
+    /// Its requests are refused from then on, so that it ends with its lifetime.
+    Refuse,
+    /// It ends at once.
     End,
 }
 
@@ -49,6 +62,8 @@ pub struct Settings {
     pub nonce_lifetime: Duration,
     /// What an expired ephemeral credential does to its live allocations.
     pub on_expiry: OnExpiry,
+    /// What a credential that was taken back does to its live allocations.
+    pub on_revocation: OnRevocation,
     /// Third-party authorization (RFC 7635). Clients cannot hide a `kid`, so keys for it exclude
     /// `username_anonymity`.
     pub tokens: TokenSettings,
@@ -66,6 +81,7 @@ impl Default for Settings {
             username_anonymity: false,
             nonce_lifetime: Duration::from_secs(3600),
             on_expiry: OnExpiry::Keep,
+            on_revocation: OnRevocation::Keep,
             tokens: TokenSettings::default(),
         }
     }
@@ -177,6 +193,22 @@ impl Credentials {
         }
         settings.realm = realm;
         Ok(Self { settings, users, hashes })
+    }
+
+    /// Whether a credential is still one of these.
+    pub(super) fn have(&self, credential: &Credential) -> bool {
+        let (name, key) = (credential.username(), credential.key());
+        let Some(algorithm) = key.algorithm() else {
+            // The token itself is gone; whoever has the key could make another.
+            return self.token_key(name.as_bytes()).is_some();
+        };
+        match self.by_name(name) {
+            Some(Found::Own(keys)) => keys.of(algorithm).key() == key,
+            Some(Found::Shared { username, .. }) => {
+                self.shared_keys(username, algorithm).any(|one| one == *key)
+            }
+            None => false,
+        }
     }
 
     /// The key of this name for access tokens.

@@ -23,7 +23,7 @@ mod token;
 pub use check::{Authenticated, Authority, Denial, DenialKind};
 pub use claim::Claim;
 pub use credential::Credential;
-pub use credentials::{InvalidCredential, OnExpiry, Settings, User};
+pub use credentials::{InvalidCredential, OnExpiry, OnRevocation, Settings, User};
 pub use key::{Algorithm, Key, userhash};
 pub use nonce::{NONCE_LENGTH, Nonce};
 pub use opaque::prepare;

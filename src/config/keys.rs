@@ -10,7 +10,7 @@ use super::value::{
 };
 use super::web::{BACKEND, HEADER, HEADERS, PLAIN, endpoint};
 use super::{Format, Level};
-use crate::auth::{OnExpiry, RestDigest};
+use crate::auth::{OnExpiry, OnRevocation, RestDigest};
 use crate::tls::Version;
 use crate::turn::{PeerRule, Redirect};
 
@@ -88,6 +88,8 @@ const DIGESTS: &[(&str, RestDigest)] =
 const REDIRECTS: &[(&str, Redirect)] =
     &[("never", Redirect::Never), ("busy", Redirect::Busy), ("always", Redirect::Always)];
 
+const ON_REVOCATION: &[(&str, OnRevocation)] =
+    &[("keep", OnRevocation::Keep), ("refuse", OnRevocation::Refuse), ("end", OnRevocation::End)];
 const ON_EXPIRY: &[(&str, OnExpiry)] =
     &[("keep", OnExpiry::Keep), ("refuse", OnExpiry::Refuse), ("end", OnExpiry::End)];
 
@@ -162,6 +164,9 @@ static KEYS: &[Key] = &[
     }),
     key("auth.on_expiry", |to, it| {
         put(&mut to.config.auth.on_expiry, it.text(|text| choice(text, ON_EXPIRY)));
+    }),
+    key("auth.on_revocation", |to, it| {
+        put(&mut to.config.auth.on_revocation, it.text(|text| choice(text, ON_REVOCATION)));
     }),
     secret_key("auth.users", |to, it| put(&mut to.config.auth.users, it.users())),
     key("auth.tokens.server_name", |to, it| {

@@ -22,6 +22,7 @@
 use std::path::Path;
 
 mod certificates;
+mod change;
 mod check;
 mod draft;
 mod flags;

@@ -95,7 +95,7 @@ pub struct External {
 }
 
 /// Other servers that clients are sent to (RFC 8489 §10).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// When.
     pub when: turn::Redirect,

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Format, Level, Log};
 use crate::turn::{Cause, DeniedBy, FiveTuple, PeerRule, Session, Transport};
@@ -24,23 +26,20 @@ use crate::worker::{Event, Unfit};
 /// once for all that comes meanwhile, and not for each event.
 const NAP: Duration = Duration::from_millis(10);
 
+/// What is let through.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Sets the log up for the whole process. A second call changes nothing.
 pub(super) fn init(log: &Log) {
-    let level = match log.level {
-        Level::Error => LevelFilter::ERROR,
-        Level::Warn => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-    };
-    // What the libraries say at lower levels is about themselves.
-    let ours =
-        Targets::new().with_target("turnwire", level).with_default(level.min(LevelFilter::WARN));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false)
         // It would complain on the very stream that is broken, and panic.
         .log_internal_errors(false);
-    let registry = tracing_subscriber::registry().with(ours);
+    let (filter, handle) = reload::Layer::new(filter(log.level));
+    // The first call's.
+    let _ = FILTER.set(handle);
+    let registry = tracing_subscriber::registry().with(filter);
     // An error means that somebody has set up a log before: theirs is as good.
     let _ = match log.format {
         Format::Text => registry
@@ -48,6 +47,25 @@ pub(super) fn init(log: &Log) {
             .try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
+}
+
+/// Changes how much is logged.
+pub(super) fn set_level(level: Level) {
+    if let Some(handle) = FILTER.get() {
+        // It fails only where somebody else has set up a log before, who then decides.
+        let _ = handle.reload(filter(level));
+    }
+}
+
+fn filter(level: Level) -> Targets {
+    let level = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+    };
+    // What the libraries say at lower levels is about themselves.
+    Targets::new().with_target("turnwire", level).with_default(level.min(LevelFilter::WARN))
 }
 
 /// ` name=value`; the message has no name, and `event` would only repeat it.

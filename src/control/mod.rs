@@ -7,7 +7,8 @@
 //! 3. credentials: those configured, or a secret of its own, so that no server is ever open;
 //! 4. sockets and certificates, then another user, then workers and the admin endpoint;
 //! 5. ready: the ready file, the line `ready`, the service manager;
-//! 6. until a signal: counters are watched, `/metrics` and `/healthz` answered;
+//! 6. until a signal: counters are watched, `/metrics` and `/healthz` answered, and with SIGHUP the
+//!    configuration is read again (`reload`);
 //! 7. the end: every session is ended and logged, then the ready file goes.
 //!
 //! One small single-threaded tokio runtime does all of that beside the workers, and one thread
@@ -18,6 +19,7 @@
 mod addresses;
 mod admin;
 mod alternates;
+mod base;
 mod capacity;
 mod certificates;
 mod discovery;
@@ -28,6 +30,7 @@ mod metrics;
 mod privileges;
 mod ready;
 mod reflexive;
+mod reload;
 mod secret;
 mod signals;
 mod start;
@@ -36,54 +39,66 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::time::{Instant, interval, sleep_until};
+
 use admin::Phase;
 use error::StartError;
+use reload::Reloader;
 use signals::{Signals, Wish};
 use start::Running;
 use watch::{INTERVAL, Watch};
 
-use crate::config::Config;
+use crate::config::{Config, Flags};
 
 /// How often it is seen whether all workers are alive.
 const PULSE: Duration = Duration::from_secs(1);
+/// How often the live allocations are counted while the last of them are waited for.
+const COUNTED: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT. Success is a clean end. A failed start is a failure with one
-/// line in the log, and so is the loss of a worker.
-pub fn run(config: Config) -> ExitCode {
+/// line in the log, and so is the loss of a worker. `config` is what `flags` have given, which are
+/// read again with SIGHUP.
+pub fn run(config: Config, flags: Flags) -> ExitCode {
     log::init(&config.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime
         .map_err(|error| StartError::System("an event loop", error))
-        .and_then(|runtime| runtime.block_on(serve(config)));
+        .and_then(|runtime| runtime.block_on(serve(config, flags)));
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start_failed", "cannot start: {error}");
         ExitCode::FAILURE
     })
 }
 
-async fn serve(config: Config) -> Result<ExitCode, StartError> {
+async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
     let mut signals =
         Signals::install().map_err(|error| StartError::System("signal handlers", error))?;
-    let drain = config.drain;
-    let running = start::start(config)?;
+    let (running, base) = start::start(config.clone())?;
+    let mut reloader = Reloader::new(flags, config, base);
     let mut watch = Watch::new();
-    let wish = until_end(&running, &mut signals, &mut watch).await;
-    if wish == Some(Wish::Terminate) && !drain.is_zero() {
-        wait_for_sessions(&running, &mut signals, drain).await;
+    let wish = until_end(&running, &mut signals, &mut reloader, &mut watch).await;
+    if wish == Some(Wish::Terminate) && !reloader.drain().is_zero() {
+        wait_for_sessions(&running, &mut signals, &mut reloader).await;
     }
     stop(running, watch);
     Ok(if wish.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Waits for a signal that wants an end; none comes when a worker is lost.
-async fn until_end(running: &Running, signals: &mut Signals, watch: &mut Watch) -> Option<Wish> {
-    let mut look = tokio::time::interval(INTERVAL);
-    let mut pulse = tokio::time::interval(PULSE);
-    let hangup = || read_again(running);
-    let mut end = std::pin::pin!(signals.end(&hangup));
+async fn until_end(
+    running: &Running,
+    signals: &mut Signals,
+    reloader: &mut Reloader,
+    watch: &mut Watch,
+) -> Option<Wish> {
+    let mut look = interval(INTERVAL);
+    let mut pulse = interval(PULSE);
     loop {
         tokio::select! {
-            wish = &mut end => return Some(wish),
+            wish = signals.next() => match wish {
+                Wish::Hangup => read_again(running, reloader).await,
+                wish => return Some(wish),
+            },
             _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
             _ = pulse.tick() => if running.workers.failed() {
                 // A half that listens and does not answer is worse than a restart.
@@ -95,18 +110,17 @@ async fn until_end(running: &Running, signals: &mut Signals, watch: &mut Watch) 
 }
 
 /// What SIGHUP does.
-fn read_again(running: &Running) {
-    tracing::warn!(
-        event = "reload_unsupported",
-        "SIGHUP: certificates are read again; configuration reload needs a restart in this version",
-    );
+async fn read_again(running: &Running, reloader: &mut Reloader) {
+    reloader.reload(&running.workers).await;
     if let Some(certificates) = &running.certificates {
         certificates.read_again();
     }
 }
 
-/// Goes on for those who are in a call. New allocations are still made meanwhile.
-async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Duration) {
+/// Goes on for those who are in a call, until none is left, the time is over, or a second signal wants an end. New
+/// allocations are still made meanwhile.
+async fn wait_for_sessions(running: &Running, signals: &mut Signals, reloader: &mut Reloader) {
+    let limit = reloader.drain();
     running.admin.set_phase(Phase::Draining);
     running.sources.ledger.set_draining(true);
     tracing::info!(
@@ -116,7 +130,18 @@ async fn wait_for_sessions(running: &Running, signals: &mut Signals, limit: Dura
          server where one is alive, and still admitted where not; a second signal stops at once",
         limit.as_secs(),
     );
-    signals.drained(limit, || running.workers.live(), &|| read_again(running)).await;
+    let deadline = Instant::now() + limit;
+    let mut ticks = interval(COUNTED);
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Hangup => read_again(running, reloader).await,
+                _ => return,
+            },
+            () = sleep_until(deadline) => return,
+            _ = ticks.tick() => if running.workers.live() == 0 { return },
+        }
+    }
 }
 
 /// Ends every session, logs each, and takes back what says that the server is ready.

@@ -1,10 +1,8 @@
-//! The signals that the process listens to, and how long it goes on after them.
+//! The signals that the process listens to.
 
 use std::io;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, interval, sleep_until};
 
 /// What somebody wants of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +21,6 @@ pub(super) struct Signals {
     interrupt: Signal,
     hangup: Signal,
 }
-
-/// How often the live allocations are counted during a wait.
-const COUNTED: Duration = Duration::from_millis(100);
 
 impl Signals {
     /// Takes the signals over.
@@ -46,36 +41,6 @@ impl Signals {
             _ = self.terminate.recv() => Wish::Terminate,
             _ = self.interrupt.recv() => Wish::Interrupt,
             _ = self.hangup.recv() => Wish::Hangup,
-        }
-    }
-
-    /// The next one that wants an end; each SIGHUP before it is answered by `hangup`.
-    pub(super) async fn end(&mut self, hangup: &impl Fn()) -> Wish {
-        loop {
-            match self.next().await {
-                // The default action would end the process and every call with it.
-                Wish::Hangup => hangup(),
-                wish => return wish,
-            }
-        }
-    }
-
-    /// Waits until no allocation is alive, the time is over, or a second signal wants an end.
-    pub(super) async fn drained(
-        &mut self,
-        limit: Duration,
-        live: impl Fn() -> u64,
-        hangup: &impl Fn(),
-    ) {
-        let deadline = Instant::now() + limit;
-        let mut ticks = interval(COUNTED);
-        let mut end = std::pin::pin!(self.end(hangup));
-        loop {
-            tokio::select! {
-                _ = &mut end => return,
-                () = sleep_until(deadline) => return,
-                _ = ticks.tick() => if live() == 0 { return },
-            }
         }
     }
 }

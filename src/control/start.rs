@@ -1,26 +1,24 @@
 //! From a checked configuration to a server that is ready.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::addresses::{self, Chosen, Facts};
 use super::admin::{self, Admin};
-use super::capacity::Capacity;
+use super::base::{Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
 use super::metrics::Sources;
 use super::ready::{self, Bound, ReadyFile};
-use super::secret::{self, Place};
 use super::watch::Lost;
 use super::{alternates, discovery, invitation, log, privileges, reflexive};
 use crate::auth::{self, Authority};
 use crate::config::{self, Config, Level};
-use crate::net;
-use crate::net::{Endpoint, Offload};
+use crate::net::Offload;
 use crate::tls;
-use crate::turn::{self, Discovery, Ledger, PeerPolicy, RelayAddress};
+use crate::turn::{Discovery, Ledger, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
 /// Events that may wait for the log: a burst of ended sessions, not a backlog of minutes.
@@ -37,7 +35,7 @@ pub(super) struct Running {
 }
 
 /// Starts everything in an order in which nobody is let in before all of it works.
-pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
+pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
     let clock = Clock::start();
     if let Some(path) = &config.ready_file {
         ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
@@ -50,7 +48,9 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     let (seconds, listeners) = (&config.nat_alternates, &config.worker.listeners);
     config.worker.alternates = discovery::alternates(seconds, listeners, &relays, &facts)?;
     let generated = generated_secret(&mut config)?;
-    let authority = authority(&config.auth)?;
+    let mut master = [0; 16];
+    getrandom::fill(&mut master).map_err(StartError::Random)?;
+    let authority = Authority::new(config.auth.clone(), master)?;
     let sockets = Sockets::bind(&config.worker)?;
     for relay in &relays {
         let tried = UdpSocket::bind((relay.local, 0));
@@ -65,19 +65,17 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         dtls: sockets.dtls().to_vec(),
         admin: endpoint.as_ref().map(|(_, address)| *address),
     };
-    cap_limits(&mut config, &relays);
+    cap_limits(&mut config, &relays, true);
     let certificates = Certificates::load(&config.tls.certificates, clock)?;
     config.worker.tls =
         certificates.as_ref().map(|it| tls_server(&it.identities, &config.tls)).transpose()?;
     config.worker.identities = certificates.as_ref().map(|it| Arc::clone(&it.identities));
     let own = own_sockets(&bound, &relays, &facts);
-    if let Some(Endpoint::Tcp(backend)) = config.worker.web.backend
-        && own.contains(&backend)
-    {
-        return Err(StartError::OwnBackend(backend));
-    }
+    let others = alternates::alternates(&config.redirect);
+    let base = Base { relays, discovery, own, alternates: others, master, generated };
+    base.check_backend(&config)?;
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
-    let settings = Arc::new(turn_settings(&config, relays, discovery, own));
+    let settings = Arc::new(base.turn_settings(&config));
     let ledger = Arc::new(Ledger::new(&settings));
     let (events, queue) = Events::queue(QUEUE);
     let log_thread =
@@ -95,7 +93,7 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
     log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
-    let others = Arc::clone(&settings.alternates);
+    let others = Arc::clone(&base.alternates);
     alternates::watch(&others, &config.redirect, &config.auth, clock);
     let certificates_report = certificates.as_ref().map(|it| Arc::clone(&it.report));
     let sources = Sources {
@@ -114,12 +112,13 @@ pub(super) fn start(mut config: Config) -> Result<Running, StartError> {
         tokio::spawn(Arc::clone(&admin).serve(listener));
     }
     let unix = clock.now().unix;
-    if let Some(secret) = &generated {
+    if let Some(secret) = &base.generated {
         let listeners = config.worker.listeners.len();
-        invite(secret, &config.auth, &bound, listeners, &settings.relays, unix);
+        invite(secret, &config.auth, &bound, listeners, &base.relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
-    Ok(Running { workers, admin, sources, log_thread, ready_file, certificates })
+    let running = Running { workers, admin, sources, log_thread, ready_file, certificates };
+    Ok((running, base))
 }
 
 /// Chooses the relay addresses and logs the reasons.
@@ -161,31 +160,6 @@ fn discover(
     Ok(found)
 }
 
-/// Makes or finds the secret of a server that has no credentials, and configures it.
-fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartError> {
-    let auth = &mut config.auth;
-    if !auth.users.is_empty() || !auth.secrets.is_empty() || !auth.tokens.keys.is_empty() {
-        return Ok(None);
-    }
-
-    let usual = secret::usual_directories(|name| std::env::var(name).ok());
-    let kept = secret::find_or_make(config.state_directory.as_deref(), usual)?;
-    match &kept.place {
-        Place::Made(path) => log_secret("no credentials are configured: made a secret", path),
-        Place::Found(path) => {
-            log_secret("no credentials are configured: using the secret made earlier", path);
-        }
-        Place::Memory(tried) => tracing::warn!(
-            event = "secret_not_kept",
-            "no credentials are configured, and the secret made instead can be kept nowhere \
-             ({tried}): what is minted with it ends with this process; \
-             give a --state-directory that can be written",
-        ),
-    }
-    auth.secrets.push(kept.secret.clone());
-    Ok(Some(kept.secret))
-}
-
 /// Says once what the kernel does for the datapath.
 fn log_datapath(wanted: bool, offload: Offload) {
     let (receive, send) = (offload.receive, offload.send);
@@ -206,16 +180,6 @@ fn log_datapath(wanted: bool, offload: Offload) {
              4.18): all works, bursts cost more"
         ),
     }
-}
-
-fn log_secret(what: &str, path: &Path) {
-    tracing::info!(event = "secret", "{what}, kept in {path:?}");
-}
-
-fn authority(settings: &auth::Settings) -> Result<Authority, StartError> {
-    let mut master = [0; 16];
-    getrandom::fill(&mut master).map_err(StartError::Random)?;
-    Ok(Authority::new(settings.clone(), master)?)
 }
 
 fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), StartError> {
@@ -239,53 +203,6 @@ fn own_sockets(bound: &Bound, relays: &[RelayAddress], facts: &Facts) -> Vec<Soc
     let Bound { udp, tcp, tls, dtls, admin } = bound;
     let sockets = [udp, tcp, tls, dtls].into_iter().flatten().chain(admin);
     addresses::own_sockets(&sockets.copied().collect::<Vec<_>>(), relays, facts)
-}
-
-/// The settings of the core, with what had to be found out first.
-fn turn_settings(
-    config: &Config,
-    relays: Vec<RelayAddress>,
-    discovery: Vec<Discovery>,
-    mut own: Vec<SocketAddr>,
-) -> turn::Settings {
-    let ports = config.relay.ports;
-    own.extend(discovery::outside(&discovery));
-    turn::Settings {
-        tcp_allocations: config.turn.tcp_allocations,
-        software: config.turn.software.clone(),
-        peers: PeerPolicy::new(config.peers.clone(), relays.clone(), ports, own),
-        relays,
-        ports,
-        default_lifetime: config.turn.default_lifetime,
-        max_lifetime: config.turn.max_lifetime,
-        rfc5766_channels: config.turn.rfc5766_channels,
-        discovery,
-        alternates: alternates::alternates(&config.redirect),
-        mobility: config.turn.mobility,
-        limits: config.limits.clone(),
-    }
-}
-
-/// Lowers the limits to what the host can hold, and says what that is.
-fn cap_limits(config: &mut Config, relays: &[RelayAddress]) {
-    let descriptors = match net::raise_descriptor_limit() {
-        Ok((descriptors, _)) => descriptors,
-        Err(error) => {
-            tracing::warn!(
-                event = "capacity_unknown",
-                "the limit of open descriptors cannot be had: {error}",
-            );
-            return;
-        }
-    };
-    let capacity = Capacity::new(descriptors, &config.worker, relays, config.relay.ports);
-    let asked = config.limits.allocations;
-    let too_many = capacity.cap(&mut config.limits);
-    let streams = &mut config.worker.streams.without_allocation;
-    *streams = capacity.streams.clamp(1, (*streams).max(1));
-    let webs = &mut config.worker.streams.web;
-    *webs = capacity.webs.clamp(1, (*webs).max(1));
-    capacity.log(asked, too_many);
 }
 
 /// Prints what a client needs, for the owner of a server that was told nothing.

@@ -181,6 +181,7 @@ impl Server {
             to_peer: Bucket::default(),
             to_client: Bucket::default(),
             detached: false,
+            revoked: false,
             mobility: plan.mobile.then(|| self.mobilize(slot, context.client)),
         };
         let end = allocation.next_end();

@@ -36,6 +36,8 @@ pub(super) struct Allocation {
     pub(super) to_client: Bucket,
     /// Its client is at none of this worker's 5-tuples, and nothing can be delivered to it.
     pub(super) detached: bool,
+    /// Its credential is none any more: only a new one of the same user is believed.
+    pub(super) revoked: bool,
     /// What a mobile allocation has besides.
     pub(super) mobility: Option<Box<Mobility>>,
 }
@@ -128,6 +130,8 @@ pub enum EndReason {
     Disconnected,
     /// Its credential expired, and the settings say that this ends it.
     CredentialExpired,
+    /// Its credential was taken back, and the settings say that this ends it.
+    CredentialRevoked,
     /// The server stopped.
     Shutdown,
     /// The system did not let its socket be served by the worker that its client has come to.
@@ -138,11 +142,12 @@ impl EndReason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Deleted,
         Self::Expired,
         Self::Disconnected,
         Self::CredentialExpired,
+        Self::CredentialRevoked,
         Self::Shutdown,
         Self::NoSocket,
     ];
@@ -154,6 +159,7 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Disconnected => "disconnected",
             Self::CredentialExpired => "credential_expired",
+            Self::CredentialRevoked => "credential_revoked",
             Self::Shutdown => "shutdown",
             Self::NoSocket => "no_socket",
         }

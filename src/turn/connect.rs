@@ -333,7 +333,7 @@ impl Server {
         Ok(id)
     }
 
-    fn forget_connection(&mut self, id: ConnectionId, stats: &Stats) {
+    pub(super) fn forget_connection(&mut self, id: ConnectionId, stats: &Stats) {
         let Some(connection) = self.connections.remove(id) else {
             return;
         };

@@ -48,6 +48,7 @@ mod permission;
 mod ports;
 mod prefix;
 mod rate;
+mod reconfigure;
 mod refresh;
 mod request;
 mod response;

@@ -51,7 +51,7 @@ pub enum Decision {
 /// addresses are allowed (two of its clients must be able to talk to each other), addresses that
 /// are not globally reachable are denied, and all others are allowed. An IPv6 address with an
 /// IPv4 address inside is allowed only if both are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
     rules: Vec<PeerRule>,
     relays: Vec<RelayAddress>,

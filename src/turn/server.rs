@@ -345,7 +345,8 @@ impl Server {
         let control = self.slot_of_connection(request);
         let known = slot.or_else(|| self.named_slot(request)).or(control);
         let known = known.and_then(|slot| self.allocations.get(slot as usize));
-        let credential = known.map(|allocation| &allocation.credential);
+        let valid = known.filter(|allocation| !allocation.revoked);
+        let credential = valid.map(|allocation| &allocation.credential);
         let check = |address| {
             self.authority.check(&request.message, &request.claim, credential, address, now)
         };

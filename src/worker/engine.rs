@@ -19,7 +19,7 @@ use super::stream::{Acceptor, Told};
 use super::streams::Streams;
 use super::udp::{Listener, Serves};
 use super::webs::Webs;
-use super::{Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings};
+use super::{Change, Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::tls;
@@ -158,6 +158,14 @@ pub(super) struct Engine {
     pub(super) held: Held,
     /// Moves of clients to workers whose mailboxes had no room for the allocation.
     pub(super) unfollowed: Vec<Move>,
+    /// The last change that it has taken.
+    pub(super) order: Option<Change>,
+}
+
+/// One worker's share of the bounds on connections.
+pub(super) fn per_worker(all: &StreamLimits, workers: usize) -> StreamLimits {
+    let share = all.without_allocation.div_ceil(workers.max(1) as u32);
+    StreamLimits { without_allocation: share, ..all.clone() }
 }
 
 impl Engine {
@@ -184,8 +192,6 @@ impl Engine {
             let token = Token::Acceptor(index as u32).pack();
             poller.add(acceptor.socket.as_fd(), token, Interest::Read)?;
         }
-        let mut limits = settings.streams.clone();
-        limits.without_allocation = limits.without_allocation.div_ceil(parts.workers.max(1) as u32);
         Ok(Self {
             server,
             stats: parts.stats,
@@ -215,11 +221,12 @@ impl Engine {
             webs: Webs::default(),
             web: settings.web.clone(),
             web_told: None,
-            limits,
+            limits: per_worker(&settings.streams, parts.workers),
             exempt: parts.exempt.clone(),
             accept_again: None,
             held: Held::default(),
             unfollowed: Vec::new(),
+            order: None,
         })
     }
 
@@ -246,6 +253,7 @@ impl Engine {
                     Token::Waker => {
                         self.waker.drain();
                         self.read_letters();
+                        self.take_orders();
                     }
                     Token::Udp(index) => self.on_listener(index as usize),
                     Token::Acceptor(index) => self.on_acceptor(index as usize),

@@ -8,8 +8,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::engine::{Engine, Parts};
 use super::mailbox::Mailbox;
+use super::orders::Orders;
 use super::random::SystemRandom;
-use super::{Events, Settings, Sockets, Stats};
+use super::{Change, Events, Live, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     associations: Addresses,
     /// HTTP connections that are passed on.
     webs: AtomicU32,
+    /// What the owner wants changed.
+    pub(super) orders: Orders,
     /// By the worker's number.
     pub(super) mailboxes: Box<[Mailbox]>,
 }
@@ -58,6 +61,7 @@ impl Shared {
             #[cfg(feature = "dtls")]
             associations: Addresses::default(),
             webs: AtomicU32::default(),
+            orders: Orders::default(),
             mailboxes: wakers.iter().map(|waker| Mailbox::new(Arc::clone(waker))).collect(),
         }
     }
@@ -206,6 +210,14 @@ impl Workers {
     /// Whether a worker has ended by itself, which is a defect.
     pub fn failed(&self) -> bool {
         self.threads.iter().any(|(thread, _)| thread.is_finished())
+    }
+
+    /// Has the workers go by other settings from their next wake-up on, which comes at once. One change at a time: the
+    /// last one must be [done](Change::is_done).
+    pub fn change(&self, live: Live) -> Change {
+        let change = self.shared.orders.give(live, self.threads.len());
+        self.threads.iter().for_each(|(_, waker)| waker.wake());
+        change
     }
 
     /// Whether refusals are told as [`super::Event`]s.

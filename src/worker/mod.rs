@@ -63,6 +63,7 @@ mod handover;
 mod links;
 mod mailbox;
 mod mobility;
+mod orders;
 mod outbox;
 mod peers;
 mod random;
@@ -79,6 +80,7 @@ mod webs;
 
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};
+pub use orders::{Change, Live};
 pub use settings::{Alternate, DtlsLimits, Settings, StreamLimits, WebSettings};
 pub use sockets::{BindError, Sockets};
 pub use stats::{DtlsStats, Stats};

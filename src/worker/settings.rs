@@ -100,7 +100,7 @@ pub struct StreamLimits {
 }
 
 /// Bounds on DTLS associations and on the handshakes that make them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DtlsLimits {
     /// Associations and handshakes of one client address (IPv6: of its /64); 0 means no bound.
     pub per_address: u32,

@@ -149,15 +149,22 @@ impl Server {
 
     /// Waits for the next line with this `event`.
     pub(crate) fn line(&mut self, event: &str) -> Value {
+        self.line_of(&[event])
+    }
+
+    /// Waits for the next line with one of these.
+    pub(crate) fn line_of(&mut self, events: &[&str]) -> Value {
         let until = Instant::now() + LIMIT;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.log.recv_timeout(left) {
-                Ok(line) if self.keep(&line)["event"] == event => {
-                    return self.lines.last().cloned().expect("just kept");
+                Ok(line) => {
+                    let line = self.keep(&line);
+                    if events.iter().any(|event| line["event"] == *event) {
+                        return line;
+                    }
                 }
-                Ok(_) => {}
-                Err(error) => panic!("no line {event}: {error}; {:?}", self.lines),
+                Err(error) => panic!("no line {events:?}: {error}; {:?}", self.lines),
             }
         }
     }

@@ -134,6 +134,7 @@ impl Shadow {
             EndReason::Disconnected => assert!(self.disconnected),
             EndReason::Expired => assert!(self.expires <= now),
             EndReason::CredentialExpired => assert!(self.hard_end.is_some_and(|end| end <= now)),
+            EndReason::CredentialRevoked => panic!("nobody took anything back"),
             EndReason::Shutdown => panic!("nobody stopped the server"),
             EndReason::NoSocket => panic!("nothing moved"),
         }

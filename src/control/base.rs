@@ -1,0 +1,142 @@
+//! What the settings of the workers are made of: a configuration, and what the start has found out about this host.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::capacity::Capacity;
+use super::discovery;
+use super::error::StartError;
+use super::secret::{self, Place};
+use crate::auth::{self, Authority};
+use crate::config::Config;
+use crate::net::{self, Endpoint};
+use crate::turn::{self, Alternates, Discovery, PeerPolicy, RelayAddress};
+use crate::worker::Live;
+
+/// What was found out at the start, and stays.
+pub(super) struct Base {
+    pub(super) relays: Vec<RelayAddress>,
+    pub(super) discovery: Vec<Discovery>,
+    /// Every address that a socket of this server is reached at.
+    pub(super) own: Vec<SocketAddr>,
+    /// Other servers, with what is known of them.
+    pub(super) alternates: Arc<Alternates>,
+    /// The root of all nonces: clients keep theirs over a change.
+    pub(super) master: [u8; 16],
+    /// The secret of a server that was given no credentials.
+    pub(super) generated: Option<auth::Secret>,
+}
+
+impl Base {
+    /// What the workers are to go by.
+    ///
+    /// # Errors
+    /// The configuration cannot be used here.
+    pub(super) fn live(&mut self, config: &Config) -> Result<Live, StartError> {
+        let mut config = config.clone();
+        match &self.generated {
+            Some(secret) if has_no_credentials(&config) => config.auth.secrets.push(secret.clone()),
+            _ => self.generated = generated_secret(&mut config)?.or(self.generated.take()),
+        }
+        self.check_backend(&config)?;
+        let authority = Authority::new(config.auth.clone(), self.master)?;
+        cap_limits(&mut config, &self.relays, false);
+        Ok(Live {
+            turn: Arc::new(self.turn_settings(&config)),
+            authority: Arc::new(authority),
+            streams: config.worker.streams,
+            proxies: config.worker.proxies,
+            web: config.worker.web,
+        })
+    }
+
+    /// # Errors
+    /// HTTP would be passed on to this server itself.
+    pub(super) fn check_backend(&self, config: &Config) -> Result<(), StartError> {
+        match config.worker.web.backend {
+            Some(Endpoint::Tcp(backend)) if self.own.contains(&backend) => {
+                Err(StartError::OwnBackend(backend))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings of the core, with what had to be found out first.
+    pub(super) fn turn_settings(&self, config: &Config) -> turn::Settings {
+        let ports = config.relay.ports;
+        let mut own = self.own.clone();
+        own.extend(discovery::outside(&self.discovery));
+        turn::Settings {
+            tcp_allocations: config.turn.tcp_allocations,
+            software: config.turn.software.clone(),
+            peers: PeerPolicy::new(config.peers.clone(), self.relays.clone(), ports, own),
+            relays: self.relays.clone(),
+            ports,
+            default_lifetime: config.turn.default_lifetime,
+            max_lifetime: config.turn.max_lifetime,
+            rfc5766_channels: config.turn.rfc5766_channels,
+            discovery: self.discovery.clone(),
+            alternates: Arc::clone(&self.alternates),
+            mobility: config.turn.mobility,
+            limits: config.limits.clone(),
+        }
+    }
+}
+
+/// Makes or finds the secret of a server that has no credentials, and configures it.
+pub(super) fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartError> {
+    if !has_no_credentials(config) {
+        return Ok(None);
+    }
+    let usual = secret::usual_directories(|name| std::env::var(name).ok());
+    let kept = secret::find_or_make(config.state_directory.as_deref(), usual)?;
+    match &kept.place {
+        Place::Made(path) => log_secret("no credentials are configured: made a secret", path),
+        Place::Found(path) => {
+            log_secret("no credentials are configured: using the secret made earlier", path);
+        }
+        Place::Memory(tried) => tracing::warn!(
+            event = "secret_not_kept",
+            "no credentials are configured, and the secret made instead can be kept nowhere \
+             ({tried}): what is minted with it ends with this process; \
+             give a --state-directory that can be written",
+        ),
+    }
+    config.auth.secrets.push(kept.secret.clone());
+    Ok(Some(kept.secret))
+}
+
+const fn has_no_credentials(config: &Config) -> bool {
+    let auth = &config.auth;
+    auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty()
+}
+
+fn log_secret(what: &str, path: &Path) {
+    tracing::info!(event = "secret", "{what}, kept in {path:?}");
+}
+
+/// Lowers the limits to what the host can hold. Says what that is at the start, and later when it is less than what is
+/// asked for.
+pub(super) fn cap_limits(config: &mut Config, relays: &[RelayAddress], start: bool) {
+    let descriptors = match net::raise_descriptor_limit() {
+        Ok((descriptors, _)) => descriptors,
+        Err(error) => {
+            tracing::warn!(
+                event = "capacity_unknown",
+                "the limit of open descriptors cannot be had: {error}",
+            );
+            return;
+        }
+    };
+    let capacity = Capacity::new(descriptors, &config.worker, relays, config.relay.ports);
+    let asked = config.limits.allocations;
+    let too_many = capacity.cap(&mut config.limits);
+    let streams = &mut config.worker.streams.without_allocation;
+    *streams = capacity.streams.clamp(1, (*streams).max(1));
+    let webs = &mut config.worker.streams.web;
+    *webs = capacity.webs.clamp(1, (*webs).max(1));
+    if start || too_many {
+        capacity.log(asked, too_many);
+    }
+}

@@ -1,0 +1,78 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::{Decision, Effect, EndReason, RelaySockets, Server, Settings, Stats};
+use crate::auth::{Authority, OnRevocation};
+use crate::time::Now;
+
+impl Server {
+    /// Goes on with other settings and credentials, from the next packet on.
+    ///
+    /// What clients have they keep, with two exceptions. A peer that may not be relayed to any more loses its
+    /// permissions and channels, and its TCP connections are closed. What becomes of an allocation whose credential
+    /// is none any more says [`OnRevocation`] in the new credentials. New limits are for what comes new.
+    ///
+    /// The relay addresses and the ports must be those of before: the [`Ledger`](super::Ledger) gives them out.
+    pub fn reconfigure(
+        &mut self,
+        now: Now,
+        settings: &Arc<Settings>,
+        authority: &Arc<Authority>,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
+        let before = std::mem::replace(&mut self.settings, Arc::clone(settings));
+        if before.peers != self.settings.peers {
+            self.end_denied(stats);
+        }
+        let before = std::mem::replace(&mut self.authority, Arc::clone(authority));
+        if !Arc::ptr_eq(&before, &self.authority) {
+            self.end_revoked(now, sockets, stats);
+        }
+    }
+
+    /// Ends what goes to and comes from peers that are denied now.
+    fn end_denied(&mut self, stats: &Stats) {
+        let peers = &self.settings.peers;
+        let decide = |ip: IpAddr| peers.decide(ip);
+        let denied = |ip: IpAddr| matches!(decide(ip), Decision::Deny(_));
+        let may_go_on = |peer: SocketAddr| match decide(peer.ip()) {
+            Decision::Allow => true,
+            Decision::Guarded => peers.admits_port(peer),
+            Decision::Deny(_) => false,
+        };
+        let mut lost = Vec::new();
+        for (_, allocation) in &mut self.allocations {
+            allocation.permissions.retain(|permission| !denied(permission.peer));
+            for permission in &mut allocation.permissions {
+                permission.guarded = decide(permission.peer) == Decision::Guarded;
+            }
+            allocation.channels.retain(|channel| may_go_on(channel.peer));
+            let connections = allocation.tcp.iter().flat_map(|tcp| &tcp.connections);
+            lost.extend(connections.copied().filter(|id| {
+                let connection = self.connections.get(*id);
+                connection.is_some_and(|connection| !may_go_on(connection.peer))
+            }));
+        }
+        for id in lost {
+            self.forget_connection(id, stats);
+            self.effects.push_back(Effect::Disconnect(id));
+        }
+    }
+
+    /// Does with allocations whose credentials are none any more what the operator wants.
+    fn end_revoked(&mut self, now: Now, sockets: &mut dyn RelaySockets, stats: &Stats) {
+        let policy = self.authority.on_revocation();
+        let mut revoked = Vec::new();
+        for (slot, allocation) in &mut self.allocations {
+            let known = self.authority.vouches_for(&allocation.credential);
+            allocation.revoked = !known && policy != OnRevocation::Keep;
+            if !known && policy == OnRevocation::End {
+                revoked.push(slot as u32);
+            }
+        }
+        for slot in revoked {
+            self.end(slot, EndReason::CredentialRevoked, now.mono, sockets, stats);
+        }
+    }
+}

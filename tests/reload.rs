@@ -1,0 +1,180 @@
+//! The configuration read again under live calls (SIGHUP): all of it or nothing.
+
+mod common;
+#[path = "process/server.rs"]
+mod process;
+
+use std::fs;
+use std::path::PathBuf;
+
+use common::{Client, Credential, Peer};
+use process::{Scratch, Server};
+
+const CHANNEL: u16 = 0x4000;
+const FIRST: &str = "[auth]\nusers.alice = \"wonder\"\nusers.bob = \"builder\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n";
+
+/// A server whose configuration is a file.
+struct Configured {
+    server: Server,
+    file: PathBuf,
+}
+
+impl Configured {
+    fn start(text: &str) -> Self {
+        let scratch = Scratch::new();
+        let file = scratch.path("server.toml");
+        fs::write(&file, text).expect("a file");
+        let flags = ["--config", file.to_str().expect("UTF-8"), "--workers", "2"];
+        Self { server: Server::start_in(scratch, &flags), file }
+    }
+
+    /// Writes another configuration and has it read; what the log says of it.
+    fn reload(&mut self, text: &str) -> serde_json::Value {
+        fs::write(&self.file, text).expect("a file");
+        self.server.signal("HUP");
+        self.server.line_of(&["reloaded", "reload_failed"])
+    }
+
+    #[track_caller]
+    fn accepts(&mut self, text: &str) {
+        let line = self.reload(text);
+        assert_eq!(line["event"], "reloaded", "{line}");
+    }
+
+    /// What it says of a configuration that it does not take.
+    #[track_caller]
+    fn refuses(&mut self, text: &str) -> String {
+        let line = self.reload(text);
+        assert_eq!((&line["event"], &line["level"]), (&"reload_failed".into(), &"ERROR".into()));
+        line["message"].as_str().expect("a message").to_owned()
+    }
+
+    fn client(&self, name: &str, password: &str) -> Client {
+        Client::udp_to(self.server.udp()).with(Credential::user(name, password))
+    }
+}
+
+/// A call that was there before and goes on.
+fn calling(configured: &Configured) -> (Client, Peer) {
+    let (mut client, peer) = (configured.client("alice", "wonder"), Peer::new());
+    client.allocate();
+    client.bind(CHANNEL, peer.address);
+    (client, peer)
+}
+
+#[track_caller]
+fn assert_relays(client: &mut Client, peer: &Peer) {
+    client.channel(CHANNEL, b"still there");
+    assert_eq!(peer.payload(), b"still there");
+}
+
+#[test]
+fn users_come_and_go_and_calls_go_on() {
+    let mut configured = Configured::start(FIRST);
+    let (mut client, peer) = calling(&configured);
+    assert_eq!(configured.client("carol", "new").try_allocate(|_| ()).code(), 401);
+    let second = FIRST.replace("alice = \"wonder\"", "carol = \"new\"");
+    configured.accepts(&second);
+    assert_eq!(configured.client("carol", "new").try_allocate(|_| ()).code(), 0);
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 401);
+    assert_eq!(configured.client("bob", "builder").try_allocate(|_| ()).code(), 0);
+    assert_relays(&mut client, &peer);
+    // auth.on_revocation = "keep"
+    assert_eq!(client.refresh(600).code(), 0);
+    configured.accepts(&second.replace("[auth]", "[auth]\non_revocation = \"refuse\""));
+    assert_eq!(client.refresh(600).code(), 401);
+    assert_relays(&mut client, &peer);
+    configured.accepts(&second.replace("[auth]", "[auth]\non_revocation = \"end\""));
+    let ended = configured.server.of("session_ended")[0];
+    assert_eq!((&ended["reason"], &ended["user"]), (&"credential_revoked".into(), &"alice".into()));
+}
+
+#[test]
+fn rules_about_peers_end_what_they_forbid() {
+    let mut configured = Configured::start(FIRST);
+    let (mut client, peer) = calling(&configured);
+    let other = Peer::at("127.0.0.2".parse().unwrap());
+    client.bind(CHANNEL + 1, other.address);
+    let rules = "allow = [\"127.0.0.0/8\"]\ndeny = [\"127.0.0.2/32\"]";
+    configured.accepts(&FIRST.replace("allow = [\"127.0.0.0/8\"]", rules));
+    client.channel(CHANNEL + 1, b"forbidden");
+    assert_relays(&mut client, &peer);
+    assert_eq!(client.try_permit(&[other.address]).code(), 403);
+    client.fence();
+    assert!(other.has_nothing());
+}
+
+#[test]
+fn a_configuration_with_a_mistake_changes_nothing_and_says_which_line() {
+    let mut configured = Configured::start(FIRST);
+    let (mut client, peer) = calling(&configured);
+    let wrong =
+        FIRST.replace("alice = \"wonder\"", "carol = \"new\"") + "[limits]\nallocation = 5\n";
+    let message = configured.refuses(&wrong);
+    assert!(message.contains("nothing was changed"), "{message}");
+    assert!(
+        message.contains("server.toml:7:1") && message.contains("did you mean \"allocations\""),
+        "{message}"
+    );
+    assert_relays(&mut client, &peer);
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 0);
+    assert_eq!(configured.client("carol", "new").try_allocate(|_| ()).code(), 401);
+    fs::remove_file(&configured.file).unwrap();
+    configured.server.signal("HUP");
+    let line = configured.server.line("reload_failed");
+    assert!(line["message"].as_str().unwrap().contains("server.toml"), "{line}");
+    configured.accepts(FIRST);
+}
+
+/// What is read at the start only is not half of a change.
+#[test]
+fn what_takes_a_restart_is_refused_by_name_with_all_that_comes_with_it() {
+    let mut configured = Configured::start(FIRST);
+    let more = "users.carol = \"new\"\n[relay]\nports = \"50000-60000\"\n[listen]\nbuffer = 65536\n[peers]";
+    let message = configured.refuses(&FIRST.replace("[peers]", more));
+    assert!(
+        message.contains("listen.buffer, relay.ports can be changed by a restart only"),
+        "{message}"
+    );
+    assert_eq!(configured.client("carol", "new").try_allocate(|_| ()).code(), 401);
+}
+
+#[test]
+fn limits_and_the_log_change_too() {
+    let mut configured = Configured::start(FIRST);
+    let (_client, _peer) = calling(&configured);
+    configured
+        .accepts(&format!("{FIRST}[limits]\nallocations_per_user = 1\n[log]\nlevel = \"debug\"\n"));
+    let mut second = configured.client("alice", "wonder");
+    assert_eq!(second.try_allocate(|_| ()).code(), 486);
+    assert_eq!(configured.server.line("request_refused")["level"], "DEBUG");
+    assert_eq!(configured.client("bob", "builder").try_allocate(|_| ()).code(), 0);
+    configured.accepts(FIRST);
+    assert_eq!(second.try_allocate(|_| ()).code(), 0);
+}
+
+#[test]
+fn the_end_is_the_one_that_was_configured_last() {
+    let mut configured = Configured::start(FIRST);
+    let (mut client, _peer) = calling(&configured);
+    configured.accepts(&format!("{FIRST}[process]\ndrain = \"1h\"\n"));
+    configured.server.signal("TERM");
+    assert_eq!(configured.server.line("draining")["allocations"], 1);
+    // Also while it waits.
+    configured.accepts(&FIRST.replace("allow", "deny"));
+    assert_eq!(client.refresh(0).code(), 0);
+    assert_eq!(configured.server.exit(), Some(0));
+}
+
+/// With no credentials at all the secret made at the start stays the one.
+#[test]
+fn a_server_with_a_secret_of_its_own_keeps_it() {
+    let mut configured = Configured::start("");
+    configured.accepts("[limits]\nallocations = 7\n");
+    let stranger = configured.client("alice", "wonder").try_allocate(|_| ());
+    assert_eq!(stranger.code(), 401);
+    configured.accepts(FIRST);
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 0);
+    configured.accepts("");
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 401);
+}
