@@ -4,7 +4,7 @@
 const { spawn } = require('child_process');
 const { existsSync, readFileSync, writeFileSync } = require('fs');
 const { connect } = require('net');
-const call = require('./call.cjs');
+const calls = require('./call.cjs');
 
 const told = JSON.parse(process.argv[2]);
 let browser;
@@ -14,7 +14,7 @@ const fail = (why) => {
   process.exit(1);
 };
 process.on('uncaughtException', (error) => fail(String(error).split('\n')[0]));
-setTimeout(() => fail('not done within 25 s'), 25000);
+setTimeout(() => fail('not done within 40 s'), 40000);
 
 const preferences = {
   'marionette.port': 0,
@@ -88,10 +88,9 @@ async function marionette() {
 (async () => {
   const ask = await marionette();
   await ask('WebDriver:NewSession', {});
-  const script = `const [told, done] = arguments; (${call})(told).then(done, (error) => done({ failed: String(error) }));`;
-  const { value } = await ask('WebDriver:ExecuteAsyncScript', { script, args: [told], timeout: 20000 });
+  const script = `const [told, done] = arguments; (${calls})(told).then(done, (error) => done({ failed: String(error) }));`;
+  const { value } = await ask('WebDriver:ExecuteAsyncScript', { script, args: [told], timeout: 35000 });
   if (value.failed) fail(value.failed);
-  if (value.errors.length) fail(value.errors.join('; '));
   console.log(JSON.stringify(value));
   browser.removeAllListeners('exit');
   browser.kill('SIGKILL');
