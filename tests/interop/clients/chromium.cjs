@@ -14,7 +14,7 @@ const fail = (why) => {
   process.exit(1);
 };
 process.on('uncaughtException', (error) => fail(String(error).split('\n')[0]));
-setTimeout(() => fail('not done within 40 s'), 40000);
+setTimeout(() => fail('not done within 60 s'), 60000);
 
 // A home of its own: Chromium takes root certificates from the NSS data base in it.
 const profile = `${told.directory}/profile`;

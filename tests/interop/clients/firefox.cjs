@@ -14,7 +14,7 @@ const fail = (why) => {
   process.exit(1);
 };
 process.on('uncaughtException', (error) => fail(String(error).split('\n')[0]));
-setTimeout(() => fail('not done within 40 s'), 40000);
+setTimeout(() => fail('not done within 60 s'), 60000);
 
 const preferences = {
   'marionette.port': 0,
@@ -89,7 +89,7 @@ async function marionette() {
   const ask = await marionette();
   await ask('WebDriver:NewSession', {});
   const script = `const [told, done] = arguments; (${calls})(told).then(done, (error) => done({ failed: String(error) }));`;
-  const { value } = await ask('WebDriver:ExecuteAsyncScript', { script, args: [told], timeout: 35000 });
+  const { value } = await ask('WebDriver:ExecuteAsyncScript', { script, args: [told], timeout: 55000 });
   if (value.failed) fail(value.failed);
   console.log(JSON.stringify(value));
   browser.removeAllListeners('exit');
