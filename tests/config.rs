@@ -278,6 +278,7 @@ fn every_key_reaches_its_setting() {
     assert!(!config.worker.dtls_on_udp);
     let dtls = &config.worker.dtls_limits;
     assert_eq!((dtls.per_address, dtls.handshakes, dtls.without_allocation), (10, 11, 12));
+    assert_eq!((dtls.handshakes_per_address, dtls.handshakes_per_second), (15, 16));
     assert_eq!((dtls.handshake, dtls.idle), (Duration::from_secs(13), Duration::from_secs(14)));
     assert_eq!((streams.web, streams.web_idle), (12, Duration::from_secs(60)));
 
@@ -351,6 +352,8 @@ exempt = []
 [limits.dtls]
 per_address = 10
 handshakes = 11
+handshakes_per_address = 15
+handshakes_per_second = 16
 without_allocation = 12
 handshake = 13
 idle = "14s"

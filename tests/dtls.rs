@@ -254,7 +254,7 @@ fn an_address_has_so_many_associations_and_no_more() {
     let mut third = Dtls::new(socket(server.address()));
     third.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     assert!(!third.step());
-    assert_eq!(server.metric("dtls_refused_total"), 1);
+    assert_eq!(server.metric("dtls_refused_total{limit=\"per_address\"}"), 1);
     // One that is closed makes room.
     clients[0].dtls().close();
     clients[0].dtls().is_closed_by_server();

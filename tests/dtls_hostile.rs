@@ -4,8 +4,12 @@
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Instant;
 
-use common::{Carried, PATIENCE, Server, Setup, Trust, kind, receive};
+use common::{Carried, PATIENCE, Server, Setup, Trust, eventually, kind, receive};
+
+/// Handshakes refused because their address has just begun many.
+const HASTY: &str = "dtls_refused_total{limit=\"handshakes_per_second\"}";
 
 /// A server with one worker to which these limits apply, whatever the client's address.
 fn start(limits: &str) -> (Trust, Server) {
@@ -53,4 +57,49 @@ fn a_cookie_is_good_for_the_handshake_that_it_was_asked_for_alone() {
     client.finish();
     let count = |series| server.metric(series);
     assert_eq!((count("dtls_handshakes_begun_total"), count("dtls_cookies_sent_total")), (1, 101));
+}
+
+/// Each handshake is a signature and a key exchange, from however many ports they come.
+#[test]
+fn an_address_begins_so_many_handshakes_a_second_and_no_more() {
+    let (_trust, server) = start("handshakes_per_second = 1");
+    let hellos = || server.metric("dtls_handshakes_begun_total") + server.metric(HASTY);
+    let half_open = |_| Carried::new(socket_at(1, server.address())).half_open();
+    let began = Instant::now();
+    let mut clients: Vec<_> = (0..20).map(half_open).collect();
+    eventually("all hellos are there", || (hellos() == 20).then_some(()));
+    let begun = server.metric("dtls_handshakes_begun_total");
+    assert!((2..=3 + began.elapsed().as_secs()).contains(&begun), "{begun}");
+    // Nor is it a way round to begin anew from the same port.
+    let restart = |_| {
+        Carried::new(clients[1].outside.try_clone().expect("a second handle")).half_open();
+    };
+    (0..20).for_each(restart);
+    eventually("all hellos are there", || (hellos() == 40).then_some(()));
+    let begun = server.metric("dtls_handshakes_begun_total");
+    assert!(begun <= 3 + began.elapsed().as_secs(), "{begun}");
+    // What was begun goes on, and another address is not concerned.
+    clients[0].finish();
+    Carried::new(socket_at(2, server.address())).half_open().finish();
+}
+
+#[test]
+fn nobody_crowds_out_the_handshakes_of_others() {
+    let limits = "handshakes = 16\nhandshakes_per_address = 6\nhandshakes_per_second = 0";
+    let (_trust, server) = start(limits);
+    let half_open = |last| Carried::new(socket_at(last, server.address())).half_open();
+    let mut honest = half_open(1);
+    let crowded_out = || server.metric("dtls_handshakes_failed_total{cause=\"crowded_out\"}");
+    // One address has its share of the table.
+    let one: Vec<_> = (0..50).map(|_| half_open(2)).collect();
+    eventually("it crowds out itself", || (crowded_out() == 44).then_some(()));
+    assert_eq!(server.metric("dtls_half_open"), 7);
+    // Several fill it, and have to share it.
+    let more: Vec<_> = (0..50).flat_map(|_| [3, 4, 5].map(half_open)).collect();
+    eventually("they crowd out themselves", || (crowded_out() == 185).then_some(()));
+    assert_eq!(server.metric("dtls_half_open"), 16);
+    honest.finish();
+    // Nor do they keep out who comes now.
+    half_open(6).finish();
+    drop((one, more));
 }

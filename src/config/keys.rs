@@ -278,6 +278,12 @@ static KEYS: &[Key] = &[
     key("limits.dtls.handshakes", |to, it| {
         put(&mut to.config.worker.dtls_limits.handshakes, it.number(1..=1 << 16));
     }),
+    key("limits.dtls.handshakes_per_address", |to, it| {
+        put(&mut to.config.worker.dtls_limits.handshakes_per_address, it.number(COUNT));
+    }),
+    key("limits.dtls.handshakes_per_second", |to, it| {
+        put(&mut to.config.worker.dtls_limits.handshakes_per_second, it.number(COUNT));
+    }),
     key("limits.dtls.handshake", |to, it| {
         let value = it.quantity(|text| duration(text, seconds(1, 600)));
         put(&mut to.config.worker.dtls_limits.handshake, value);

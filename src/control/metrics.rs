@@ -248,8 +248,11 @@ impl Page<'_, '_> {
         let ended = completed + failed.iter().map(|(_, count)| count).sum::<u64>();
         let failed = failed.into_iter().map(|(cause, count)| ([("cause", cause)], count));
         self.counts("dtls_handshakes_failed", "DTLS handshakes failed, by cause", failed)?;
-        let refused = self.sum(|s| &s.dtls.refused);
-        self.count("dtls_refused", "DTLS handshakes refused by a limit", refused)?;
+        let refused = [
+            ([("limit", "per_address")], self.sum(|s| &s.dtls.refused)),
+            ([("limit", "handshakes_per_second")], self.sum(|s| &s.dtls.hasty)),
+        ];
+        self.counts("dtls_refused", "DTLS handshakes refused, by limit", refused)?;
         let half_open = begun.saturating_sub(ended);
         self.gauge("dtls_half_open", "DTLS handshakes under way", half_open)?;
         let idle = self.sum(|s| &s.dtls.idle);

@@ -1,5 +1,6 @@
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
@@ -21,21 +22,14 @@ const TIME: u64 = (1 << TIME_BITS) - 1;
 /// One table of fixed size for all workers. Where more than four addresses that are answered at the
 /// same time meet, they take cells from each other: each then gets more answers than it should, never
 /// fewer. The hash is seeded, so nobody can choose addresses that meet.
+#[derive(Default)]
 pub(super) struct Guard {
-    cells: Box<[AtomicU64]>,
+    /// Made with the first question: where nothing is bounded there is none.
+    cells: OnceLock<Box<[AtomicU64]>>,
     hasher: RandomState,
 }
 
 impl Guard {
-    /// A table, or none when nothing is bounded.
-    pub(super) fn new(bounds: bool) -> Self {
-        let count = if bounds { CELLS } else { 0 };
-        Self {
-            cells: (0..count).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::default(),
-        }
-    }
-
     /// Whether the address may be answered once more; twice `per_second` may come at once.
     pub(super) fn admit(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
         self.take(Kind::of(client), client, now, per_second)
@@ -45,6 +39,12 @@ impl Guard {
     /// that whoever uses it up in another's name does not take him the rest.
     pub(super) fn admit_discovery(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
         self.take(Kind::Discovery, client, now, per_second)
+    }
+
+    /// The same for the handshakes that an address begins: it has proved itself, and each of them costs
+    /// a thousand packets.
+    pub(super) fn admit_handshake(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
+        self.take(Kind::Handshakes, client, now, per_second)
     }
 
     fn take(&self, kind: Kind, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
@@ -79,7 +79,8 @@ impl Guard {
         let key = (prefix(client.client.ip()), kind as u8);
         let hash = self.hasher.hash_one(key);
         let first = hash as usize % (CELLS / WAYS) * WAYS;
-        let cells = self.cells.get(first..first + WAYS)?;
+        let cells = self.cells.get_or_init(|| (0..CELLS).map(|_| AtomicU64::new(0)).collect());
+        let cells = cells.get(first..first + WAYS)?;
         // The tag is never 0, so that an unused cell is nobody's.
         let tag = (hash >> TIME_BITS) | 1;
         let own = cells.iter().find(|cell| cell.load(Ordering::Relaxed) >> TIME_BITS == tag);
@@ -95,6 +96,7 @@ enum Kind {
     /// A flood with a forged address must not end the connections of those who have proved theirs.
     Proved,
     Discovery,
+    Handshakes,
 }
 
 impl Kind {
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn one_address_gets_its_rate_and_another_is_not_concerned() {
-        let guard = Guard::new(true);
+        let guard = Guard::default();
         let start = Mono::from_secs(100);
         let from = |text: &str, transport| FiveTuple {
             transport,
@@ -134,6 +136,7 @@ mod tests {
         assert!(guard.admit(quiet, start, 50));
         assert!(guard.admit(stream, start, 50));
         assert_eq!((0..1000).filter(|_| guard.admit_discovery(flood, start, 5)).count(), 10);
+        assert_eq!((0..1000).filter(|_| guard.admit_handshake(flood, start, 7)).count(), 14);
         let later = start + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| guard.admit(flood, later, 50)).count(), 50);
         guard.refund(flood, 50);

@@ -112,9 +112,7 @@ impl Ledger {
         let inner = Inner { pools: locals.into_iter().map(pool).collect(), ..Inner::default() };
         Self {
             inner: Mutex::new(inner),
-            guard: Guard::new(
-                settings.limits.unauthenticated_per_second != 0 || !settings.discovery.is_empty(),
-            ),
+            guard: Guard::default(),
             discovery: SharedBucket::default(),
             draining: AtomicBool::new(false),
             tickets: OnceLock::new(),

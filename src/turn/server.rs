@@ -462,6 +462,12 @@ impl Server {
         self.find(tuple).is_some() || self.guests.has(tuple)
     }
 
+    /// Whether a client may begin one more handshake, of those that its address may begin each second at
+    /// all workers together; twice as many may come at once. 0 is no limit.
+    pub fn admit_handshake(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
+        per_second == 0 || self.ledger.guard.admit_handshake(client, now, per_second)
+    }
+
     /// How many allocations there are.
     pub fn allocations(&self) -> usize {
         self.allocations.len()

@@ -124,7 +124,7 @@ impl Addresses {
 }
 
 /// One subscriber's address: an IPv6 /64 is one.
-fn subnet(address: IpAddr) -> IpAddr {
+pub(super) fn subnet(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & (u128::MAX << 64)).into()),

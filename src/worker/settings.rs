@@ -105,8 +105,15 @@ pub struct DtlsLimits {
     /// Associations and handshakes of one client address (IPv6: of its /64); 0 means no bound.
     pub per_address: u32,
     /// Handshakes at a time on the whole server, of clients that have proved their addresses;
-    /// when it is reached, the oldest of them ends for the newest. Each takes up to 100 KiB.
+    /// when it is reached, the oldest of the address that has most ends for the newest. Each takes
+    /// up to 100 KiB.
     pub handshakes: u32,
+    /// Those of one client address (IPv6: of its /64); when it is reached, the oldest of them ends
+    /// for the newest. 0 means no bound.
+    pub handshakes_per_address: u32,
+    /// Handshakes that one client address may begin each second, twice as many at once; 0 means
+    /// no bound.
+    pub handshakes_per_second: u32,
     /// How long a handshake may take.
     pub handshake: Duration,
     /// Associations without an allocation on the whole server; when it is reached, the oldest of
@@ -146,6 +153,8 @@ impl Default for DtlsLimits {
         Self {
             per_address: 1024,
             handshakes: 1024,
+            handshakes_per_address: 64,
+            handshakes_per_second: 50,
             handshake: Duration::from_secs(30),
             without_allocation: 4096,
             idle: Duration::from_secs(30),

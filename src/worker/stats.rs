@@ -77,6 +77,8 @@ pub struct DtlsStats {
     pub crowded_out: Counter,
     /// Handshakes not begun because their address has too many associations.
     pub refused: Counter,
+    /// Handshakes not begun because their address has just begun many.
+    pub hasty: Counter,
     /// Associations closed because they had no allocation for too long, or too many had none.
     pub idle: Counter,
     /// Associations closed, for whatever reason.
@@ -98,6 +100,7 @@ impl Default for DtlsStats {
             failed: std::array::from_fn(|_| Counter::default()),
             crowded_out: Counter::default(),
             refused: Counter::default(),
+            hasty: Counter::default(),
             idle: Counter::default(),
             closed: Counter::default(),
             unknown: Counter::default(),

@@ -1,8 +1,10 @@
 use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use slab::Slab;
 
+use super::crowd::Crowd;
 use super::index::Index;
 use crate::time::Mono;
 use crate::tls::dtls::Handshake;
@@ -14,8 +16,7 @@ use crate::worker::outbox::Way;
 pub(super) struct Handshakes {
     open: Slab<Entry>,
     index: Index,
-    /// Oldest first.
-    ages: BTreeSet<(Mono, u32)>,
+    crowd: Crowd,
     /// When each is due, next first.
     due: BTreeSet<(Mono, u32)>,
     /// Those with something to work on; what is not there any more is passed over.
@@ -41,7 +42,7 @@ impl Handshakes {
         let place = self.open.insert(entry) as u32;
         let open = &self.open;
         self.index.insert(place, |place| &open[place as usize].tuple);
-        self.ages.insert((now, place));
+        self.crowd.insert(tuple.client.ip(), now, place);
         self.due.insert((due, place));
         self.queue(place);
     }
@@ -54,18 +55,16 @@ impl Handshakes {
         self.open.get_mut(place as usize)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    pub(super) fn oldest(&self) -> Option<u32> {
-        self.ages.first().map(|(_, place)| *place)
+    /// Which one ends for another one of this address, if any has to, among `most` in all and so many
+    /// of one address (0: any number).
+    pub(super) fn makes_room(&self, address: IpAddr, most: u32, of_address: u32) -> Option<u32> {
+        self.crowd.makes_room(address, of_address, self.open.len() >= most as usize)
     }
 
     pub(super) fn remove(&mut self, place: u32) -> Option<Entry> {
         let entry = self.open.try_remove(place as usize)?;
         self.index.remove(&entry.tuple, place);
-        self.ages.remove(&(entry.begun, place));
+        self.crowd.remove(entry.tuple.client.ip(), entry.begun, place);
         self.due.remove(&(entry.due, place));
         Some(entry)
     }

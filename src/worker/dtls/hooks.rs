@@ -118,14 +118,22 @@ impl Engine {
             // A late repetition.
             return;
         }
-        if let Some(place) = dtls.handshakes.find(&tuple)
+        let before = dtls.handshakes.find(&tuple);
+        if let Some(place) = before
             && let Some(entry) = dtls.handshakes.get_mut(place)
+            && entry.handshake.began_with(hello.random)
         {
-            if entry.handshake.began_with(hello.random) {
-                entry.handshake.push(now, datagram);
-                dtls.handshakes.queue(place);
-                return;
-            }
+            entry.handshake.push(now, datagram);
+            dtls.handshakes.queue(place);
+            return;
+        }
+        let exempt = self.exempt.exempts(tuple.client.ip());
+        let rate = if exempt { 0 } else { dtls.limits.handshakes_per_second };
+        if !self.server.admit_handshake(&tuple, now, rate) {
+            stats.dtls.hasty.add(1);
+            return;
+        }
+        if let Some(place) = before {
             // The client has begun anew.
             self.end_handshake(place, Failure::new(Cause::Cancelled), stats);
         }

@@ -36,8 +36,9 @@ impl Engine {
         let Some(dtls) = &mut self.dtls else {
             return;
         };
-        let ip = tuple.client.ip();
-        let limit = if self.exempt.exempts(ip) { 0 } else { dtls.limits.per_address };
+        let (ip, limits) = (tuple.client.ip(), &dtls.limits);
+        let bounds = [limits.per_address, limits.handshakes_per_address];
+        let [limit, of_address] = if self.exempt.exempts(ip) { [0; 2] } else { bounds };
         if !self.shared.associate(ip, limit) {
             stats.dtls.refused.add(1);
             return;
@@ -46,9 +47,8 @@ impl Engine {
         let datagram = &self.outbox.buffers.slot(slot)[place];
         match Handshake::new(&dtls.acceptor, now, datagram) {
             Ok(handshake) => {
-                let full = dtls.handshakes.len() >= dtls.limits.handshakes as usize;
-                let oldest = dtls.handshakes.oldest().filter(|_| full);
-                if let Some(entry) = oldest.and_then(|oldest| dtls.handshakes.remove(oldest)) {
+                let crowded = dtls.handshakes.makes_room(ip, limits.handshakes, of_address);
+                if let Some(entry) = crowded.and_then(|place| dtls.handshakes.remove(place)) {
                     stats.dtls.crowded_out.add(1);
                     self.shared.dissociate(entry.tuple.client.ip());
                 }

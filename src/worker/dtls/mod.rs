@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! datagram --- ClientHello --- no good cookie ---> HelloVerifyRequest, nothing is kept
-//!        |                 `-- good cookie ------> handshakes (bounded; the oldest makes room)
+//!        |                 `-- good cookie ------> handshakes (bounded, by address as well: see crowd.rs)
 //!        |-- record in the clear ----------------> its handshake
 //!        `-- record under keys ------------------> its association: opened in its slot, then as UDP
 //! ```
@@ -15,6 +15,7 @@
 //! forging the address. Its allocation ends with it.
 
 mod associations;
+mod crowd;
 mod handshakes;
 mod hooks;
 mod index;
@@ -55,6 +56,7 @@ impl Dtls {
         let mut limits = settings.dtls_limits.clone();
         let share = |all: u32| all.div_ceil(workers.max(1) as u32);
         limits.handshakes = share(limits.handshakes);
+        limits.handshakes_per_address = share(limits.handshakes_per_address);
         limits.without_allocation = share(limits.without_allocation);
         Ok(Some(Self {
             acceptor,
