@@ -13,6 +13,8 @@ use common::{
 use turnwire::stun::{Kind, Method, TransactionId, attribute};
 
 const CHANNEL: u16 = 0x4000;
+/// Handshakes refused because their address has too many associations.
+const REFUSED: &str = "dtls_refused_total{limit=\"per_address\"}";
 
 /// A server that does DTLS where it does everything else.
 fn start() -> (Trust, Server) {
@@ -254,12 +256,30 @@ fn an_address_has_so_many_associations_and_no_more() {
     let mut third = Dtls::new(socket(server.address()));
     third.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     assert!(!third.step());
-    assert_eq!(server.metric("dtls_refused_total{limit=\"per_address\"}"), 1);
+    assert_eq!(server.metric(REFUSED), 1);
     // One that is closed makes room.
     clients[0].dtls().close();
     clients[0].dtls().is_closed_by_server();
     Client::dtls_to(server.address()).fence();
     clients[1].fence();
+}
+
+/// What it is about to replace is not held against it.
+#[test]
+fn a_client_restarts_where_its_address_has_as_many_associations_as_it_may() {
+    let trust = Trust::new();
+    let limits = "[limits]\nexempt = []\n[limits.dtls]\nper_address = 2";
+    let server = Setup::new().certificate(&trust).config(limits).start();
+    let mut clients = [(); 2].map(|()| Client::dtls_to(server.address()));
+    let socket = clients[0].dtls().socket().try_clone().expect("a second handle");
+    let mut restarted = Carried::new(socket).half_open();
+    // One of them at a time, lest the limit be twice as high.
+    let socket = clients[1].dtls().socket().try_clone().expect("a second handle");
+    Carried::new(socket).half_open();
+    eventually("one is refused", || (server.metric(REFUSED) == 1).then_some(()));
+    restarted.finish();
+    assert_eq!(server.metric("dtls_associations_live"), 2);
+    assert_eq!(server.metric("dtls_handshakes_begun_total"), 3);
 }
 
 #[test]

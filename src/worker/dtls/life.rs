@@ -39,7 +39,9 @@ impl Engine {
         let (ip, limits) = (tuple.client.ip(), &dtls.limits);
         let bounds = [limits.per_address, limits.handshakes_per_address];
         let [limit, of_address] = if self.exempt.exempts(ip) { [0; 2] } else { bounds };
-        if !self.shared.associate(ip, limit) {
+        // A client that restarts takes the place of its own association in the end.
+        let replaced = u32::from(limit != 0 && dtls.associations.find(&tuple).is_some());
+        if !self.shared.associate(ip, limit.saturating_add(replaced)) {
             stats.dtls.refused.add(1);
             return;
         }
