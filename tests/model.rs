@@ -372,7 +372,7 @@ impl Check {
     fn compare(&mut self) {
         let (server, model) = (&mut self.server, &mut self.model);
         for (number, client) in self.clients.iter().enumerate() {
-            let has = server.server.has_allocation(&client.client.tuple);
+            let has = server.server.has_allocation(server.now, &client.client.tuple);
             assert_eq!(has, model.allocations.contains_key(&number));
         }
         let count = model.allocations.len();

@@ -442,7 +442,7 @@ impl World {
                 let gone = self.clients[client(number)].client;
                 let TestServer { server, sockets, stats, now, .. } = &mut self.server;
                 server.disconnected(*now, &gone, sockets, stats);
-                assert!(!server.has_allocation(&gone.tuple));
+                assert!(!server.has_allocation(*now, &gone.tuple));
             }
             Step::Wait { millis } => {
                 // Up to 70 minutes, more often a short time.

@@ -11,6 +11,8 @@ use crate::time::{Mono, Now};
 const MOST: usize = 16 << 10;
 /// How long an allocation that was sent for is waited for before it is sent for again.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How soon those whose time is over are looked for again.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Requests per second that are passed on for one guest: setting up a call takes a few.
 const REQUESTS: u64 = 200;
 
@@ -19,9 +21,13 @@ const REQUESTS: u64 = 200;
 #[derive(Default)]
 pub(super) struct Guests {
     of: HashMap<FiveTuple, Guest, RandomState>,
+    /// When to look for those whose time is over; none is before that.
+    sweep: Option<Mono>,
 }
 
 struct Guest {
+    /// Where its packets arrive.
+    leg: u32,
     /// The worker that holds the allocation.
     holder: u32,
     /// When the allocation ends unless it is refreshed; guests do not outlive it.
@@ -39,29 +45,65 @@ impl Guest {
 }
 
 impl Guests {
-    pub(super) fn has(&self, tuple: &FiveTuple) -> bool {
-        !self.of.is_empty() && self.of.contains_key(tuple)
+    pub(super) fn has(&self, now: Mono, tuple: &FiveTuple) -> bool {
+        !self.of.is_empty() && self.of.get(tuple).is_some_and(|guest| now < guest.until)
+    }
+
+    /// When [`Server::expire_guests`] has something to do.
+    pub(super) const fn next_due(&self) -> Option<Mono> {
+        self.sweep
+    }
+
+    /// Sees to it that one that lives until then ends.
+    fn plan(&mut self, now: Mono, until: Mono) {
+        let at = until.max(now + SWEEP);
+        self.sweep = Some(self.sweep.map_or(at, |before| before.min(at)));
     }
 }
 
 impl Server {
-    /// Takes a 5-tuple as a guest until its allocation, which another worker holds, ends or comes
-    /// here. False when it cannot be one: it has an allocation here, or there are too many.
-    pub fn host(&mut self, now: Now, tuple: &FiveTuple, holder: u32, until: Mono) -> bool {
-        if self.find(tuple).is_some() {
+    /// Takes a client's 5-tuple as a guest until its allocation, which another worker holds, ends
+    /// or comes here. False when it cannot be one: it has an allocation here, or there are too many.
+    pub fn host(&mut self, now: Now, client: &Client, holder: u32, until: Mono) -> bool {
+        let Client { tuple, leg } = *client;
+        if self.find(&tuple).is_some() {
             return false;
         }
-        let guests = &mut self.guests.of;
-        if guests.len() >= MOST && !guests.contains_key(tuple) {
-            guests.retain(|_, guest| now.mono < guest.until);
-            if guests.len() >= MOST {
-                return false;
-            }
+        if self.guests.of.len() >= MOST && !self.guests.of.contains_key(&tuple) {
+            return false;
         }
-        let fresh = || Guest { holder, until, asked: None, requests: Bucket::default() };
-        let guest = guests.entry(*tuple).or_insert_with(fresh);
-        (guest.holder, guest.until) = (holder, until);
+        let fresh = || Guest { leg, holder, until, asked: None, requests: Bucket::default() };
+        let guest = self.guests.of.entry(tuple).or_insert_with(fresh);
+        (guest.leg, guest.holder, guest.until) = (leg, holder, until);
+        self.guests.plan(now.mono, until);
         true
+    }
+
+    /// A guest's allocation has been refreshed where it is, and ends at another time.
+    pub fn prolong_guest(&mut self, now: Now, tuple: &FiveTuple, until: Mono) {
+        if let Some(guest) = self.live_guest(now, tuple) {
+            guest.until = until;
+            self.guests.plan(now.mono, until);
+        }
+    }
+
+    /// Ends guests whose time is over: they have not been told that their allocations are gone.
+    pub(super) fn expire_guests(&mut self, now: Mono) {
+        if self.guests.sweep.is_none_or(|sweep| now < sweep) {
+            return;
+        }
+        let (worker, mut next) = (self.seat.number, None::<Mono>);
+        let effects = &mut self.effects;
+        self.guests.of.retain(|tuple, Guest { leg, until, .. }| {
+            if now < *until {
+                next = Some(next.map_or(*until, |next| next.min(*until)));
+                return true;
+            }
+            let client = Client { tuple: *tuple, leg: *leg };
+            effects.push_back(Effect::Released { client, worker });
+            false
+        });
+        self.guests.sweep = next.map(|until| until.max(now + SWEEP));
     }
 
     /// Forgets a guest whose 5-tuple has no allocation any more. False when it has one here: that
@@ -104,7 +146,14 @@ impl Server {
         if self.guests.of.is_empty() {
             return None;
         }
-        self.guests.of.get_mut(tuple).filter(|guest| now.mono < guest.until)
+        let Guest { leg, until, .. } = *self.guests.of.get(tuple)?;
+        if until <= now.mono {
+            // It may become a client with an allocation of its own.
+            self.guests.of.remove(tuple);
+            let (client, worker) = (Client { tuple: *tuple, leg }, self.seat.number);
+            self.effects.push_back(Effect::Released { client, worker });
+        }
+        self.guests.of.get_mut(tuple)
     }
 
     /// A guest's connection is gone.

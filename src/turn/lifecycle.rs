@@ -58,12 +58,14 @@ impl Server {
             self.expire_slot(slot, now.mono, sockets, stats);
         }
         self.expire_connections(now.mono, stats);
+        self.expire_guests(now.mono);
         self.ledger.settle(now.mono);
     }
 
     /// When [`Self::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
-        [self.wheel.next_deadline(), self.connections.next_due()].into_iter().flatten().min()
+        let due = [self.connections.next_due(), self.guests.next_due()];
+        due.into_iter().chain([self.wheel.next_deadline()]).flatten().min()
     }
 
     fn expire_slot(&mut self, slot: u32, now: Mono, sockets: &mut dyn RelaySockets, stats: &Stats) {

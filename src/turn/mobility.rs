@@ -242,6 +242,22 @@ impl Server {
         }
     }
 
+    /// The allocation has been refreshed: the worker at which the 5-tuple that its client is moving
+    /// to is a guest has to know. Its own Refresh is answered by way of that.
+    pub(super) fn tell_host(&mut self, context: &Context<'_>, slot: u32) {
+        let Some(&mut Next { client, worker }) =
+            self.mobility_mut(slot).and_then(|mobility| mobility.next.as_mut())
+        else {
+            return;
+        };
+        if worker != self.seat.number
+            && client.tuple != context.client.tuple
+            && let Some(until) = self.ends(&client.tuple)
+        {
+            self.effects.push_back(Effect::Renewed { client, worker, until });
+        }
+    }
+
     /// Drops the 5-tuple that a client was moving to.
     pub(super) fn drop_next(&mut self, slot: u32) {
         self.unlink(Place::next(slot));

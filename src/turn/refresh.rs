@@ -71,6 +71,7 @@ impl Server {
         if let Some(end) = self.allocations.get(slot as usize).and_then(|a| a.next_end()) {
             self.wheel.set(slot, end);
         }
+        self.tell_host(context, slot);
     }
 
     pub(super) fn refresh_response(

@@ -94,6 +94,15 @@ pub enum Effect {
         /// The worker at which its packets arrive.
         worker: u32,
     },
+    /// The allocation of a 5-tuple that is another worker's guest ends at another time.
+    Renewed {
+        /// The client.
+        client: Client,
+        /// The worker at which its packets arrive: [`Server::prolong_guest`] there.
+        worker: u32,
+        /// When it ends, unless it is refreshed again.
+        until: Mono,
+    },
     /// The connection of a client is gone whose allocation another worker holds: to be
     /// [`Server::disconnected`] there.
     Parted {
@@ -391,7 +400,7 @@ impl Server {
         sockets: &mut dyn RelaySockets,
     ) -> Result<Answer, Cause> {
         let request = context.request;
-        if slot.is_none() && self.guests.has(&context.client.tuple) {
+        if slot.is_none() && self.guests.has(context.now.mono, &context.client.tuple) {
             return Err(Cause::Busy);
         }
         // RFC 8489 §6.3: after authentication.
@@ -458,8 +467,8 @@ impl Server {
     }
 
     /// Whether a 5-tuple has an allocation, here or at another worker.
-    pub fn has_allocation(&self, tuple: &FiveTuple) -> bool {
-        self.find(tuple).is_some() || self.guests.has(tuple)
+    pub fn has_allocation(&self, now: Now, tuple: &FiveTuple) -> bool {
+        self.find(tuple).is_some() || self.guests.has(now.mono, tuple)
     }
 
     /// Whether a client may begin one more handshake, of those that its address may begin each second at

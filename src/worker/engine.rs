@@ -399,6 +399,10 @@ impl Engine {
                     // A guest that is not told so lives until its allocation would have ended.
                     let _ = self.post(worker, Letter::Gone(client));
                 }
+                Effect::Renewed { client, worker, until } => {
+                    // Without it, it is a guest again with its next Refresh that has a ticket.
+                    let _ = self.post(worker, Letter::Renewed(client.tuple, until));
+                }
                 Effect::Parted { client, holder } => {
                     let _ = self.post(holder, Letter::Parted(client));
                 }

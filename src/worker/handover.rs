@@ -44,6 +44,9 @@ impl Engine {
                 Letter::Answer(answer) => self.on_answer(&answer),
                 Letter::Arrival(arrival) => self.on_arrival(*arrival),
                 Letter::Gone(client) => self.on_gone(&client),
+                Letter::Renewed(tuple, until) => {
+                    self.server.prolong_guest(self.now, &tuple, until);
+                }
                 Letter::Parted(client) => self.on_parted(&client),
             }
         }

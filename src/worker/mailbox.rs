@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::mobility::{Answer, Arrival, Packet};
 use super::streams::Stream;
 use crate::net::Waker;
-use crate::turn::Client;
+use crate::time::Mono;
+use crate::turn::{Client, FiveTuple};
 
 /// Letters that may lie in one mailbox. A worker that lets more lie has no time for them either.
 const CAPACITY: usize = 256;
@@ -27,6 +28,8 @@ pub(super) enum Letter {
     Arrival(Box<Arrival>),
     /// The receiver's client has no allocation at the sender any more.
     Gone(Client),
+    /// The allocation of the receiver's guest ends at another time.
+    Renewed(FiveTuple, Mono),
     /// The sender's client is gone, whose allocation the receiver has.
     Parted(Client),
 }

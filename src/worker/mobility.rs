@@ -209,7 +209,7 @@ impl Engine {
 
     /// Takes a guest in; false when there is no room, or the client has left meanwhile.
     fn host(&mut self, now: Now, client: &Client, holder: u32, until: Mono) -> bool {
-        if !self.server.host(now, &client.tuple, holder, until) {
+        if !self.server.host(now, client, holder, until) {
             return false;
         }
         let here = match (client.tuple.transport, &mut self.dtls) {

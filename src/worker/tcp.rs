@@ -91,7 +91,7 @@ impl Engine {
             match self.on_message(now, client, slot, at..at + length, filled, stats)? {
                 After::Next => {}
                 After::Changed => {
-                    known = self.server.has_allocation(&client.tuple);
+                    known = self.server.has_allocation(now, &client.tuple);
                     self.streams.set_waiting(client.leg, (!known).then_some(now.mono));
                 }
                 After::Bound(connection) => return Ok(Rest::Raw(at + consumed, connection)),

@@ -111,6 +111,59 @@ fn a_guest_is_no_stranger_and_no_client_of_its_own() {
     assert_eq!(answer.code(), 0);
 }
 
+/// The client goes on as before where it was, and comes to the new place when it likes.
+#[test]
+fn a_guest_stays_as_long_as_its_allocation_is_refreshed() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    for _ in 0..5 {
+        workers.advance(Duration::from_secs(290));
+        let refresh = mobile::lifetime(600);
+        assert!(workers.request(0, &mut call.client, Method::REFRESH, refresh).success());
+        let bind = mobile::bind(0x4000, 0);
+        assert!(workers.request(0, &mut call.client, Method::CHANNEL_BIND, bind).success());
+    }
+    assert!(workers.idle.is_empty());
+    assert!(call.relays(&mut workers, 1, &new.client));
+    assert_eq!(call.delivered(&mut workers), Ok((1, new.client.tuple)));
+    // A shorter life is one as well.
+    let mut newer = call.client.sibling("198.51.100.3:3000");
+    call.move_to(&mut workers, 0, &mut newer);
+    assert!(workers.request(1, &mut new, Method::REFRESH, mobile::lifetime(0)).success());
+    assert_eq!(workers.request(0, &mut newer, Method::REFRESH, |_| ()).code(), 437);
+}
+
+/// The word that the allocation is gone found no room in a mailbox.
+#[test]
+fn a_guest_whose_allocation_would_have_ended_is_none_any_more() {
+    for asks in [true, false] {
+        let mut workers = server_with(mobile_setup());
+        let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+        let mut new = TestClient::over(Transport::Dtls, "198.51.100.2:2000", "alice", "wonder");
+        call.move_to(&mut workers, 1, &mut new);
+        workers.deaf = true;
+        let answer = workers.request(0, &mut call.client, Method::REFRESH, mobile::lifetime(0));
+        assert_eq!(answer.code(), 0);
+        workers.deaf = false;
+        let guest = &mut workers.servers[1];
+        assert!(guest.server.has_allocation(guest.now, &new.client.tuple), "as far as it knows");
+        if asks {
+            // Its deadline has not been worked off yet.
+            guest.now.mono = guest.now.mono + Duration::from_secs(601);
+            assert!(!guest.server.has_allocation(guest.now, &new.client.tuple));
+            let answer = workers.request(1, &mut new, Method::ALLOCATE, mobile::allocate(None));
+            assert_eq!(answer.code(), 0);
+            assert_eq!(workers.idle, [(1, new.client)]);
+            workers.servers[1].expire();
+        } else {
+            workers.advance(Duration::from_secs(601));
+        }
+        assert_eq!(workers.idle, [(1, new.client)], "once");
+    }
+}
+
 /// A request that was sent on and finds its allocation gone begins nothing there.
 #[test]
 fn an_allocation_that_ends_while_a_letter_is_under_way_is_gone() {

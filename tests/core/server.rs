@@ -250,7 +250,8 @@ impl TestServer {
                 }
                 Effect::ConnectTimedOut(connection) => self.deeds.push(Deed::GiveUp(connection)),
                 Effect::Disconnect(connection) => self.deeds.push(Deed::Close(connection)),
-                Effect::Moved(_) | Effect::Released { .. } | Effect::Parted { .. } => {}
+                Effect::Moved(_) | Effect::Released { .. } => {}
+                Effect::Renewed { .. } | Effect::Parted { .. } => {}
             }
         }
     }

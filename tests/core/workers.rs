@@ -20,6 +20,7 @@ enum Letter {
     Answer { holder: u32, client: Client, until: Option<Mono>, bytes: Vec<u8> },
     Arrival { moved: Moved, sockets: Vec<(usize, SocketAddr)> },
     Gone(Client),
+    Renewed(FiveTuple, Mono),
     Parted(Client),
 }
 
@@ -220,7 +221,7 @@ impl Workers {
             Letter::Answer { holder, client, until, bytes } => {
                 let server = &mut self.servers[worker];
                 if let Some(until) = until
-                    && !server.server.host(server.now, &client.tuple, holder, until)
+                    && !server.server.host(server.now, &client, holder, until)
                 {
                     self.post(holder as usize, Letter::Parted(client));
                     return;
@@ -247,6 +248,10 @@ impl Workers {
                 }
                 self.idle.push((worker, client));
                 self.held.retain(|(_, held, _)| held.tuple != client.tuple);
+            }
+            Letter::Renewed(tuple, until) => {
+                let server = &mut self.servers[worker];
+                server.server.prolong_guest(server.now, &tuple, until);
             }
             Letter::Parted(client) => self.disconnected(worker, &client),
         }
@@ -309,6 +314,9 @@ impl Workers {
                     } else {
                         self.post(at as usize, Letter::Gone(client));
                     }
+                }
+                Effect::Renewed { client, worker: at, until } => {
+                    self.post(at as usize, Letter::Renewed(client.tuple, until));
                 }
                 Effect::Parted { client, holder } => {
                     self.post(holder as usize, Letter::Parted(client));

@@ -97,7 +97,7 @@ impl Engine {
         self.on_packet(self.now, client, message, stats);
         // RFC 7983 §7: STUN, and so perhaps an Allocate or a Refresh.
         if first < 4 {
-            let waiting = !self.server.has_allocation(&client.tuple);
+            let waiting = !self.server.has_allocation(self.now, &client.tuple);
             if let Some(dtls) = &mut self.dtls {
                 dtls.set_waiting(client, waiting, self.now.mono);
             }
