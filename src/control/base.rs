@@ -46,6 +46,7 @@ impl Base {
             turn: Arc::new(self.turn_settings(&config)),
             authority: Arc::new(authority),
             streams: config.worker.streams,
+            dtls: config.worker.dtls_limits,
             proxies: config.worker.proxies,
             web: config.worker.web,
         })

@@ -162,12 +162,6 @@ pub(super) struct Engine {
     pub(super) order: Option<Change>,
 }
 
-/// One worker's share of the bounds on connections.
-pub(super) fn per_worker(all: &StreamLimits, workers: usize) -> StreamLimits {
-    let share = all.without_allocation.div_ceil(workers.max(1) as u32);
-    StreamLimits { without_allocation: share, ..all.clone() }
-}
-
 impl Engine {
     pub(super) fn new(parts: Parts<'_>) -> io::Result<Self> {
         let Parts { server, sockets, settings, offload, waker, .. } = parts;
@@ -221,7 +215,7 @@ impl Engine {
             webs: Webs::default(),
             web: settings.web.clone(),
             web_told: None,
-            limits: per_worker(&settings.streams, parts.workers),
+            limits: settings.streams.per_worker(parts.workers),
             exempt: parts.exempt.clone(),
             accept_again: None,
             held: Held::default(),

@@ -4,7 +4,7 @@ use std::io;
 
 use super::engine::Engine;
 use super::outbox::{Outbox, Piece};
-use super::{Settings, Stats};
+use super::{DtlsLimits, Settings, Stats};
 use crate::time::{Mono, Now};
 use crate::turn::Client;
 
@@ -15,6 +15,8 @@ impl Dtls {
     pub(super) const fn new(_: &Settings, _: usize) -> io::Result<Option<Self>> {
         Ok(None)
     }
+
+    pub(super) fn set_limits(&mut self, _: DtlsLimits) {}
 
     pub(super) const fn respond(&mut self, _: &mut Outbox, _: &Client, _: &[u8], _: &Stats) {}
 

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::{Engine, per_worker};
+use super::engine::Engine;
 use super::relays::Door;
-use super::{StreamLimits, WebSettings};
+use super::{DtlsLimits, StreamLimits, WebSettings};
 use crate::auth::Authority;
 use crate::turn::{self, Prefix};
 
@@ -18,6 +18,8 @@ pub struct Live {
     pub authority: Arc<Authority>,
     /// Bounds on TCP connections: on those that come, and on all at what they do next.
     pub streams: StreamLimits,
+    /// Bounds on DTLS, the same.
+    pub dtls: DtlsLimits,
     /// Addresses whose connections begin with a PROXY protocol header.
     pub proxies: Vec<Prefix>,
     /// What becomes of HTTP that comes.
@@ -73,11 +75,15 @@ impl Engine {
             return;
         }
         let (now, stats) = (self.now, Arc::clone(&self.stats));
-        let Live { turn, authority, streams, proxies, web } = &change.0.live;
+        let Live { turn, authority, streams, dtls, proxies, web } = &change.0.live;
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         self.server.reconfigure(now, turn, authority, &mut door, &stats.turn);
         self.effects(now);
-        self.limits = per_worker(streams, self.shared.mailboxes.len());
+        let workers = self.shared.mailboxes.len();
+        self.limits = streams.per_worker(workers);
+        if let Some(mine) = &mut self.dtls {
+            mine.set_limits(dtls.per_worker(workers));
+        }
         self.exempt = turn.limits.clone();
         self.proxies.clone_from(proxies);
         self.web.clone_from(web);

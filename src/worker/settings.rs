@@ -100,7 +100,7 @@ pub struct StreamLimits {
 }
 
 /// Bounds on DTLS associations and on the handshakes that make them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DtlsLimits {
     /// Associations and handshakes of one client address (IPv6: of its /64); 0 means no bound.
     pub per_address: u32,
@@ -121,6 +121,30 @@ pub struct DtlsLimits {
     pub without_allocation: u32,
     /// How long an association may be without an allocation.
     pub idle: Duration,
+}
+
+impl StreamLimits {
+    /// One worker's share.
+    pub(super) fn per_worker(&self, workers: usize) -> Self {
+        let without_allocation = share(self.without_allocation, workers);
+        Self { without_allocation, ..self.clone() }
+    }
+}
+
+impl DtlsLimits {
+    /// One worker's share.
+    pub(super) fn per_worker(&self, workers: usize) -> Self {
+        Self {
+            handshakes: share(self.handshakes, workers),
+            handshakes_per_address: share(self.handshakes_per_address, workers),
+            without_allocation: share(self.without_allocation, workers),
+            ..self.clone()
+        }
+    }
+}
+
+const fn share(all: u32, workers: usize) -> u32 {
+    all.div_ceil(if workers == 0 { 1 } else { workers as u32 })
 }
 
 impl Default for Settings {

@@ -53,18 +53,18 @@ impl Dtls {
         let mut master = [0; 32];
         getrandom::fill(&mut master).map_err(io::Error::other)?;
         let acceptor = Acceptor::new(identities).map_err(io::Error::other)?;
-        let mut limits = settings.dtls_limits.clone();
-        let share = |all: u32| all.div_ceil(workers.max(1) as u32);
-        limits.handshakes = share(limits.handshakes);
-        limits.handshakes_per_address = share(limits.handshakes_per_address);
-        limits.without_allocation = share(limits.without_allocation);
         Ok(Some(Self {
             acceptor,
             cookies: Cookies::new(master),
             associations: Associations::default(),
             handshakes: Handshakes::default(),
-            limits,
+            limits: settings.dtls_limits.per_worker(workers),
         }))
+    }
+
+    /// Goes by other bounds from the next datagram on.
+    pub(super) fn set_limits(&mut self, limits: DtlsLimits) {
+        self.limits = limits;
     }
 
     /// Queues a message for a client.
