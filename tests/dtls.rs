@@ -201,6 +201,24 @@ fn a_thousand_hellos_of_strangers_leave_nothing_behind() {
 }
 
 #[test]
+fn an_association_costs_little_when_nothing_happens() {
+    let trust = Trust::new();
+    let limits = "[listen]\nworkers = 1\n[limits.dtls]\nidle = \"10m\"";
+    let server = Setup::new().certificate(&trust).config(limits).start();
+    let mut clients = Vec::new();
+    let mut open = |count| {
+        for _ in 0..count {
+            clients.push(Client::dtls_to(server.address()));
+        }
+        server.resident()
+    };
+    let before = open(200);
+    let each = (open(1000) - before) / 1000;
+    assert_eq!(server.metric("dtls_associations_live"), 1200);
+    assert!(each < 3 << 10, "{each} bytes each");
+}
+
+#[test]
 fn a_cookie_is_worth_nothing_from_another_address() {
     let (_trust, server) = start();
     let mut client = Carried::new(socket(server.address()));
