@@ -238,3 +238,6 @@ impl Workers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
