@@ -18,8 +18,8 @@
 //! 5. End what is over.
 //! 6. What packets must not wait for, a millisecond of each: TLS handshakes (`stream`), HTTP that is passed on (`web`).
 //!
-//! Nothing is allocated for a relayed packet, and nobody is waited for: what the kernel does not
-//! take is dropped and counted.
+//! Nothing is allocated for a relayed packet (but by rustls, for each record), and nobody is waited for: what the
+//! kernel does not take is dropped and counted.
 //!
 //! # A train goes through
 //! A packet's price is its system calls and its walk through the kernel's stack; deciding about it is a few percent.
