@@ -4,9 +4,14 @@
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use common::{Carried, PATIENCE, Server, Setup, Trust, eventually, kind, receive};
+use common::{
+    Carried, Client, PATIENCE, Peer, Server, Setup, Trust, arrival, eventually, kind, receive,
+    stamp,
+};
+
+const CHANNEL: u16 = 0x4000;
 
 /// Handshakes refused because their address has just begun many.
 const HASTY: &str = "dtls_refused_total{limit=\"handshakes_per_second\"}";
@@ -102,4 +107,35 @@ fn nobody_crowds_out_the_handshakes_of_others() {
     // Nor do they keep out who comes now.
     half_open(6).finish();
     drop((one, more));
+}
+
+/// A signature takes as long as a thousand packets: these are not to wait for it.
+#[test]
+fn packets_leave_before_the_handshakes_that_came_with_them_are_worked_on() {
+    let (_trust, server) = start("");
+    let (mut client, peer) = (Client::udp(&server), Peer::new());
+    client.allocate();
+    client.bind(CHANNEL, peer.address);
+    stamp(&peer.socket);
+    let mut others: Vec<_> =
+        (0..20).map(|_| Carried::new(socket_at(1, server.address()))).collect();
+    let hellos: Vec<_> = others.iter_mut().map(Carried::with_cookie).collect();
+    // All of it comes in one wake-up.
+    server.pause();
+    client.channel(CHANNEL, b"ahead of them");
+    for (other, hello) in others.iter().zip(&hellos) {
+        stamp(&other.outside);
+        other.outside.send(hello).expect("sent");
+    }
+    server.resume();
+    assert_eq!(peer.payload(), b"ahead of them");
+    let packet = arrival(&peer.socket);
+    let flights = others.iter().map(|other| {
+        assert_eq!(kind(&receive(&other.outside)), 2, "a ServerHello");
+        arrival(&other.outside)
+    });
+    let first = flights.min().expect("twenty");
+    // An answer takes a signature.
+    let after = first.checked_sub(packet).expect("the packet is first");
+    assert!(after > Duration::from_micros(50), "{after:?}");
 }

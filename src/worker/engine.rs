@@ -31,6 +31,10 @@ use crate::turn::{
 /// Sockets served in one wake-up; the others are told again, behind these.
 const EVENTS: usize = 128;
 
+/// How long one wake-up goes on with handshakes of TLS, and how long with those of DTLS. One more may be
+/// under way then: an RSA signature takes a millisecond, an ECDSA signature a fraction of that.
+pub(super) const HANDSHAKES: Duration = Duration::from_millis(1);
+
 /// How soon an allocation is sent again after its client, when a mailbox was full.
 const FOLLOW_AGAIN: Duration = Duration::from_millis(10);
 
@@ -277,6 +281,7 @@ impl Engine {
             if self.has_work_behind() {
                 // Behind the packets, which have left by now.
                 self.shake_hands();
+                self.shake_hands_by_dtls();
                 self.serve_webs();
                 self.finish_turn();
             }
@@ -287,7 +292,8 @@ impl Engine {
 
     /// Whether there is something to do that packets must not wait for.
     fn has_work_behind(&self) -> bool {
-        self.streams.is_shaking() || self.webs.is_told()
+        let dtls = self.dtls.as_ref().is_some_and(Dtls::has_work);
+        dtls || self.streams.is_shaking() || self.webs.is_told()
     }
 
     fn rest(&mut self) {
@@ -299,7 +305,7 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Mono> {
         let follow = (!self.unfollowed.is_empty()).then(|| self.now.mono + FOLLOW_AGAIN);
-        let dtls = self.dtls.as_ref().and_then(|dtls| dtls.deadline(self.now.mono));
+        let dtls = self.dtls.as_ref().and_then(Dtls::deadline);
         let streams =
             [self.stream_deadline(), self.links.next_timer(), self.webs.next_timer(), dtls];
         [self.server.next_deadline(), follow].into_iter().chain(streams).flatten().min()

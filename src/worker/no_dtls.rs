@@ -35,13 +35,19 @@ impl Dtls {
         false
     }
 
-    pub(super) const fn deadline(&self, _: Mono) -> Option<Mono> {
+    pub(super) const fn deadline(&self) -> Option<Mono> {
         None
+    }
+
+    pub(super) const fn has_work(&self) -> bool {
+        false
     }
 }
 
 impl Engine {
     pub(super) const fn on_dtls(&mut self, _: &Client, _: Piece, _: &Stats) {}
+
+    pub(super) const fn shake_hands_by_dtls(&mut self) {}
 
     pub(super) const fn finish_dtls(&mut self, _: Now) {}
 

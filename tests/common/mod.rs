@@ -16,6 +16,7 @@ mod ip_header;
 mod message;
 mod peer;
 mod server;
+mod stamp;
 mod tls;
 mod wait;
 
@@ -35,5 +36,6 @@ pub(crate) use ip_header::{Seen, mark, see};
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};
 pub(crate) use server::{Server, Setup};
+pub(crate) use stamp::{arrival, stamp};
 pub(crate) use tls::{Sealed, Trust, seal, trusting};
 pub(crate) use wait::{PATIENCE, eventually};

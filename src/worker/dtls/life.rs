@@ -7,12 +7,9 @@ use crate::time::Now;
 use crate::tls::dtls::{ALERT_MAX, Alert, Handshake, Progress, Session};
 use crate::tls::{Cause, Failure};
 use crate::turn::{Client, FiveTuple};
-use crate::worker::engine::Engine;
+use crate::worker::engine::{Engine, HANDSHAKES};
 use crate::worker::relays::Door;
 use crate::worker::{Event, Stats, Unfit};
-
-/// Handshakes that are worked on in one wake-up.
-const WORK: usize = 2;
 
 /// How an association ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,15 +60,22 @@ impl Engine {
         }
     }
 
-    /// Does what is put off or due, and ends what is over.
+    /// Goes on with handshakes for a while, and leaves the others for the next wake-up.
+    pub(in crate::worker) fn shake_hands_by_dtls(&mut self) {
+        let stats = Arc::clone(&self.stats);
+        let mut now = self.clock.now();
+        let until = now.mono + HANDSHAKES;
+        while now.mono < until
+            && let Some(place) = self.dtls.as_mut().and_then(|it| it.handshakes.next_work())
+        {
+            self.advance_handshake(place, now, &stats);
+            now = self.clock.now();
+        }
+    }
+
+    /// Does what is due, and ends what is over.
     pub(in crate::worker) fn finish_dtls(&mut self, now: Now) {
         let stats = Arc::clone(&self.stats);
-        for _ in 0..WORK {
-            let Some(place) = self.dtls.as_mut().and_then(|it| it.handshakes.next_work()) else {
-                break;
-            };
-            self.advance_handshake(place, now, &stats);
-        }
         while let Some(dtls) = &mut self.dtls
             && let Some((place, over)) = dtls.handshakes.next_due(now.mono, dtls.limits.handshake)
         {

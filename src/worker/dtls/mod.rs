@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The work of a handshake (a signature, a key exchange) takes up to a millisecond. It is put off
-//! to the end of the wake-up, and little of it is done in each, so that nobody's packets wait.
+//! until the wake-up's packets have left, and little of it is done in each, so that nobody's wait.
 //!
 //! A client that has restarted begins anew from an address that has an association still. The old
 //! one goes on until the new handshake is complete (RFC 6347 §4.2.8), so that nobody can end it by
@@ -133,10 +133,14 @@ impl Dtls {
     }
 
     /// When [`super::engine::Engine::finish_dtls`] has something to do.
-    pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
-        let work = self.handshakes.has_work().then_some(now);
+    pub(super) fn deadline(&self) -> Option<Mono> {
         let idle = self.associations.longest_waiting();
         let idle = idle.map(|(since, _)| since + self.limits.idle);
-        [work, self.handshakes.deadline(), idle].into_iter().flatten().min()
+        [self.handshakes.deadline(), idle].into_iter().flatten().min()
+    }
+
+    /// Whether handshakes wait to be worked on.
+    pub(super) fn has_work(&self) -> bool {
+        self.handshakes.has_work()
     }
 }

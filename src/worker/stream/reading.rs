@@ -1,8 +1,7 @@
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::super::engine::Engine;
+use super::super::engine::{Engine, HANDSHAKES};
 use super::super::streams::Phase;
 use super::unfit::Unfit;
 use super::wire::Taken;
@@ -11,9 +10,6 @@ use crate::tls;
 
 /// The most that is read at once from a client without an allocation, in bytes: others wait behind it.
 pub(in crate::worker) const STRANGER_LIMIT: usize = 4096;
-/// How long one wake-up goes on with handshakes. One more may be under way then: an RSA signature takes a
-/// millisecond, an ECDSA signature a fraction of that.
-const HANDSHAKES: Duration = Duration::from_millis(1);
 /// What a read is charged at least, in bytes, when bytes are thrown away.
 const READ_PRICE: usize = 64;
 /// Bytes of plaintext that one read may bring.
