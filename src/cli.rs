@@ -2,11 +2,12 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::{Parser, Subcommand};
+use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
 use turnwire::tools::load;
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -31,6 +32,18 @@ Example, what a packet costs a server here:
 Exit code: 0 when all was set up and nothing came corrupted or at the wrong place, else 1.
 ";
 
+const IMPORT_HELP: &str = "\
+Above each key stand the lines of coturn's file that it comes from; a line that has no equal stands
+there as a comment, with the reason. What needs a look is also said on standard error. Users and
+secrets that coturn has in a database are not taken along. coturn's file is only read.
+
+Example:
+  turnwire import /etc/turnserver.conf --output turnwire.toml
+
+Exit code: 0 when everybody whom coturn lets in is taken along, 3 when not; 1 when the file cannot
+be read, or the result cannot be written or used.
+";
+
 /// A STUN/TURN server
 #[derive(Parser)]
 #[command(name = "turnwire", version, override_usage = USAGE, after_help = HELP)]
@@ -53,6 +66,16 @@ pub(crate) enum Command {
         /// The file, in TOML
         #[arg(value_name = "FILE")]
         file: PathBuf,
+    },
+    /// Make a configuration from coturn's
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        /// coturn's configuration, usually /etc/turnserver.conf
+        #[arg(value_name = "turnserver.conf")]
+        file: PathBuf,
+        /// Write here, to a new file that only its owner may read [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Load a TURN server of yours, and say what it delivers and what it costs
     #[command(after_help = LOAD_HELP)]
@@ -93,6 +116,35 @@ pub(crate) fn summary(config: &Config) -> String {
         count(config.tls.certificates.len(), "certificate"),
         config.admin.map_or("off".to_owned(), |address| format!("on {address}")),
     )
+}
+
+/// What an import did, line by line, for whoever has to look after it.
+pub(crate) fn report(imported: &Imported, name: &str) -> String {
+    let mut text = String::new();
+    let mut told = [0, 0, 0];
+    for note in &imported.notes {
+        told[note.weight as usize] += 1;
+        // About what is not there: it stands in the result.
+        let Some(line) = note.line else { continue };
+        let word = match note.weight {
+            Weight::Act => "look here",
+            Weight::Lost => "no equal",
+            Weight::Same => continue,
+        };
+        let colon = if note.options.is_empty() { "" } else { ": " };
+        let what = format!("{}{colon}{}", note.options, note.text);
+        text.push_str(&format!("{name}:{line}: {word}: {what}\n"));
+    }
+    let [same, lost, act] = told;
+    let (keys, act) = (count(imported.keys, "key"), count(act, "place"));
+    text.push_str(&format!(
+        "{name}: {keys} written; {act} to look at, {} without an equal, {same} with nothing to write",
+        lost,
+    ));
+    if imported.left_behind {
+        text.push_str(&format!("\n{name}: not everybody whom coturn lets in is taken along"));
+    }
+    text
 }
 
 /// A certificate in one line.

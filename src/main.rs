@@ -1,24 +1,33 @@
 //! The command line: reads it, hands over to `control`, and gives the exit code: 0 for success, 1
-//! for a problem that was told, 2 for a command line that cannot be understood.
+//! for a problem that was told, 2 for a command line that cannot be understood, 3 for an import that
+//! leaves somebody behind.
 
 mod cli;
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use turnwire::config::{self, Flags};
+use turnwire::config::{self, Flags, import};
 
 use cli::{Cli, Command};
+
+/// More than any `turnserver.conf` has; keeps a device file from filling the memory.
+const MAX_IMPORT: u64 = 16 << 20;
+/// Somebody whom coturn lets in is not taken along.
+const LEFT_BEHIND: u8 = 3;
 
 fn main() -> ExitCode {
     match Cli::parse().command() {
         Command::Serve(flags) => match config::load(&flags) {
             Ok(config) => turnwire::control::run(config, *flags),
-            Err(problems) => fail(&problems),
+            Err(problems) => fail(problems),
         },
         Command::CheckConfig { file } => check_config(file),
+        Command::Import { file, output } => import(&file, output.as_deref()),
         Command::Load(options) => turnwire::tools::load::run(&options),
     }
 }
@@ -28,21 +37,58 @@ fn check_config(file: PathBuf) -> ExitCode {
     let examined = config::examine(&Flags { config: Some(file), ..Flags::default() });
     // Nobody may be reading; the exit code says it as well.
     for remark in &examined.remarks {
-        let _ = writeln!(std::io::stderr(), "warning: {remark}");
+        let _ = writeln!(io::stderr(), "warning: {remark}");
     }
     for certificate in &examined.certificates {
-        let _ = writeln!(std::io::stdout(), "{name}: {}", cli::certificate(certificate));
+        let _ = writeln!(io::stdout(), "{name}: {}", cli::certificate(certificate));
     }
     match examined.config {
         Ok(config) => {
-            let _ = writeln!(std::io::stdout(), "{name}: ok: {}", cli::summary(&config));
+            let _ = writeln!(io::stdout(), "{name}: ok: {}", cli::summary(&config));
             ExitCode::SUCCESS
         }
-        Err(problems) => fail(&problems),
+        Err(problems) => fail(problems),
     }
 }
 
-fn fail(problems: &config::Problems) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "{problems}");
+fn import(file: &Path, output: Option<&Path>) -> ExitCode {
+    let name = file.display().to_string();
+    let mut text = Vec::new();
+    let read = File::open(file).and_then(|it| it.take(MAX_IMPORT + 1).read_to_end(&mut text));
+    if let Err(error) = read {
+        return fail(format_args!("{name} cannot be read: {error}"));
+    }
+    if text.len() as u64 > MAX_IMPORT {
+        return fail(format_args!("{name} is larger than {} MiB", MAX_IMPORT >> 20));
+    }
+    let imported = import::import(&text, &name);
+    let target = output.map_or("standard output".into(), |path| path.display().to_string());
+    if let Err(error) = write_out(output, &imported.toml) {
+        return fail(format_args!("{target} cannot be written: {error}"));
+    }
+    let _ = writeln!(io::stderr(), "{}", cli::report(&imported, &name));
+    match config::parse(&imported.toml, &target) {
+        Err(problems) => return fail(problems),
+        Ok(config) => {
+            let _ = writeln!(io::stderr(), "{target}: ok: {}", cli::summary(&config));
+        }
+    }
+    if imported.left_behind { ExitCode::from(LEFT_BEHIND) } else { ExitCode::SUCCESS }
+}
+
+/// Passwords are in it, so it is for its owner alone; what is there already stays as it is.
+fn write_out(output: Option<&Path>, text: &str) -> io::Result<()> {
+    match output {
+        None => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+        Some(path) => {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(text.as_bytes())
+        }
+    }
+}
+
+fn fail(problems: impl std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{problems}");
     ExitCode::FAILURE
 }

@@ -12,6 +12,7 @@
 //! flags     the command line, over the file
 //! check     what no value shows by itself
 //! source    where something stands, and what of its line may be shown
+//! import    coturn's `turnserver.conf` to a file of ours
 //! ```
 //!
 //! A password or a secret is in no problem, no excerpt and no `Debug`.
@@ -27,6 +28,7 @@ mod check;
 mod draft;
 mod flags;
 mod found;
+pub mod import;
 mod keys;
 mod nearest;
 mod others;

@@ -50,6 +50,11 @@ impl Prefix {
         self.network.is_ipv4() == ip.is_ipv4() && mask(ip, self.length) == self.network
     }
 
+    /// The first address in it.
+    pub const fn network(&self) -> IpAddr {
+        self.network
+    }
+
     /// The number of leading bits that count.
     pub const fn length(&self) -> u8 {
         self.length

@@ -1,0 +1,221 @@
+//! Who may come in.
+
+use std::collections::HashSet;
+
+use super::facts::{Facts, OFF};
+use super::page::Page;
+use super::page::Weight::{Act, Lost, Same};
+use crate::auth::prepare;
+
+const DATABASES: [&str; 5] =
+    ["userdb", "psql-userdb", "mysql-userdb", "mongo-userdb", "redis-userdb"];
+
+/// Writes users, secrets and what belongs to them. Says whether somebody whom coturn let in is not
+/// taken along.
+pub(super) fn auth(facts: &Facts<'_>, page: &mut Page) -> bool {
+    realm(facts, page);
+    separator(facts, page);
+    nonces(facts, page);
+    if facts.on("stun-only") {
+        stun_only(facts, page);
+        return false;
+    }
+    if !facts.all("stun-only").is_empty() {
+        page.note("auth", Same, &facts.all("stun-only"), OFF);
+    }
+    let by_secret = facts.on("use-auth-secret") || facts.value("static-auth-secret").is_some();
+    let mut left = tokens(facts, page) | databases(facts, page);
+    let has_users = if by_secret {
+        left |= secrets(facts, page);
+        false
+    } else {
+        let (has_users, left_users) = users(facts, page);
+        left |= left_users;
+        has_users
+    };
+    left | mechanism(facts, by_secret, has_users, page)
+}
+
+fn realm(facts: &Facts<'_>, page: &mut Page) {
+    let from = facts.all("realm");
+    match facts.value("realm") {
+        Some(realm) if prepare(realm).is_some_and(|it| it.chars().count() <= 127) => {
+            page.key("auth", "realm", realm, &from);
+        }
+        Some(_) => {
+            let text = "a realm has 1 to 127 characters and no control characters: left out";
+            page.note("auth", Act, &from, text);
+        }
+        None => {
+            let text = "There is no realm in coturn's file, so it was this host's domain, or \
+                        none: here it is \"turnwire\". Clients do not mind.";
+            page.note("auth", Same, &[], text);
+        }
+    }
+}
+
+fn separator(facts: &Facts<'_>, page: &mut Page) {
+    let from = facts.all("rest-api-separator");
+    match facts.value("rest-api-separator").and_then(|value| value.chars().next()) {
+        Some(c) if !c.is_ascii_digit() && !c.is_control() => {
+            page.key("auth", "separator", c.to_string(), &from);
+        }
+        Some(_) => page.note("auth", Act, &from, "a digit cannot separate: \":\" is taken"),
+        None => {}
+    }
+}
+
+fn nonces(facts: &Facts<'_>, page: &mut Page) {
+    let from = facts.all("stale-nonce");
+    let seconds = match facts.value("stale-nonce") {
+        None => return,
+        Some("") => 600,
+        Some(_) => facts.number("stale-nonce", page).unwrap_or(600),
+    };
+    let kept = if seconds == 0 { 86400 } else { seconds.clamp(10, 86400) };
+    if kept != seconds {
+        page.note("auth", Same, &from, "a nonce is good for 10 seconds to a day, never for ever");
+    }
+    page.key("auth", "nonce_lifetime", kept as i64, &from);
+}
+
+/// Without credentials that anybody has, nobody gets a relay.
+fn stun_only(facts: &Facts<'_>, page: &mut Page) {
+    let text = "there is no switch against TURN, but nobody gets a relay without credentials: no \
+                user and no secret is taken along, and nobody knows the secret that is made";
+    let names = ["stun-only", "user", "static-auth-secret", "lt-cred-mech", "use-auth-secret"];
+    let rest = ["no-auth", "oauth", "server-name"];
+    let from = [facts.all_of(&names), facts.all_of(&rest), facts.all_of(&DATABASES)].concat();
+    page.note("auth", Same, &from, text);
+}
+
+fn secrets(facts: &Facts<'_>, page: &mut Page) -> bool {
+    let from = facts.all("static-auth-secret");
+    let mut secrets: Vec<&str> = from.iter().map(|line| line.value).collect();
+    secrets.dedup();
+    if !secrets.is_empty() {
+        page.key("auth", "secrets", secrets, &from);
+    }
+    let users = facts.all("user");
+    if !users.is_empty() {
+        let text = "coturn lets no user in by a password when there are shared secrets, so they \
+                    are left out. Here both work side by side: write them into [auth.users] if \
+                    they shall come in";
+        page.note("auth.users", Lost, &users, text);
+    }
+    if from.is_empty() {
+        let text = "coturn has the shared secrets in its database: they are not taken along. List \
+                    them with turnadmin -S and write them into auth.secrets";
+        page.note("auth", Act, &facts.all("use-auth-secret"), text);
+    } else if !facts.all("use-auth-secret").is_empty() {
+        page.note("auth", Same, &facts.all("use-auth-secret"), "auth.secrets says so");
+    }
+    from.is_empty()
+}
+
+/// Whether there are users, and whether one of them is left behind.
+fn users(facts: &Facts<'_>, page: &mut Page) -> (bool, bool) {
+    let (mut found, mut names, mut left) = (Vec::new(), HashSet::new(), false);
+    // From the last one on: it counts where a name is there twice.
+    for line in facts.all("user").into_iter().rev() {
+        match user(line.value) {
+            Ok((name, _)) if !names.insert(prepare(name)) => {
+                page.note("auth.users", Same, &[line], "a later line has the same user");
+            }
+            Ok((name, password)) => found.push((name, password, line)),
+            Err(why) => {
+                left = true;
+                page.note("auth.users", Act, &[line], why);
+            }
+        }
+    }
+    for (name, password, line) in found.iter().rev() {
+        page.key("auth.users", name, *password, &[line]);
+    }
+    (!found.is_empty(), left)
+}
+
+fn user(value: &str) -> Result<(&str, &str), &'static str> {
+    let form = "that is not NAME:PASSWORD: left out";
+    let (name, password) = value.split_once(':').ok_or(form)?;
+    let password = password.trim_start_matches([' ', '\t']);
+    if name.is_empty() || password.is_empty() {
+        return Err(form);
+    }
+    if password.starts_with("0x") {
+        return Err(
+            "the password is not there, only its MD5 key for one realm (0x...), from which none \
+             can be made: this user is not taken along. Write NAME = \"PASSWORD\" into [auth.users]",
+        );
+    }
+    if name.len() > 508 || prepare(name).is_none_or(|name| name.len() > 508) {
+        return Err("a name has 1 to 508 bytes and no control characters: left out");
+    }
+    if prepare(password).is_none() {
+        return Err("there are characters in the password that RFC 8265 forbids: left out");
+    }
+    Ok((name, password))
+}
+
+fn tokens(facts: &Facts<'_>, page: &mut Page) -> bool {
+    let from = facts.all("oauth");
+    let name = facts.all("server-name");
+    let usable = |text: &&str| text.len() <= 255;
+    if let Some(server) = facts.value("server-name").filter(usable).filter(|_| facts.on("oauth")) {
+        page.key("auth.tokens", "server_name", server, &name);
+    } else if !name.is_empty() {
+        page.note("auth.tokens", Same, &name, "it is of use with access tokens only");
+    }
+    if facts.on("oauth") {
+        let text = "the keys of access tokens are in coturn's database (oauth_key): they are not \
+                    taken along. Write them into [auth.tokens.keys]";
+        page.note("auth.tokens", Act, &from, text);
+    } else if !from.is_empty() {
+        page.note("auth.tokens", Same, &from, OFF);
+    }
+    facts.on("oauth")
+}
+
+fn databases(facts: &Facts<'_>, page: &mut Page) -> bool {
+    for name in DATABASES {
+        let from = facts.all(name);
+        if !from.is_empty() {
+            let text = "there are no user databases here yet: users and secrets in it are not \
+                        taken along. It has users as MD5 keys, from which no password can be \
+                        made: give them new ones in [auth.users]. Shared secrets can be taken: \
+                        list them with turnadmin -S and write them into auth.secrets";
+            page.note("auth", Act, &from, text);
+        }
+    }
+    !facts.all_of(&DATABASES).is_empty()
+}
+
+/// What there is for those who have nothing to show, and for users who are in the default database.
+fn mechanism(facts: &Facts<'_>, by_secret: bool, has_users: bool, page: &mut Page) -> bool {
+    let from = facts.all("lt-cred-mech");
+    let database = !facts.all_of(&DATABASES).is_empty();
+    let open = !by_secret && facts.all("user").is_empty() && !facts.on("lt-cred-mech");
+    let no_auth = facts.all("no-auth");
+    if open && !facts.on("oauth") {
+        let text = "coturn relays for everybody without credentials: such an open relay is used \
+                    for attacks within hours, and is never made here. Without a user and a secret \
+                    a secret is made at start, and credentials are printed to try it with";
+        page.note("auth", Act, &[no_auth, from].concat(), text);
+        return false;
+    }
+    if !no_auth.is_empty() {
+        page.note("auth", Same, &no_auth, "there are credentials: they are asked for");
+    }
+    let hidden = facts.on("lt-cred-mech") && !by_secret && !has_users && !database;
+    if hidden && facts.all("user").is_empty() {
+        let text = "coturn has the users in its own database (turndb): they are not taken along. \
+                    It has them as MD5 keys, from which no password can be made: give them new \
+                    ones in [auth.users]";
+        page.note("auth", Act, &from, text);
+        return true;
+    }
+    if !from.is_empty() {
+        page.note("auth", Same, &from, "credentials are always asked for");
+    }
+    false
+}

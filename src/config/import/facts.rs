@@ -1,0 +1,103 @@
+//! What the file says, by option.
+
+use super::grammar::{Line, boolean, lines, number};
+use super::options::{Fate, Shape, known, meant};
+use super::page::Page;
+use super::page::Weight::{Act, Same};
+
+/// What is said about a switch that is off.
+pub(super) const OFF: &str = "it is switched off: nothing to write";
+
+/// The lines that can be used, for the rooms to ask.
+pub(super) struct Facts<'t> {
+    lines: Vec<(&'static str, Shape, Line<'t>)>,
+}
+
+impl<'t> Facts<'t> {
+    /// Sorts the lines. What no room can use gets its note at once.
+    pub(super) fn read(text: &'t str, page: &mut Page) -> Self {
+        let mut facts = Self { lines: Vec::new() };
+        for line in lines(text) {
+            let Some(mut opt) = known(line.name) else {
+                unknown(&line, page);
+                continue;
+            };
+            if let Fate::Alias(name) = opt.fate {
+                // unwrap: a test goes through the whole table.
+                opt = known(name).expect("an option of the table");
+            }
+            if let Some(doubt) = line.doubt {
+                page.note("", Act, &[&line], doubt);
+            }
+            let bad = match opt.shape {
+                Shape::Flag if boolean(line.value).is_none() => {
+                    Some("coturn refuses to start with this value: write yes or no")
+                }
+                Shape::Value | Shape::List if line.value.is_empty() => Some("there is no value"),
+                _ => None,
+            };
+            match (bad, opt.fate) {
+                (Some(bad), _) => page.note("", Act, &[&line], bad),
+                (None, Fate::Note(section, weight, why)) => {
+                    if opt.shape == Shape::Flag && boolean(line.value) == Some(false) {
+                        page.note(section, Same, &[&line], OFF);
+                    } else {
+                        page.note(section, weight, &[&line], why);
+                    }
+                }
+                (None, _) => facts.lines.push((opt.name, opt.shape, line)),
+            }
+        }
+        facts
+    }
+
+    /// All lines of an option.
+    pub(super) fn all(&self, name: &str) -> Vec<&Line<'t>> {
+        let of_name = self.lines.iter().filter(|(of, ..)| *of == name);
+        of_name.map(|(.., line)| line).collect()
+    }
+
+    /// The same for several options.
+    pub(super) fn all_of(&self, names: &[&str]) -> Vec<&Line<'t>> {
+        names.iter().flat_map(|name| self.all(name)).collect()
+    }
+
+    /// The value that counts.
+    pub(super) fn value(&self, name: &str) -> Option<&'t str> {
+        self.all(name).last().map(|line| line.value)
+    }
+
+    /// Whether the option is there, and on.
+    pub(super) fn on(&self, name: &str) -> bool {
+        self.switch(name) == Some(true)
+    }
+
+    /// Whether the option is on or off; `None` when it is not there.
+    pub(super) fn switch(&self, name: &str) -> Option<bool> {
+        let (_, shape, line) = self.lines.iter().rfind(|(of, ..)| *of == name)?;
+        if *shape == Shape::Presence { Some(true) } else { boolean(line.value) }
+    }
+
+    /// The number that counts, and a note when it is not one.
+    pub(super) fn number(&self, name: &str, page: &mut Page) -> Option<u64> {
+        let lines = self.all(name);
+        let (number, clean) = number(lines.last()?.value);
+        if !clean {
+            let text = format!("that is not a whole number: it is read as {number}, as by coturn");
+            page.note("", Act, &lines, text);
+        }
+        Some(number)
+    }
+}
+
+/// A line that coturn ignores as well. What stands there may be anything, so it is not repeated.
+fn unknown(line: &Line<'_>, page: &mut Page) {
+    let nameless = Line { name: "", ..*line };
+    let text = match meant(line.name) {
+        Some(name) => {
+            format!("coturn has no such option and ignores the line: did you mean {name:?}?")
+        }
+        None => "coturn has no such option and ignores the line".to_owned(),
+    };
+    page.note("", Act, &[&nameless], text);
+}

@@ -1,0 +1,92 @@
+//! coturn's `turnserver.conf` to a configuration of ours.
+//!
+//! [`import`] is a pure function from text to text: it reads no other file and asks nobody.
+//!
+//! ```text
+//! grammar   text to lines, as coturn reads them
+//! options   every option there is, and what becomes of it
+//! facts     the lines by option; what no room can use is noted
+//! listen, tls, relay, discovery, auth, peers, limits, redirect, process
+//!           the rooms: each makes keys of its options, or says why not
+//! ranges    ranges of addresses to prefixes
+//! page      keys and notes, each with its lines, to TOML
+//! ```
+//!
+//! Each line of the file is accounted for: by a key that names it, or by a note. A password or a
+//! secret stands in values of the result and nowhere else, not in a comment and not in a [`Note`].
+
+mod auth;
+mod discovery;
+mod facts;
+mod grammar;
+mod limits;
+mod listen;
+mod options;
+mod page;
+mod peers;
+mod process;
+mod ranges;
+mod redirect;
+mod relay;
+mod tls;
+
+pub use page::{Note, Weight};
+
+use facts::Facts;
+use page::Page;
+
+/// A configuration made from coturn's.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The text of the file, with the passwords and secrets that were in coturn's.
+    pub toml: String,
+    /// What is said about lines of coturn's file, in their order.
+    pub notes: Vec<Note>,
+    /// How many keys were written.
+    pub keys: usize,
+    /// Whether somebody whom coturn lets in is not taken along: users in a database or known by
+    /// their MD5 keys, secrets in a database, keys of access tokens.
+    pub left_behind: bool,
+}
+
+/// Makes a configuration from the text of a `turnserver.conf`; `name` is what the result calls it.
+pub fn import(text: &[u8], name: &str) -> Imported {
+    // coturn reads bytes; a comment in another encoding harms nobody.
+    let text = String::from_utf8_lossy(text);
+    let mut page = Page::default();
+    let facts = Facts::read(&text, &mut page);
+    let left_behind = rooms(&facts, &mut page);
+    let toml = page.render(&head(name, left_behind));
+    Imported { toml, notes: page.notes(), keys: page.keys(), left_behind }
+}
+
+fn rooms(facts: &Facts<'_>, page: &mut Page) -> bool {
+    let secured = tls::tls(facts, page);
+    let listeners = listen::listen(facts, secured, page);
+    let seconds = discovery::seconds(facts, &listeners, page);
+    let outside = relay::relay(facts, &listeners.ips, &seconds, page);
+    discovery::discovery(facts, &seconds, &outside, page);
+    let left_behind = auth::auth(facts, page);
+    peers::peers(facts, page);
+    limits::limits(facts, page);
+    redirect::redirect(facts, &listeners, page);
+    process::process(facts, &listeners, page);
+    left_behind
+}
+
+fn head(name: &str, left_behind: bool) -> String {
+    let left = if left_behind {
+        "\n\nNOT EVERYBODY IS TAKEN ALONG: search for LOOK HERE below."
+    } else {
+        ""
+    };
+    format!(
+        "Turnwire's configuration, made from {name} by `turnwire import`. Above each key stand the \
+         lines that it comes from. Passwords and secrets are in it: keep it from others.\n\n\
+         check it:      turnwire check-config FILE\n\
+         run with it:   turnwire --config FILE{left}"
+    )
+}
+
+#[cfg(test)]
+mod tests;
