@@ -25,6 +25,11 @@ pub(super) trait End {
     /// Writes as much as it takes; an empty piece only lets go of what it holds.
     fn write(&mut self, bytes: &[u8], tools: &mut Tools) -> io::Result<usize>;
 
+    /// Whether nothing comes behind what was read, and the poller will not tell: TLS says so in a record.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
     /// Tells the other side that nothing more will be written.
     fn finish(&mut self, tools: &mut Tools) -> io::Result<()>;
 
@@ -95,6 +100,10 @@ impl End for Wire {
                 Taken { length, .. } => return Ok(length),
             }
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        Self::has_ended(self)
     }
 
     fn write(&mut self, bytes: &[u8], tools: &mut Tools) -> io::Result<usize> {
@@ -291,6 +300,9 @@ impl Pipe {
                 self.kept = tools.spares.take();
                 self.kept.extend_from_slice(&scratch[taken..read]);
             }
+        }
+        if self.flow == Flow::Open && source.has_ended() {
+            self.flow = Flow::Ending;
         }
         if self.flow == Flow::Ending && self.is_empty() {
             sink.finish(tools)?;

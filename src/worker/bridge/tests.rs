@@ -11,6 +11,8 @@ struct Side {
     sent: VecDeque<u8>,
     /// The other side will send nothing more.
     ended: bool,
+    /// It has said so behind its last bytes, as TLS does.
+    said: bool,
     /// Bytes that it takes before it would block.
     room: usize,
     got: Vec<u8>,
@@ -47,6 +49,10 @@ impl End for Side {
         self.room -= length;
         self.got.extend_from_slice(&bytes[..length]);
         Ok(length)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.said && self.sent.is_empty()
     }
 
     fn finish(&mut self, _: &mut Tools) -> io::Result<()> {
@@ -88,6 +94,20 @@ impl World {
             Direction::ToClient => &self.bridge.to_client,
         };
         pipe.kept.len() - pipe.sent
+    }
+}
+
+/// The poller has nothing to tell any more, in whichever read the end was said.
+#[test]
+fn an_end_that_was_said_is_passed_on_at_once() {
+    for reads in 1..=READS {
+        let mut world = World::new(&[], &[]);
+        world.bridge.client.sent.extend(vec![7; reads * CHUNK]);
+        world.bridge.client.said = true;
+        world.bridge.peer.room = usize::MAX;
+        assert_eq!(world.pump(Direction::ToPeer), Fate::Open);
+        assert_eq!(world.bridge.peer.got.len(), reads * CHUNK);
+        assert!(world.bridge.peer.finished, "after {reads} reads");
     }
 }
 

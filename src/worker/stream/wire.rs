@@ -124,6 +124,11 @@ impl Wire {
         }
     }
 
+    /// Whether the client has said in TLS that nothing follows.
+    pub(in crate::worker) fn has_ended(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.ended)
+    }
+
     /// Whether it has taken bytes that the kernel has not.
     pub(in crate::worker) fn holds_back(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| !tls.sealed.is_empty())
