@@ -87,14 +87,16 @@ impl Server {
         let data = ChannelData::parse(packet).map_err(|_| Dropped::Malformed)?;
         let place = self.find_place(&client.tuple).ok_or(Dropped::NoAllocation)?;
         let slot = place.slot();
-        if place.is_next() {
-            self.arrive(slot, stats);
-        }
-        let allocation = &mut self.allocations[slot as usize];
+        let mut allocation = &mut self.allocations[slot as usize];
         let channel = allocation.channel(data.number, now.mono).ok_or(Dropped::NoChannel)?;
         let (peer, route) = (channel.peer, channel.route);
         // RFC 8656 §9: the permission may be over before the channel is.
         allocation.permission(peer.ip(), now.mono).ok_or(Dropped::NoPermission)?;
+        // RFC 8016 §3.2.2. Any four bytes with a forged address could be no data at all.
+        if place.is_next() {
+            self.arrive(slot, stats);
+            allocation = &mut self.allocations[slot as usize];
+        }
         let payload = data.payload;
         to_peer(allocation, &self.settings, now.mono, peer, payload.len(), stats)?;
         let relay = RelayId { slot, family: Family::of(&peer.ip()) };
@@ -106,12 +108,11 @@ impl Server {
         &mut self,
         now: Now,
         client: &Client,
+        message: Message<'_>,
         packet: &[u8],
         stats: &Stats,
     ) -> Result<Verdict, Dropped> {
-        let place = self.find_place(&client.tuple).ok_or(Dropped::NoAllocation)?;
-        let slot = place.slot();
-        let message = Message::parse(packet).map_err(|_| Dropped::Malformed)?;
+        // Before it is looked for whose it is: only what can be relayed is sent on to another worker.
         let request = Request::read(message, packet);
         // RFC 8489 §6.3.2: an indication with unknown attributes is discarded.
         if request.malformed || !request.unknown().is_empty() {
@@ -120,16 +121,19 @@ impl Server {
         let (Some(peer), Some(payload)) = (request.peer, request.data) else {
             return Err(Dropped::Malformed);
         };
-        if place.is_next() {
-            self.arrive(slot, stats);
-        }
-        let allocation = &mut self.allocations[slot as usize];
+        let place = self.find_place(&client.tuple).ok_or(Dropped::NoAllocation)?;
+        let slot = place.slot();
+        let mut allocation = &mut self.allocations[slot as usize];
         if allocation.protocol() == Protocol::Tcp {
             return Err(Dropped::TcpAllocation);
         }
         let permission = allocation.permission(peer.ip(), now.mono).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
             return Err(Dropped::PeerDenied);
+        }
+        if place.is_next() {
+            self.arrive(slot, stats);
+            allocation = &mut self.allocations[slot as usize];
         }
         to_peer(allocation, &self.settings, now.mono, peer, payload.len(), stats)?;
         let relay = RelayId { slot, family: Family::of(&peer.ip()) };

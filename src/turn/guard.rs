@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
 
-use super::FiveTuple;
+use super::{Client, FiveTuple, Server};
 use crate::time::Mono;
 
 /// Number of cells; 512 KiB, and never more, whatever strangers send.
 const CELLS: usize = 1 << 16;
 /// Cells that an address may have its rate in.
 const WAYS: usize = 4;
+/// Many clients with allocations may share an address: so many times the rate of strangers is theirs.
+const KNOWN: u32 = 4;
 /// The low bits of a cell hold a time in microseconds (8.9 years), the high ones a tag.
 const TIME_BITS: u32 = 48;
 const TIME: u64 = (1 << TIME_BITS) - 1;
@@ -45,6 +47,12 @@ impl Guard {
     /// a thousand packets.
     pub(super) fn admit_handshake(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
         self.take(Kind::Handshakes, client, now, per_second)
+    }
+
+    /// The same for what nobody has signed and comes from the 5-tuple of an allocation. It has a
+    /// rate of its own, so that whoever uses it up in a client's name troubles no newcomer there.
+    fn admit_known(&self, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
+        self.take(Kind::Known, client, now, per_second)
     }
 
     fn take(&self, kind: Kind, client: &FiveTuple, now: Mono, per_second: u32) -> bool {
@@ -97,11 +105,26 @@ enum Kind {
     Proved,
     Discovery,
     Handshakes,
+    /// Unsigned, from 5-tuples with allocations.
+    Known,
 }
 
 impl Kind {
     const fn of(client: &FiveTuple) -> Self {
         if client.transport.proves_address() { Self::Proved } else { Self::Datagrams }
+    }
+}
+
+impl Server {
+    /// Whether a request that its client has not signed is answered on the 5-tuple of an allocation:
+    /// on UDP, anybody can send it whom a peer has told the client's address.
+    pub(super) fn admit_unsigned(&self, now: Mono, client: &Client) -> bool {
+        let (limits, tuple) = (&self.settings.limits, &client.tuple);
+        let rate = limits.unauthenticated_per_second;
+        if rate == 0 || tuple.transport.proves_address() || limits.exempts(tuple.client.ip()) {
+            return true;
+        }
+        self.ledger.guard.admit_known(tuple, now, rate.saturating_mul(KNOWN))
     }
 }
 

@@ -79,6 +79,13 @@ impl Server {
         true
     }
 
+    /// A guest's data have not brought its allocation: the next ones are to send for it at once.
+    pub fn ask_again(&mut self, tuple: &FiveTuple) {
+        if let Some(guest) = self.guests.of.get_mut(tuple) {
+            guest.asked = None;
+        }
+    }
+
     /// A guest's allocation has been refreshed where it is, and ends at another time.
     pub fn prolong_guest(&mut self, now: Now, tuple: &FiveTuple, until: Mono) {
         if let Some(guest) = self.live_guest(now, tuple) {

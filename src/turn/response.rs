@@ -6,7 +6,7 @@ use super::server::Context;
 use super::{Cause, Client, ConnectionId, Reply, Server, Stats};
 use crate::auth::{Credential, Denial, DenialKind};
 use crate::stun::{Digest, Kind, Method, TransactionId, Writer, attribute};
-use crate::time::Mono;
+use crate::time::{Mono, Now};
 
 impl Server {
     /// Answers a Binding request (RFC 8489 §6.3.1, RFC 3489 §8.1, RFC 5780 §6.1).
@@ -48,6 +48,22 @@ impl Server {
         }
         let length = finish(writer, request);
         Reply { length, method: Method::BINDING, refusal: discovered.err(), detour }
+    }
+
+    /// Answers a request that authentication has refused.
+    pub(super) fn deny(
+        &self,
+        now: Now,
+        client: &Client,
+        request: &Request<'_>,
+        denial: Denial,
+        out: &mut [u8],
+        stats: &Stats,
+    ) -> Reply {
+        let cause = Cause::Auth(denial.kind);
+        stats.refuse(cause);
+        let length = self.denial_response(now.mono, client, request, denial, out);
+        Reply { length, method: request.method, refusal: Some(cause), detour: None }
     }
 
     /// 400, 401 or 438, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may

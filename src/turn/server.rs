@@ -17,7 +17,7 @@ use super::{
     Cause, Client, ConnectionId, Detour, Dropped, FiveTuple, Ledger, Move, RelayId, Seat, Settings,
     Stats,
 };
-use crate::auth::{Authenticated, Authority, Denial, DenialKind};
+use crate::auth::{Authenticated, Authority, DenialKind};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
 
@@ -288,7 +288,9 @@ impl Server {
         })?;
         let kind = message.kind();
         match (kind.class, kind.method) {
-            (Class::Indication, Method::SEND) => self.send_indication(now, client, packet, stats),
+            (Class::Indication, Method::SEND) => {
+                self.send_indication(now, client, message, packet, stats)
+            }
             (Class::Indication, Method::BINDING) => Ok(Verdict::Ignore),
             (Class::Request, method) if self.serves(method) => {
                 if message.is_classic() && method != Method::BINDING {
@@ -302,10 +304,9 @@ impl Server {
                 {
                     return verdict;
                 }
-                let guarded =
-                    slot.is_none() && !self.settings.limits.exempts(client.tuple.client.ip());
+                let guarded = !self.settings.limits.exempts(client.tuple.client.ip());
                 let rate = self.settings.limits.unauthenticated_per_second;
-                let bounded = guarded && rate != 0;
+                let bounded = slot.is_none() && guarded && rate != 0;
                 let admit = || self.ledger.guard.admit(&client.tuple, now.mono, rate);
                 if bounded && self.origin.is_none() && !admit() {
                     return Err(Dropped::RateLimited);
@@ -317,6 +318,9 @@ impl Server {
                     return verdict;
                 }
                 let verdict = if method == Method::BINDING {
+                    if slot.is_some() && !self.admit_unsigned(now.mono, client) {
+                        return Err(Dropped::RateLimited);
+                    }
                     let answer = self.discover(client, &mut request, packet.len());
                     if let Ok(Some(answer)) = &answer {
                         self.admit_discovery(now.mono, client, answer, guarded, stats)?;
@@ -369,6 +373,12 @@ impl Server {
         let who = match checked {
             Ok(who) => who,
             Err(denial) => {
+                // RFC 8489 §9.2.4: 438 is for those who know the password.
+                let unsigned = slot.is_some() && denial.kind != DenialKind::StaleNonce;
+                if unsigned && !self.admit_unsigned(now.mono, client) {
+                    stats.drop(Dropped::RateLimited);
+                    return Verdict::Drop(Dropped::RateLimited);
+                }
                 return Verdict::Reply(self.deny(now, client, request, denial, out, stats));
             }
         };
@@ -443,22 +453,6 @@ impl Server {
             Method::CONNECT | Method::CONNECTION_BIND => self.settings.tcp_allocations,
             method => served(method),
         }
-    }
-
-    /// Answers a request that authentication has refused.
-    fn deny(
-        &self,
-        now: Now,
-        client: &Client,
-        request: &Request<'_>,
-        denial: Denial,
-        out: &mut [u8],
-        stats: &Stats,
-    ) -> Reply {
-        let cause = Cause::Auth(denial.kind);
-        stats.refuse(cause);
-        let length = self.denial_response(now.mono, client, request, denial, out);
-        Reply { length, method: request.method, refusal: Some(cause), detour: None }
     }
 
     /// What is to be done besides, one thing at a time.

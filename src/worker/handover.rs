@@ -44,6 +44,7 @@ impl Engine {
                 Letter::Answer(answer) => self.on_answer(&answer),
                 Letter::Arrival(arrival) => self.on_arrival(*arrival),
                 Letter::Gone(client) => self.on_gone(&client),
+                Letter::Stays(tuple) => self.on_stays(&tuple),
                 Letter::Renewed(tuple, until) => {
                     self.server.prolong_guest(self.now, &tuple, until);
                 }

@@ -28,6 +28,8 @@ pub(super) enum Letter {
     Arrival(Box<Arrival>),
     /// The receiver's client has no allocation at the sender any more.
     Gone(Client),
+    /// What the receiver's guest has sent did not make its allocation follow.
+    Stays(FiveTuple),
     /// The allocation of the receiver's guest ends at another time.
     Renewed(FiveTuple, Mono),
     /// The sender's client is gone, whose allocation the receiver has.

@@ -16,11 +16,11 @@
 //! So both ways work until the client has shown that it has the new one, and what is relayed makes
 //! no detour but for that one datagram.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Stats;
 use super::engine::Engine;
+use super::held::Content;
 use super::mailbox::Letter;
 use super::outbox::Piece;
 use super::relays::{Door, Relay};
@@ -30,18 +30,6 @@ use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Transport, Ver
 
 /// How often a packet is sent on: its allocation may go on while it is under way.
 const HOPS: u8 = 4;
-/// Data that may wait for allocations, on one worker: what a few clients send in a millisecond.
-const HELD: usize = 256;
-/// The same in bytes.
-const HELD_BYTES: usize = 1 << 20;
-
-/// A datagram outside of the arena.
-struct Content {
-    bytes: Box<[u8]>,
-    /// What of its traffic class is passed on.
-    class: u8,
-}
-
 /// A packet for the worker that holds its client's allocation.
 pub(super) struct Packet {
     /// Where it has arrived.
@@ -64,35 +52,6 @@ pub(super) struct Answer {
 pub(super) struct Arrival {
     moved: Moved,
     sockets: [Option<Relay>; 2],
-}
-
-/// Data that waits for allocations to come.
-#[derive(Default)]
-pub(super) struct Held {
-    packets: VecDeque<(Client, Content)>,
-    bytes: usize,
-}
-
-impl Held {
-    /// False when there is no room.
-    fn keep(&mut self, client: &Client, packet: &[u8], class: u8) -> bool {
-        if self.packets.len() == HELD || self.bytes + packet.len() > HELD_BYTES {
-            return false;
-        }
-        self.bytes += packet.len();
-        self.packets.push_back((*client, Content { bytes: packet.into(), class }));
-        true
-    }
-
-    /// Takes out what has come from a 5-tuple, the oldest first.
-    fn take(&mut self, tuple: &FiveTuple) -> Vec<(Client, Content)> {
-        let (taken, left) =
-            std::mem::take(&mut self.packets).into_iter().partition(|(it, _)| it.tuple == *tuple);
-        self.packets = left;
-        let taken = Vec::from(taken);
-        self.bytes -= taken.iter().map(|(_, packet)| packet.bytes.len()).sum::<usize>();
-        taken
-    }
 }
 
 impl Engine {
@@ -120,9 +79,8 @@ impl Engine {
     /// Keeps data of a guest until its allocation comes.
     pub(super) fn hold(&mut self, client: &Client, packet: Piece) {
         let bytes = &self.outbox.buffers.slot(packet.slot)[packet.place()];
-        if !self.held.keep(client, bytes, packet.class) {
-            self.stats.handover_full.add(1);
-        }
+        let lost = self.held.keep(self.now.mono, client, bytes, packet.class);
+        self.stats.handover_full.add(lost as u64);
     }
 
     /// A client has come to another worker: its allocation follows.
@@ -185,6 +143,10 @@ impl Engine {
                 // A guest that is not told so lives until its allocation would have ended.
                 let _ = self.post(origin, Letter::Gone(client));
             }
+            // It comes with the first data that are relayed; what is behind these still waits.
+            Verdict::Drop(reason) if reason != Dropped::RateLimited => {
+                let _ = self.post(origin, Letter::Stays(client.tuple));
+            }
             Verdict::Elsewhere(_) | Verdict::Hold | Verdict::Drop(_) | Verdict::Ignore => {}
             // Connections with peers are for clients on streams, which come whole.
             Verdict::Later | Verdict::Bound(..) => {}
@@ -223,10 +185,20 @@ impl Engine {
     }
 
     pub(super) fn on_arrival(&mut self, arrival: Arrival) {
-        let (now, stats) = (self.now, Arc::clone(&self.stats));
         let tuple = arrival.moved.client().tuple;
         self.take_allocation(arrival);
-        for (client, packet) in self.held.take(&tuple) {
+        self.take_held(&tuple);
+    }
+
+    /// What a guest has sent did not bring its allocation: what waits for that may.
+    pub(super) fn on_stays(&mut self, tuple: &FiveTuple) {
+        self.server.ask_again(tuple);
+        self.take_held(tuple);
+    }
+
+    fn take_held(&mut self, tuple: &FiveTuple) {
+        let (now, stats) = (self.now, Arc::clone(&self.stats));
+        for (client, packet) in self.held.take(tuple) {
             let piece = self.lay_down(&packet, &stats);
             self.on_packet(now, &client, piece, &stats);
         }

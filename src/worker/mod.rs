@@ -60,6 +60,7 @@ mod event;
 mod gather;
 mod group;
 mod handover;
+mod held;
 mod links;
 mod mailbox;
 mod mobility;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::core::{TestClient, channel_data};
+use crate::core::{TestClient, channel_data, send_indication};
 use crate::mobile::{self, Call, mobile_setup, server_with};
-use turnwire::stun::Method;
+use turnwire::stun::{Kind, Method, TransactionId, Writer, attribute};
 use turnwire::turn::{Dropped, Transport};
 
 #[test]
@@ -271,5 +271,51 @@ fn an_allocation_that_cannot_go_yet_goes_later() {
     workers.deaf = false;
     workers.follow_again();
     assert_eq!(call.delivered(&mut workers), Ok((1, new.client.tuple)));
+    assert!(call.relays(&mut workers, 1, &new.client));
+}
+
+/// What is no data for a peer proves nothing: a forged packet of four bytes does not cut the old way.
+#[test]
+fn what_is_not_relayed_moves_nobody() {
+    for to in [0, 1] {
+        let mut workers = server_with(mobile_setup());
+        let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+        let old = call.client.client;
+        let mut new = call.client.sibling("198.51.100.2:2000");
+        call.move_to(&mut workers, to, &mut new);
+        let nobody = "9.9.9.66:1".parse().expect("an address");
+        for packet in [channel_data(0x4FFF, b""), send_indication(nobody, b"data")] {
+            workers.send(to, &new.client, &packet);
+            assert_eq!((workers.moves.len(), workers.to_peers.len()), (0, 0));
+            assert_eq!(call.delivered(&mut workers), Ok((0, old.tuple)));
+        }
+        // Good data behind bad ones.
+        let other = [channel_data(0x4FFF, b""), send_indication(nobody, b"")];
+        for packet in other.iter().chain([&channel_data(0x4000, b"data")]) {
+            workers.arrive(to, &new.client, packet);
+        }
+        workers.settle();
+        assert_eq!((workers.moves.len(), workers.to_peers.len()), (1, 1));
+        assert_eq!(call.delivered(&mut workers), Ok((to, new.client.tuple)));
+    }
+}
+
+/// Nobody is sent what cannot be read, and nothing waits for what came of it.
+#[test]
+fn malformed_data_of_a_guest_stay_where_they_are() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    let mut without_peer = [0; 32];
+    let kind = Kind::indication(Method::SEND);
+    let mut writer = Writer::new(&mut without_peer, kind, &TransactionId::new([7; 12]));
+    writer.attribute(attribute::DATA, b"data");
+    let length = writer.finish().expect("it fits");
+    for _ in 0..100 {
+        workers.arrive(1, &new.client, &without_peer[..length]);
+    }
+    assert_eq!(workers.letters(), 0);
+    assert_eq!(workers.servers[1].stats.dropped[Dropped::Malformed as usize].get(), 100);
     assert!(call.relays(&mut workers, 1, &new.client));
 }

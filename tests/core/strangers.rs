@@ -126,3 +126,42 @@ fn learn_at_leisure(server: &mut TestServer, client: &mut TestClient) {
     server.advance(Duration::from_millis(100));
     learn(server, client);
 }
+
+/// A peer knows its client's address, and may be able to forge it: then it draws no flood of
+/// answers either, and the client is served meanwhile.
+#[test]
+fn who_forges_the_address_of_a_client_gets_it_a_bounded_number_of_answers() {
+    let mut setup = Setup::default();
+    setup.turn.limits.unauthenticated_per_second = 10;
+    let mut server = setup.server();
+    for (transport, address, bounded) in [
+        (Transport::Udp, "198.51.100.7:1", true),
+        (Transport::Udp, "127.0.0.9:1", false),
+        (Transport::Tcp, "198.51.100.8:1", false),
+        (Transport::Dtls, "198.51.100.9:1", false),
+    ] {
+        let mut client = TestClient::over(transport, address, "alice", "wonder");
+        assert!(client.allocate(&mut server).success());
+        let mut forger = client.clone();
+        (forger.nonce, forger.password) = (None, "guess".to_owned());
+        let (refresh, binding) =
+            (forger.build(Method::REFRESH, |_| ()), forger.build(Method::BINDING, |_| ()));
+        let mut answered = 0;
+        for packet in [refresh, binding].iter().cycle().take(400) {
+            match server.receive(&client.client, packet) {
+                Verdict::Reply(_) => answered += 1,
+                Verdict::Drop(Dropped::RateLimited) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(answered, if bounded { 80 } else { 400 }, "{address}");
+        assert!(client.refresh(&mut server, 600).success());
+        // Newcomers at the address are not concerned, nor is a client with an old nonce.
+        let mut sibling = client.sibling(&address.replace(":1", ":2"));
+        assert!(sibling.allocate(&mut server).success());
+        let stale = sibling.nonce.clone();
+        client.nonce = stale;
+        let packet = client.build(Method::REFRESH, |_| ());
+        assert_eq!(server.ask(&client.client, &packet).code(), 438);
+    }
+}

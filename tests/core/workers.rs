@@ -20,6 +20,7 @@ enum Letter {
     Answer { holder: u32, client: Client, until: Option<Mono>, bytes: Vec<u8> },
     Arrival { moved: Moved, sockets: Vec<(usize, SocketAddr)> },
     Gone(Client),
+    Stays(FiveTuple),
     Renewed(FiveTuple, Mono),
     Parted(Client),
 }
@@ -233,14 +234,11 @@ impl Workers {
                 let server = &mut self.servers[worker];
                 let relays = server.server.adopt(moved, &server.stats);
                 server.sockets.take_in(&relays, &sockets);
-                let (come, held) = std::mem::take(&mut self.held)
-                    .into_iter()
-                    .partition(|(at, client, _)| *at == worker && client.tuple == tuple);
-                self.held = held;
-                let come: Vec<(usize, Client, Vec<u8>)> = come;
-                for (worker, client, packet) in come {
-                    self.arrive(worker, &client, &packet);
-                }
+                self.take_held(worker, &tuple);
+            }
+            Letter::Stays(tuple) => {
+                self.servers[worker].server.ask_again(&tuple);
+                self.take_held(worker, &tuple);
             }
             Letter::Gone(client) => {
                 if !self.servers[worker].server.forget_guest(&client.tuple) {
@@ -255,6 +253,14 @@ impl Workers {
             }
             Letter::Parted(client) => self.disconnected(worker, &client),
         }
+    }
+
+    fn take_held(&mut self, worker: usize, tuple: &FiveTuple) {
+        let held = std::mem::take(&mut self.held).into_iter();
+        let (come, held): (Vec<_>, _) =
+            held.partition(|(at, client, _)| *at == worker && client.tuple == *tuple);
+        self.held = held;
+        come.iter().for_each(|(worker, client, packet)| self.arrive(*worker, client, packet));
     }
 
     fn read_packet(
@@ -276,6 +282,9 @@ impl Workers {
             }
             Verdict::Drop(Dropped::NoAllocation) => {
                 self.post(origin as usize, Letter::Gone(*client));
+            }
+            Verdict::Drop(reason) if reason != Dropped::RateLimited => {
+                self.post(origin as usize, Letter::Stays(client.tuple));
             }
             verdict => {
                 if let Some(answer) = self.act(worker, &verdict, &bytes) {
