@@ -243,6 +243,40 @@ fn other_servers_are_joined_by_address() {
     assert!(config(own).redirect.servers.is_empty());
 }
 
+#[test]
+fn an_allowed_range_opens_nothing_that_coturn_never_relays_to() {
+    let all = "allowed-peer-ip=0.0.0.0-255.255.255.255\n\
+               allowed-peer-ip=::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n";
+    let decide = |text: &str, peer: &str| {
+        let rules = config(text).peers;
+        let policy = PeerPolicy::new(rules, Vec::new(), PortRange::default(), Vec::new());
+        policy.decide(peer.parse().unwrap()) == Decision::Allow
+    };
+    for closed in [
+        "0.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::1",
+        "fe80::1",
+        "fd00::1",
+        "ff02::1",
+    ] {
+        assert!(!decide(all, closed), "{closed}");
+    }
+    for open in ["10.0.0.1", "192.168.1.1", "198.41.0.4", "2a00::1"] {
+        assert!(decide(all, open), "{open}");
+    }
+    // This option takes a built-in rule away, and no rule of the operator's.
+    let text = "allow-loopback-peers\ndenied-peer-ip=127.0.0.2-127.0.0.9";
+    assert!(decide(text, "127.0.0.1") && decide(text, "::1") && !decide(text, "127.0.0.5"));
+}
+
 /// What coturn decides (its `good_peer_addr`, with only the options that stand in the text).
 fn coturn_admits(text: &str, peer: u8) -> bool {
     let within = |name: &str| {
