@@ -139,3 +139,28 @@ fn packets_leave_before_the_handshakes_that_came_with_them_are_worked_on() {
     let after = first.checked_sub(packet).expect("the packet is first");
     assert!(after > Duration::from_micros(50), "{after:?}");
 }
+
+/// RFC 6347 §4.2.3: a fragment says how long its message is, and OpenSSL reserves that at once.
+#[test]
+fn a_message_that_is_said_to_be_long_gets_no_room() {
+    let (_trust, server) = start("");
+    let mut fence = Client::udp(&server);
+    let half_open = |_| Carried::new(socket_at(1, server.address())).half_open();
+    let clients: Vec<_> = (0..40).map(half_open).collect();
+    eventually("all have begun", || (server.metric("dtls_half_open") == 40).then_some(()));
+    clients.iter().for_each(|client| assert_eq!(kind(&receive(&client.outside)), 2));
+    let before = server.resident();
+    for number in 0..10 {
+        // A record in the clear, with one byte of a ClientKeyExchange of 16 KB.
+        let record = [22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 10 + number, 0, 13];
+        let message = [16, 0, 62, 128, 0, 3 + number, 0, 0, 0, 0, 0, 1, 7];
+        let datagram = [record, message].concat();
+        for client in &clients {
+            client.outside.send(&datagram).expect("sent");
+        }
+        (0..10).for_each(|_| fence.fence());
+    }
+    assert_eq!(server.metric("dtls_half_open"), 40);
+    let each = server.resident().saturating_sub(before) / 40;
+    assert!(each < 10 << 10, "{each} bytes more for each");
+}

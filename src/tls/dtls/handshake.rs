@@ -8,9 +8,9 @@ use super::acceptor::Acceptor;
 use super::assembly::Assembly;
 use super::failure;
 use super::ffi;
-use super::hello::ClientHello;
+use super::hello::{ClientHello, Fragment};
 use super::keys::Secrets;
-use super::record::{APPLICATION_DATA, Records};
+use super::record::{APPLICATION_DATA, HANDSHAKE, Records};
 use super::session::{Outcome, Session};
 use crate::time::Mono;
 use crate::tls::{Cause, Failure};
@@ -26,6 +26,9 @@ const HASTY: u32 = 8;
 /// Bytes that are looked at in one handshake; a client without a certificate needs a few hundred,
 /// and OpenSSL keeps what it cannot use yet.
 const INPUT: usize = 16 << 10;
+/// The longest message behind the hello, in bytes: the key exchange with the largest group of DHE that
+/// OpenSSL has. For each of ten messages to come it reserves as much as a fragment says that there is.
+const MESSAGE: usize = 1 << 10 | 64;
 
 /// A handshake of a client that has proved its address.
 ///
@@ -111,10 +114,14 @@ impl Handshake {
         let mut input = Vec::new();
         while let Some((header, place)) = records.next(datagram) {
             let length = place.len();
+            let record = &datagram[place.clone()];
+            let short = header.kind != HANDSHAKE
+                || !header.is_plain()
+                || Fragment::are_short(record, MESSAGE);
             // Data has no place before the server's last flight, and OpenSSL would keep it.
-            if header.kind != APPLICATION_DATA && length <= self.room {
+            if header.kind != APPLICATION_DATA && short && length <= self.room {
                 self.room -= length;
-                input.extend_from_slice(&datagram[place]);
+                input.extend_from_slice(record);
             }
         }
         if !input.is_empty() {

@@ -35,7 +35,24 @@ pub(super) struct Fragment<'a> {
 impl<'a> Fragment<'a> {
     /// Reads the first one in a handshake record.
     pub(super) fn parse(record: &'a [u8]) -> Option<Self> {
-        let (header, rest) = record.get(HEADER..)?.split_first_chunk::<MESSAGE_HEADER>()?;
+        Self::read(record.get(HEADER..)?)
+    }
+
+    /// Whether a handshake record is made of messages, or fragments of messages, of at most so many
+    /// bytes each.
+    pub(super) fn are_short(record: &'a [u8], longest: usize) -> bool {
+        let mut rest = record.get(HEADER..).unwrap_or_default();
+        while let Some(fragment) = Self::read(rest)
+            && fragment.size <= longest
+        {
+            rest = &rest[MESSAGE_HEADER + fragment.body.len()..];
+        }
+        rest.is_empty()
+    }
+
+    /// Reads the first one of what a record holds.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (header, rest) = bytes.split_first_chunk::<MESSAGE_HEADER>()?;
         let [kind, l0, l1, l2, m0, m1, o0, o1, o2, f0, f1, f2] = *header;
         let number = |bytes| u32::from_be_bytes(bytes) as usize;
         let (size, offset) = (number([0, l0, l1, l2]), number([0, o0, o1, o2]));
