@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::Mutex;
 
 use socket2::SockRef;
 use turnwire::stun::{
@@ -51,6 +52,13 @@ trait ReadWrite: Read + Write {}
 
 impl<T: Read + Write> ReadWrite for T {}
 
+/// Keeps a client's port until the test ends: another client that got it would find an allocation there.
+fn keep_port(socket: &UdpSocket) {
+    static KEPT: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    let kept = socket.try_clone().expect("a descriptor");
+    KEPT.lock().expect("nobody panics here").push(kept);
+}
+
 impl Client {
     /// Alice, over UDP.
     pub(crate) fn udp(server: &Server) -> Self {
@@ -65,6 +73,7 @@ impl Client {
         let socket = UdpSocket::bind((ip, 0)).expect("a client's socket");
         socket.connect(server).expect("a route to the server");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        keep_port(&socket);
         Self::on(Leg::Udp(socket))
     }
 
