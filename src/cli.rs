@@ -13,6 +13,9 @@ const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
 try it with. It never relays for strangers.
 
+kill -HUP has the configuration file read again: all of it comes into force or nothing does, and
+the log says which.
+
 What stands on the command line can be seen by everybody on this machine (ps). Passwords and
 secrets belong in the file; config/turnwire.toml is the reference.
 

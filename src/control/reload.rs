@@ -58,7 +58,16 @@ impl Reloader {
         log::set_level(config.log.level);
         workers.set_verbose(config.log.level >= Level::Debug);
         self.config = config;
-        tracing::info!(event = "reloaded", "the configuration was read again and is in force");
+        if change.is_done() {
+            tracing::info!(event = "reloaded", "the configuration was read again and is in force");
+        } else {
+            tracing::error!(
+                event = "reload_late",
+                "the configuration was read again, and not every worker goes by it after {} s: \
+                 one may be stuck, and a restart ends that",
+                PATIENCE.as_secs(),
+            );
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Decision, Effect, EndReason, RelaySockets, Server, Settings, Stats};
-use crate::auth::{Authority, OnRevocation};
+use crate::auth::{Authority, Credential, OnRevocation};
 use crate::time::Now;
 
 impl Server {
@@ -23,7 +23,8 @@ impl Server {
     ) {
         let before = std::mem::replace(&mut self.settings, Arc::clone(settings));
         if before.peers != self.settings.peers {
-            self.end_denied(stats);
+            let slots: Vec<_> = self.allocations.iter().map(|(slot, _)| slot as u32).collect();
+            slots.into_iter().for_each(|slot| self.end_denied(slot, stats));
         }
         let before = std::mem::replace(&mut self.authority, Arc::clone(authority));
         if !Arc::ptr_eq(&before, &self.authority) {
@@ -31,8 +32,11 @@ impl Server {
         }
     }
 
-    /// Ends what goes to and comes from peers that are denied now.
-    fn end_denied(&mut self, stats: &Stats) {
+    /// Ends what goes from an allocation to peers that are denied now, and what comes from there.
+    pub(super) fn end_denied(&mut self, slot: u32, stats: &Stats) {
+        let Some(allocation) = self.allocations.get_mut(slot as usize) else {
+            return;
+        };
         let peers = &self.settings.peers;
         let decide = |ip: IpAddr| peers.decide(ip);
         let denied = |ip: IpAddr| matches!(decide(ip), Decision::Deny(_));
@@ -41,19 +45,15 @@ impl Server {
             Decision::Guarded => peers.admits_port(peer),
             Decision::Deny(_) => false,
         };
-        let mut lost = Vec::new();
-        for (_, allocation) in &mut self.allocations {
-            allocation.permissions.retain(|permission| !denied(permission.peer));
-            for permission in &mut allocation.permissions {
-                permission.guarded = decide(permission.peer) == Decision::Guarded;
-            }
-            allocation.channels.retain(|channel| may_go_on(channel.peer));
-            let connections = allocation.tcp.iter().flat_map(|tcp| &tcp.connections);
-            lost.extend(connections.copied().filter(|id| {
-                let connection = self.connections.get(*id);
-                connection.is_some_and(|connection| !may_go_on(connection.peer))
-            }));
+        allocation.permissions.retain(|permission| !denied(permission.peer));
+        for permission in &mut allocation.permissions {
+            permission.guarded = decide(permission.peer) == Decision::Guarded;
         }
+        allocation.channels.retain(|channel| may_go_on(channel.peer));
+        let connections = allocation.tcp.iter().flat_map(|tcp| &tcp.connections).copied();
+        let lost: Vec<_> = connections
+            .filter(|id| self.connections.get(*id).is_some_and(|it| !may_go_on(it.peer)))
+            .collect();
         for id in lost {
             self.forget_connection(id, stats);
             self.effects.push_back(Effect::Disconnect(id));
@@ -65,9 +65,8 @@ impl Server {
         let policy = self.authority.on_revocation();
         let mut revoked = Vec::new();
         for (slot, allocation) in &mut self.allocations {
-            let known = self.authority.vouches_for(&allocation.credential);
-            allocation.revoked = !known && policy != OnRevocation::Keep;
-            if !known && policy == OnRevocation::End {
+            allocation.revoked = is_revoked(&self.authority, &allocation.credential);
+            if allocation.revoked && policy == OnRevocation::End {
                 revoked.push(slot as u32);
             }
         }
@@ -75,4 +74,13 @@ impl Server {
             self.end(slot, EndReason::CredentialRevoked, now.mono, sockets, stats);
         }
     }
+
+    /// Whether a credential was taken back, and does less for that.
+    pub(super) fn is_revoked(&self, credential: &Credential) -> bool {
+        is_revoked(&self.authority, credential)
+    }
+}
+
+fn is_revoked(authority: &Authority, credential: &Credential) -> bool {
+    authority.on_revocation() != OnRevocation::Keep && !authority.vouches_for(credential)
 }

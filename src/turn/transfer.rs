@@ -94,6 +94,7 @@ impl Server {
             mobility.away = None;
             allocation.detached = taken;
         }
+        allocation.revoked = self.is_revoked(&allocation.credential);
         let end = allocation.next_end();
         let name = allocation.mobility.as_ref().map(|mobility| mobility.name);
         let slot = self.allocations.insert(allocation) as u32;
@@ -106,6 +107,8 @@ impl Server {
         if let (Some(name), Some(tickets)) = (name, self.ledger.tickets.get()) {
             tickets.settle(name, Holder { worker: self.seat.number, slot: Some(slot) });
         }
+        // The settings may have changed while it was on its way.
+        self.end_denied(slot, stats);
         stats.moved_in.add(1);
         relays(&self.allocations[slot as usize], slot)
     }

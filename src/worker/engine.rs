@@ -449,7 +449,7 @@ impl Engine {
 }
 
 /// The lowest limit of bytes per second; 0 when there is none.
-fn lowest_rate(limits: &Limits) -> u64 {
+pub(super) fn lowest_rate(limits: &Limits) -> u64 {
     let rates = [limits.bytes_per_second, limits.user_bytes_per_second];
     rates.into_iter().filter(|rate| *rate != 0).min().unwrap_or(0)
 }

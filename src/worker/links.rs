@@ -45,19 +45,18 @@ pub(super) enum Stage {
 impl Links {
     /// `rate` is the lowest limit of bytes per second; 0 when there is none.
     pub(super) fn new(rate: u64) -> Self {
-        // No read is worth more than an eighth of a second then, unless a record of TLS is.
-        let chunk = match usize::try_from(rate / 8) {
-            Ok(0) if rate == 0 => CHUNK,
-            Ok(eighth) => eighth.clamp(READ_MIN, CHUNK),
-            Err(_) => CHUNK,
-        };
         Self {
             open: Slab::new(),
             places: HashMap::new(),
             timers: BTreeSet::new(),
-            scratch: vec![0; chunk].into(),
+            scratch: scratch(rate),
             tools: Tools::default(),
         }
+    }
+
+    /// Goes by another rate from the next read on.
+    pub(super) fn set_rate(&mut self, rate: u64) {
+        self.scratch = scratch(rate);
     }
 
     /// The place that the next link gets.
@@ -116,4 +115,15 @@ impl Links {
     pub(super) fn next_timer(&self) -> Option<Mono> {
         self.timers.first().map(|(timer, _)| *timer)
     }
+}
+
+/// Room for what is read at once.
+fn scratch(rate: u64) -> Box<[u8]> {
+    // No read is worth more than an eighth of a second then, unless a record of TLS is.
+    let chunk = match usize::try_from(rate / 8) {
+        Ok(0) if rate == 0 => CHUNK,
+        Ok(eighth) => eighth.clamp(READ_MIN, CHUNK),
+        Err(_) => CHUNK,
+    };
+    vec![0; chunk].into()
 }

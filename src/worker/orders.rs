@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::Engine;
+use super::engine::{Engine, lowest_rate};
 use super::relays::Door;
 use super::{DtlsLimits, StreamLimits, WebSettings};
 use crate::auth::Authority;
@@ -84,6 +84,7 @@ impl Engine {
         if let Some(mine) = &mut self.dtls {
             mine.set_limits(dtls.per_worker(workers));
         }
+        self.links.set_rate(lowest_rate(&turn.limits));
         self.exempt = turn.limits.clone();
         self.proxies.clone_from(proxies);
         self.web.clone_from(web);
