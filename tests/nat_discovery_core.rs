@@ -6,7 +6,7 @@ mod core;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::core::{Response, Setup, TestServer, turn_settings};
+use crate::core::{Response, Setup, TestClient, TestServer, turn_settings};
 use proptest::prelude::*;
 use turnwire::stun::{Kind, Method, TransactionId, Writer, attribute, decode_address};
 use turnwire::turn::{Client, Detour, Discovery, Dropped, FiveTuple, Transport, Verdict};
@@ -292,6 +292,22 @@ fn another_way_is_rated_for_each_address_and_in_all_and_a_plain_binding_goes_on(
     server.advance(Duration::from_secs(10));
     let all: usize = (0..100).map(|i| flood(&mut server, &format!("198.51.{i}.1:1"))).sum();
     assert!((95..=101).contains(&all), "{all}");
+}
+
+/// Everybody may know the address of a client that is in a call, and write it into a packet.
+#[test]
+fn who_has_an_allocation_is_rated_as_well() {
+    let mut setup = setup();
+    setup.turn.limits.discovery_per_second = 5;
+    let mut server = setup.server();
+    let mut known = TestClient::new(STRANGER, "alice", "wonder");
+    known.client = client(STRANGER, Transport::Udp, 0, 0);
+    assert!(known.allocate(&mut server).success());
+    let change = binding(|writer| writer.number(attribute::CHANGE_REQUEST, CHANGE_IP));
+    let verdicts = (0..50).map(|_| server.receive(&known.client, &change));
+    let answered = verdicts.filter(|verdict| matches!(verdict, Verdict::Reply(_))).count();
+    assert_eq!(answered, 10);
+    assert!(known.refresh(&mut server, 600).success());
 }
 
 /// Both limits are off on purpose only.

@@ -1,11 +1,13 @@
 //! What happens between workers while a mobile client comes from one to another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::{TestClient, channel_data, send_indication};
+use crate::core::{RELAYS, TestClient, auth_settings, channel_data, send_indication};
 use crate::mobile::{self, Call, mobile_setup, server_with};
+use turnwire::auth::Authority;
 use turnwire::stun::{Kind, Method, TransactionId, Writer, attribute};
-use turnwire::turn::{Dropped, Transport};
+use turnwire::turn::{Dropped, PeerPolicy, PeerRule, Transport};
 
 #[test]
 fn a_worker_that_takes_no_letters_moves_nothing() {
@@ -318,4 +320,31 @@ fn malformed_data_of_a_guest_stay_where_they_are() {
     assert_eq!(workers.letters(), 0);
     assert_eq!(workers.servers[1].stats.dropped[Dropped::Malformed as usize].get(), 100);
     assert!(call.relays(&mut workers, 1, &new.client));
+}
+
+/// Its new worker goes by the new settings already, and its old one has let it go before they came.
+#[test]
+fn settings_that_change_on_the_way_are_those_that_it_arrives_under() {
+    for denied in [false, true] {
+        let mut workers = server_with(mobile_setup());
+        let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+        let mut new = call.client.sibling("198.51.100.2:2000");
+        call.move_to(&mut workers, 1, &mut new);
+        workers.arrive(1, &new.client, &channel_data(0x4000, b"follow me"));
+        while workers.arrivals() == 0 {
+            assert!(workers.read_one(0));
+        }
+        let mut settings = mobile_setup().turn;
+        let rule = PeerRule { prefix: "9.9.9.9/32".parse().unwrap(), allow: !denied };
+        settings.peers = PeerPolicy::new(vec![rule], RELAYS.to_vec(), settings.ports, Vec::new());
+        let (settings, root) = (Arc::new(settings), [7; 16]);
+        let authority = Arc::new(Authority::new(auth_settings(), root).expect("credentials"));
+        for server in &mut workers.servers {
+            let (now, sockets) = (server.now, &mut server.sockets);
+            server.server.reconfigure(now, &settings, &authority, sockets, &server.stats);
+        }
+        workers.settle();
+        assert_eq!(workers.servers[1].server.allocations(), 1);
+        assert_eq!(call.relays(&mut workers, 1, &new.client), !denied);
+    }
 }
