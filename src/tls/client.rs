@@ -76,9 +76,9 @@ impl Client {
                 config.with_root_certificates(roots(&text).ok_or(NoClient::NoRoots)?)
             }
             Trust::Authorities(path) => config.with_root_certificates(roots_in(path)?),
-            Trust::Anyone => {
-                config.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-            }
+            Trust::Anyone => config
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anyone { provider, look: () })),
         };
         let mut config = config.with_no_client_auth();
         // What is tried and measured is a whole handshake.
@@ -146,19 +146,39 @@ impl fmt::Display for Dislike {
 
 impl std::error::Error for Dislike {}
 
+/// What somebody thinks of a certificate that is accepted in any case.
+pub(super) trait Look: std::fmt::Debug + Send + Sync {
+    /// A server shows this certificate, with the rest of its chain.
+    fn look(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _others: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _now: UnixTime,
+    ) {
+    }
+}
+
+/// Nobody looks.
+impl Look for () {}
+
 /// Accepts any certificate, and checks that the server has its key.
 #[derive(Debug)]
-pub(super) struct Anyone(pub(super) Arc<CryptoProvider>);
+pub(super) struct Anyone<L = ()> {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) look: L,
+}
 
-impl ServerCertVerifier for Anyone {
+impl<L: Look> ServerCertVerifier for Anyone<L> {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        self.look.look(leaf, others, name, now);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -168,7 +188,7 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -178,12 +198,12 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -2,18 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore};
 
 use super::chain::system_bundle;
-use super::client::{Dislike, NoClient, roots};
+use super::client::{Anyone, Dislike, Look, NoClient, roots};
 
 /// What probes of several servers have in common: the roots of this system.
 #[derive(Clone, Debug)]
@@ -24,7 +21,7 @@ pub struct Probes(Arc<Judge>);
 pub struct Probe {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    verifier: Arc<Lenient>,
+    verifier: Arc<Anyone<Lenient>>,
 }
 
 /// What clients may have against a certificate.
@@ -45,7 +42,7 @@ struct Judge {
     provider: Arc<CryptoProvider>,
 }
 
-/// Accepts every certificate, notes what it thinks of it, and checks that the server has its key.
+/// Notes what it thinks of a certificate.
 #[derive(Debug)]
 struct Lenient {
     judge: Arc<Judge>,
@@ -80,7 +77,8 @@ impl Probes {
             ServerName::try_from(name.to_owned()).map_err(|_| NoClient::Name(name.to_owned()))
         });
         let opinion = Mutex::new(Opinion::Good);
-        let verifier = Arc::new(Lenient { judge, named: name.is_some(), opinion });
+        let look = Lenient { judge, named: name.is_some(), opinion };
+        let verifier = Arc::new(Anyone { provider: Arc::clone(&provider), look });
         let name = known.unwrap_or(Ok(ServerName::from(address)))?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -110,7 +108,7 @@ impl Probe {
 
     /// What is thought of the certificate that was shown last.
     pub fn opinion(&self) -> Opinion {
-        self.verifier.opinion.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.verifier.look.opinion.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -148,42 +146,16 @@ impl Lenient {
     }
 }
 
-impl ServerCertVerifier for Lenient {
-    fn verify_server_cert(
+impl Look for Lenient {
+    fn look(
         &self,
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        _: &[u8],
         now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) {
         let opinion = self.judge(leaf, others, name, now);
         *self.opinion.lock().unwrap_or_else(PoisonError::into_inner) = opinion;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.judge.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.judge.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::TcpStream;
 
 use slab::Slab;
@@ -6,6 +6,7 @@ use slab::Slab;
 use super::bridge::Bridge;
 use super::stream::tools::Tools;
 use super::stream::wire::{READ_MIN, Wire};
+use super::timers::Timers;
 use crate::time::Mono;
 use crate::turn::{ConnectionId, FiveTuple};
 
@@ -17,7 +18,7 @@ pub(super) struct Links {
     open: Slab<Link>,
     places: HashMap<ConnectionId, u32>,
     /// Links that something has to be done about at that time.
-    timers: BTreeSet<(Mono, u32)>,
+    timers: Timers,
     pub(super) scratch: Box<[u8]>,
     pub(super) tools: Tools,
 }
@@ -48,7 +49,7 @@ impl Links {
         Self {
             open: Slab::new(),
             places: HashMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             scratch: scratch(rate),
             tools: Tools::default(),
         }
@@ -85,35 +86,28 @@ impl Links {
     }
 
     pub(super) fn remove(&mut self, place: u32) -> Option<Link> {
-        let link = self.open.try_remove(place as usize)?;
+        let mut link = self.open.try_remove(place as usize)?;
         self.places.remove(&link.connection);
-        if let Some(timer) = link.timer {
-            self.timers.remove(&(timer, place));
-        }
+        self.timers.set(place, &mut link.timer, None);
         Some(link)
     }
 
     /// Sets, moves or clears the time at which something has to be done about a link.
     pub(super) fn set_timer(&mut self, place: u32, timer: Option<Mono>) {
-        let Some(link) = self.open.get_mut(place as usize).filter(|link| link.timer != timer)
-        else {
-            return;
-        };
-        if let Some(before) = std::mem::replace(&mut link.timer, timer) {
-            self.timers.remove(&(before, place));
+        if let Some(link) = self.open.get_mut(place as usize) {
+            self.timers.set(place, &mut link.timer, timer);
         }
-        self.timers.extend(timer.map(|timer| (timer, place)));
     }
 
     /// Takes out one link whose time has come.
     pub(super) fn pop_timer(&mut self, now: Mono) -> Option<u32> {
-        let (_, place) = self.timers.first().copied().filter(|(timer, _)| *timer <= now)?;
+        let place = self.timers.due(now)?;
         self.set_timer(place, None);
         Some(place)
     }
 
     pub(super) fn next_timer(&self) -> Option<Mono> {
-        self.timers.first().map(|(timer, _)| *timer)
+        self.timers.next()
     }
 }
 

@@ -75,6 +75,7 @@ mod stats;
 mod stream;
 mod streams;
 mod tcp;
+mod timers;
 mod udp;
 mod web;
 mod webs;

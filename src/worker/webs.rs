@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use slab::Slab;
@@ -7,6 +7,7 @@ use super::bridge::Bridge;
 use super::stream::tools::Tools;
 use super::stream::wire::Wire;
 use super::streams::Stream;
+use super::timers::Timers;
 use crate::net::Event;
 use crate::time::Mono;
 use crate::turn::{Direction, FiveTuple};
@@ -19,7 +20,7 @@ const CHUNK: usize = 64 << 10;
 pub(super) struct Webs {
     open: Slab<Web>,
     /// Connections that something has to be done about at that time.
-    timers: BTreeSet<(Mono, u32)>,
+    timers: Timers,
     /// Connections that the poller has told about, longest first.
     told: VecDeque<u32>,
     /// Empty until somebody speaks HTTP.
@@ -95,10 +96,8 @@ impl Webs {
     }
 
     pub(super) fn remove(&mut self, place: u32) -> Option<Web> {
-        let web = self.open.try_remove(place as usize)?;
-        if let Some(timer) = web.timer {
-            self.timers.remove(&(timer, place));
-        }
+        let mut web = self.open.try_remove(place as usize)?;
+        self.timers.set(place, &mut web.timer, None);
         Some(web)
     }
 
@@ -137,23 +136,19 @@ impl Webs {
 
     /// Sets, moves or clears the time at which something has to be done about a connection.
     pub(super) fn set_timer(&mut self, place: u32, timer: Option<Mono>) {
-        let Some(web) = self.open.get_mut(place as usize).filter(|web| web.timer != timer) else {
-            return;
-        };
-        if let Some(before) = std::mem::replace(&mut web.timer, timer) {
-            self.timers.remove(&(before, place));
+        if let Some(web) = self.open.get_mut(place as usize) {
+            self.timers.set(place, &mut web.timer, timer);
         }
-        self.timers.extend(timer.map(|timer| (timer, place)));
     }
 
     /// Takes out one connection whose time has come.
     pub(super) fn pop_timer(&mut self, now: Mono) -> Option<u32> {
-        let (_, place) = self.timers.first().copied().filter(|(timer, _)| *timer <= now)?;
+        let place = self.timers.due(now)?;
         self.set_timer(place, None);
         Some(place)
     }
 
     pub(super) fn next_timer(&self) -> Option<Mono> {
-        self.timers.first().map(|(timer, _)| *timer)
+        self.timers.next()
     }
 }

@@ -368,7 +368,7 @@ fn the_cheap_key_signs_for_those_who_accept_it_and_the_other_one_for_the_rest() 
         provider.signature_verification_algorithms.mapping = rsa.leak();
         let provider = Arc::new(provider);
         // The issuer's signature it could not check.
-        let verifier = Anyone(Arc::clone(&provider));
+        let verifier = Anyone { provider: Arc::clone(&provider), look: () };
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
