@@ -7,6 +7,8 @@ mod damage;
 mod flags;
 #[path = "config/mistakes.rs"]
 mod mistakes;
+#[path = "config/places.rs"]
+mod places;
 #[path = "config/secrets.rs"]
 mod secrets;
 
