@@ -5,7 +5,11 @@ mod common;
 mod process;
 
 use std::fs;
+#[cfg(feature = "dtls")]
+use std::net::UdpSocket;
 use std::path::PathBuf;
+#[cfg(feature = "dtls")]
+use std::time::Duration;
 
 use common::{Client, Credential, Peer};
 use process::{Scratch, Server};
@@ -164,6 +168,27 @@ fn the_end_is_the_one_that_was_configured_last() {
     configured.accepts(&FIRST.replace("allow", "deny"));
     assert_eq!(client.refresh(0).code(), 0);
     assert_eq!(configured.server.exit(), Some(0));
+}
+
+/// Of those who come from now on.
+#[cfg(feature = "dtls")]
+#[test]
+fn the_limits_of_dtls_change_too() {
+    let trust = common::Trust::new();
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
+    let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
+    let first = format!("{FIRST}{tls}[limits]\nexempt = []\n");
+    let mut configured = Configured::start(&first);
+    let server = configured.server.udp();
+    let (mut one, mut two) = (Client::dtls_to(server), Client::dtls_to(server));
+    configured.accepts(&format!("{first}[limits.dtls]\nper_address = 2\n"));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(server).expect("a route");
+    let mut third = common::Dtls::new(socket);
+    third.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+    assert!(!third.step(), "a third association");
+    one.fence();
+    two.fence();
 }
 
 /// With no credentials at all the secret made at the start stays the one.
