@@ -74,11 +74,14 @@ pub(crate) enum Command {
     #[command(after_help = IMPORT_HELP)]
     Import {
         /// coturn's configuration, usually /etc/turnserver.conf
-        #[arg(value_name = "turnserver.conf")]
-        file: PathBuf,
+        #[arg(value_name = "turnserver.conf", required_unless_present = "options")]
+        file: Option<PathBuf>,
         /// Write here, to a new file that only its owner may read [default: standard output]
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// Read nothing: print every option of coturn's, and what it is here
+        #[arg(long, conflicts_with_all = ["file", "output"])]
+        options: bool,
     },
     /// Load a TURN server of yours, and say what it delivers and what it costs
     #[command(after_help = LOAD_HELP)]

@@ -27,9 +27,16 @@ fn main() -> ExitCode {
             Err(problems) => fail(problems),
         },
         Command::CheckConfig { file } => check_config(file),
-        Command::Import { file, output } => import(&file, output.as_deref()),
+        Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
+        Command::Import { file: None, .. } => print(&import::options_page()),
         Command::Load(options) => turnwire::tools::load::run(&options),
     }
+}
+
+/// Whoever has read enough may close the pipe.
+fn print(page: &str) -> ExitCode {
+    let _ = io::stdout().write_all(page.as_bytes());
+    ExitCode::SUCCESS
 }
 
 fn check_config(file: PathBuf) -> ExitCode {

@@ -255,3 +255,17 @@ fn the_example_that_comes_with_coturn() {
     assert!(!told.contains("no such option"), "{told}");
     assert!(told.contains("standard output: ok: "), "{told}");
 }
+
+#[test]
+fn the_page_of_all_options_is_in_the_documentation_as_it_is_printed() {
+    let printed = Command::new(env!("CARGO_BIN_EXE_turnwire"))
+        .args(["import", "--options"])
+        .output()
+        .unwrap();
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/from-coturn.md");
+    let hint = "write it anew: turnwire import --options > docs/from-coturn.md";
+    assert_eq!(fs::read_to_string(kept).unwrap(), text(&printed.stdout), "{hint}");
+    for option in ["static-auth-secret=...", "no-auth", "external-ip=...", "cli"] {
+        assert!(text(&printed.stdout).contains(&format!("| `{option}` |")), "{option}");
+    }
+}

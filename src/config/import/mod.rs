@@ -49,6 +49,11 @@ pub struct Imported {
     pub left_behind: bool,
 }
 
+/// Every option of coturn's and what it is here: a page in Markdown, `docs/from-coturn.md`.
+pub fn options_page() -> String {
+    options::page()
+}
+
 /// Makes a configuration from the text of a `turnserver.conf`; `name` is what the result calls it.
 pub fn import(text: &[u8], name: &str) -> Imported {
     // coturn reads bytes; a comment in another encoding harms nobody.

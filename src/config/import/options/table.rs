@@ -1,0 +1,61 @@
+//! The options as a page to read: `docs/from-coturn.md`.
+
+use super::{Fate, Opt, Shape, all};
+use crate::config::import::page::Weight;
+
+/// What stands above the table.
+const HEAD: &str = "\
+# Every option of coturn, and what it is here
+
+`turnwire import turnserver.conf` makes all of this of your file, line by line, and says what needs a
+look; this page is for looking one option up. `turnwire import --options` prints it. The options are
+those of coturn 4.17 and of older ones, as they stand in the file (on the command line with two dashes
+in front); `[section]` and `section.key` are Turnwire's, explained in `config/turnwire.toml`.
+
+| | |
+|---|---|
+| key | it becomes what is named, or needs no word |
+| same | it is so here without a word in the file |
+| lost | there is no equal, and somebody may miss it |
+| look | there is no equal, and somebody must look at it |
+
+| coturn | | here |
+|---|---|---|
+";
+
+/// The page, in Markdown.
+pub(in crate::config::import) fn page() -> String {
+    let mut options: Vec<&Opt> = all().collect();
+    options.sort_by_key(|opt| (opt.name.to_lowercase(), opt.name));
+    options.iter().fold(HEAD.to_owned(), |page, opt| page + &row(opt))
+}
+
+fn row(opt: &Opt) -> String {
+    let (word, text) = match opt.fate {
+        Fate::Room(text) => ("key", text.to_owned()),
+        Fate::Alias(name) => ("key", format!("another name of `{name}`")),
+        Fate::Note(section, weight, why) => (word(weight), placed(section, weight, why)),
+    };
+    let value = match opt.shape {
+        Shape::Flag | Shape::Presence => "",
+        Shape::Value | Shape::List => "=...",
+        Shape::Optional => "[=...]",
+    };
+    // A bar would end the cell.
+    format!("| `{}{value}` | {word} | {} |\n", opt.name, text.replace('|', "\\|"))
+}
+
+const fn word(weight: Weight) -> &'static str {
+    match weight {
+        Weight::Same => "same",
+        Weight::Lost => "lost",
+        Weight::Act => "look",
+    }
+}
+
+fn placed(section: &str, weight: Weight, why: &str) -> String {
+    match weight {
+        Weight::Same => why.to_owned(),
+        _ => format!("{why} (`[{section}]`)"),
+    }
+}
