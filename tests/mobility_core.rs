@@ -14,7 +14,7 @@ use crate::core::{Relayed, Setup, TestClient, Workers, channel_data, send_indica
 use crate::mobile::{Call, PEER, mobile_setup, server_with};
 use turnwire::auth::{OnExpiry, RestDigest, Secret, mint_password};
 use turnwire::stun::{Method, attribute};
-use turnwire::turn::{Dropped, EndReason, FiveTuple, Transport};
+use turnwire::turn::{Dropped, EndReason, FiveTuple, SessionId, Transport};
 
 /// Where the Refresh arrives, when the allocation is at worker 0.
 const BOTH: [usize; 2] = [0, 1];
@@ -443,6 +443,8 @@ fn a_session_remembers_some_of_its_addresses() {
     assert_eq!(session.earlier[0], tuples[0]);
     assert_eq!(session.earlier[1..], tuples[13..20]);
     assert_eq!(workers.moves.len(), 20);
+    assert!(workers.moves.iter().all(|it| it.id == session.id), "one name all the way");
+    assert_eq!(session.id, SessionId::new(0, 1));
     let peer: SocketAddr = PEER.parse().expect("it");
     assert!(workers.to_peers.iter().all(|relayed| relayed.to == peer));
 }

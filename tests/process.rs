@@ -13,6 +13,7 @@ use serde_json::Value;
 use server::{LIMIT, Scratch, Server, address, get, mode};
 use turnwire::auth::{RestDigest, Secret, mint_password};
 use turnwire::stun::{Kind, Method};
+use turnwire::turn::SessionId;
 
 const ALICE: [&str; 4] = ["--user", "alice:wonder", "--allow-peer", "127.0.0.0/8"];
 
@@ -265,6 +266,9 @@ fn each_ended_session_has_one_line_with_its_exact_counts() {
     for (field, value) in expected {
         assert_eq!(line[field], value, "{field} in {line}");
     }
+    // The first one of whichever worker it came to.
+    let name: SessionId = line["session"].as_str().and_then(|it| it.parse().ok()).expect("a name");
+    assert_eq!(name.number(), 1);
     assert!(line["duration_ms"].as_u64().is_some_and(|ms| ms < LIMIT.as_millis() as u64));
     server.signal("TERM");
     server.rest();

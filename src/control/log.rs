@@ -100,6 +100,7 @@ fn line(event: &Event) {
         Event::Ended(session) => ended(session),
         Event::Moved(moved) => tracing::info!(
             event = "session_moved",
+            session = %moved.id,
             user = moved.username.as_str(),
             from = %moved.from.client,
             from_transport = moved.from.transport.label(),
@@ -156,6 +157,7 @@ fn ended(session: &Session) {
     let traffic = session.traffic;
     tracing::info!(
         event = "session_ended",
+        session = %session.id,
         // Recorded as a string: it is quoted, whatever a client has put into its name.
         user = session.username.as_str(),
         client = %session.client.client,

@@ -6,7 +6,7 @@ use super::allocation::{Allocation, Birth, Relay, TcpRelay, Traffic};
 use super::ledger::{Owner, Token, Wanted};
 use super::rate::Bucket;
 use super::server::Context;
-use super::{Cause, OpenError, Protocol, RelayId, RelaySockets, Server};
+use super::{Cause, OpenError, Protocol, RelayId, RelaySockets, Server, SessionId};
 use crate::auth::OnExpiry;
 use crate::stun::{Family, attribute};
 use crate::time::Now;
@@ -161,7 +161,9 @@ impl Server {
             relays[Family::of(&local.ip()) as usize] = Some(Relay { local, advertised, expires });
         }
         let hard_end = self.hard_end(context);
+        self.born += 1;
         let allocation = Allocation {
+            id: SessionId::new(self.seat.number, self.born),
             client: *context.client,
             owner: Arc::clone(owner),
             credential: Arc::clone(&context.who.credential),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ledger::{Owner, Token};
 use super::mobility::Mobility;
 use super::rate::Bucket;
-use super::{Client, ConnectionId, FiveTuple};
+use super::{Client, ConnectionId, FiveTuple, SessionId};
 use crate::auth::Credential;
 use crate::stun::{ChannelNumber, Family, TransactionId};
 use crate::time::Mono;
@@ -18,6 +18,7 @@ pub(super) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 /// Everything known about one allocation. Permissions and channels live inside, so that no two
 /// tables can disagree.
 pub(super) struct Allocation {
+    pub(super) id: SessionId,
     pub(super) client: Client,
     pub(super) owner: Arc<Owner>,
     /// What the Allocate was made with: later requests must use the same username (441).
@@ -169,6 +170,8 @@ impl EndReason {
 /// An allocation that has ended.
 #[derive(Clone, Debug)]
 pub struct Session {
+    /// Names it.
+    pub id: SessionId,
     /// The username of its Allocate.
     pub username: String,
     /// The 5-tuple; of one that has moved, the last.
@@ -190,6 +193,8 @@ pub struct Session {
 /// A mobile allocation's client has come to a new 5-tuple (RFC 8016).
 #[derive(Clone, Debug)]
 pub struct Move {
+    /// Names the allocation, before and after.
+    pub id: SessionId,
     /// The username of its Allocate.
     pub username: String,
     /// The 5-tuple that it had.
@@ -282,6 +287,7 @@ impl Allocation {
 
     pub(super) fn session(&self, reason: EndReason, now: Mono) -> Session {
         Session {
+            id: self.id,
             username: self.credential.username().to_owned(),
             client: self.client.tuple,
             earlier: self.mobility.as_ref().map_or_else(Vec::new, |it| it.earlier.clone()),

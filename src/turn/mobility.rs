@@ -334,6 +334,7 @@ impl Allocation {
 
     fn move_from(&self, from: FiveTuple, worker: u32) -> Move {
         Move {
+            id: self.id,
             username: self.credential.username().to_owned(),
             from,
             to: self.client.tuple,

@@ -53,6 +53,7 @@ mod refresh;
 mod request;
 mod response;
 mod server;
+mod session_id;
 mod settings;
 mod stats;
 mod ticket;
@@ -73,6 +74,7 @@ pub use prefix::{InvalidPrefix, Prefix};
 pub use server::{
     Effect, OpenError, RESPONSE_MAX, Random, RelaySockets, Reply, Server, ToPeer, Verdict,
 };
+pub use session_id::{InvalidSessionId, SessionId};
 pub use settings::{Limits, PortRange, RelayAddress, Settings};
 pub use stats::{Counter, Dropped, Stats};
 pub use transfer::Moved;

@@ -173,6 +173,8 @@ pub struct Server {
     pub(super) ledger: Arc<Ledger>,
     pub(super) random: Box<dyn Random>,
     pub(super) allocations: Slab<Allocation>,
+    /// Allocations made so far.
+    pub(super) born: u64,
     /// TCP connections with peers.
     pub(super) connections: Connections,
     /// Slots of `allocations` by their 5-tuples: the only index there is.
@@ -225,6 +227,7 @@ impl Server {
             ledger,
             random,
             allocations: Slab::new(),
+            born: 0,
             connections: Connections::default(),
             index: HashTable::new(),
             hasher: RandomState::default(),
