@@ -55,9 +55,11 @@ mod response;
 mod server;
 mod session_id;
 mod settings;
+mod sockets;
 mod stats;
 mod ticket;
 mod transfer;
+mod verdict;
 pub(crate) mod wheel;
 
 pub use allocation::{EndReason, Move, Protocol, Session, Traffic};
@@ -71,10 +73,10 @@ pub use discovery::{Detour, Discovery};
 pub use ledger::Ledger;
 pub use peers::{Decision, DeniedBy, PeerPolicy, PeerRule};
 pub use prefix::{InvalidPrefix, Prefix};
-pub use server::{
-    Effect, OpenError, RESPONSE_MAX, Random, RelaySockets, Reply, Server, ToPeer, Verdict,
-};
+pub use server::{RESPONSE_MAX, Server};
 pub use session_id::{InvalidSessionId, SessionId};
 pub use settings::{Limits, PortRange, RelayAddress, Settings};
+pub use sockets::{OpenError, Random, RelaySockets};
 pub use stats::{Counter, Dropped, Stats};
 pub use transfer::Moved;
+pub use verdict::{Effect, Reply, ToPeer, Verdict};

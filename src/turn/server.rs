@@ -1,21 +1,19 @@
 use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::allocation::{Allocation, Session};
+use super::allocation::Allocation;
 use super::connection::Connections;
 use super::guests::Guests;
 use super::index::Place;
 use super::request::Request;
 use super::wheel::Wheel;
 use super::{
-    Cause, Client, ConnectionId, Detour, Dropped, FiveTuple, Ledger, Move, RelayId, Seat, Settings,
-    Stats,
+    Cause, Client, ConnectionId, Dropped, Effect, FiveTuple, Ledger, Random, RelaySockets, Reply,
+    Seat, Settings, Stats, Verdict,
 };
 use crate::auth::{Authenticated, Authority, DenialKind};
 use crate::stun::{Class, Error, Message, Method};
@@ -24,147 +22,6 @@ use crate::time::{Mono, Now};
 /// The longest response, in bytes: room that `out` must have. The longest realm and software
 /// names fit with all that a response can hold besides.
 pub const RESPONSE_MAX: usize = 2048;
-
-/// What to do about a packet from a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send the first bytes of `out` back to the client.
-    Reply(Reply),
-    /// Relay a part of the packet to a peer.
-    ToPeer(ToPeer),
-    /// Nothing yet: an [`Effect`] will lead to the answer.
-    Later,
-    /// Send the reply; what else comes on the client's connection belongs to the peer's, and the other way round
-    /// (RFC 6062 §5.4).
-    Bound(Reply, ConnectionId),
-    /// Another server of this process has to answer: it is to get the packet with
-    /// [`Server::receive_forwarded`] or, on a stream, with what follows on this connection. If it
-    /// takes nothing, [`Server::receive_here`] has the answer.
-    Elsewhere(u32),
-    /// Keep it until the 5-tuple's allocation comes ([`Server::adopt`]), and take it then.
-    Hold,
-    /// Nothing.
-    Drop(Dropped),
-    /// Nothing: an indication that asks for nothing, such as a keep-alive.
-    Ignore,
-}
-
-/// A response in `out`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Its length in bytes.
-    pub length: usize,
-    /// The request it answers.
-    pub method: Method,
-    /// Why it is a refusal, if it is one.
-    pub refusal: Option<Cause>,
-    /// The way it takes, if that is not back to the client. Only on UDP.
-    pub detour: Option<Detour>,
-}
-
-/// Where a part of a packet goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToPeer {
-    /// The socket it is sent from.
-    pub relay: RelayId,
-    /// The address it is sent to.
-    pub peer: SocketAddr,
-    /// The part of the client's packet that is sent.
-    pub payload: Range<usize>,
-    /// RFC 8656 §14: it must not be fragmented.
-    pub dont_fragment: bool,
-}
-
-/// What the worker has to do besides.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// An allocation has ended; its sockets are closed already.
-    Ended {
-        /// The client's leg, unless the client was away.
-        leg: Option<u32>,
-        /// What it was.
-        session: Box<Session>,
-    },
-    /// A mobile client has come to another 5-tuple.
-    Moved(Box<Move>),
-    /// A 5-tuple has no allocation any more: its client is at another one.
-    Released {
-        /// The 5-tuple, with its leg.
-        client: Client,
-        /// The worker at which its packets arrive.
-        worker: u32,
-    },
-    /// The allocation of a 5-tuple that is another worker's guest ends at another time.
-    Renewed {
-        /// The client.
-        client: Client,
-        /// The worker at which its packets arrive: [`Server::prolong_guest`] there.
-        worker: u32,
-        /// When it ends, unless it is refreshed again.
-        until: Mono,
-    },
-    /// The connection of a client is gone whose allocation another worker holds: to be
-    /// [`Server::disconnected`] there.
-    Parted {
-        /// The client.
-        client: Client,
-        /// The worker that holds the allocation.
-        holder: u32,
-    },
-    /// A TCP connection with a peer is wanted (RFC 6062 §5.2); [`Server::connected`] is to be told what came of it.
-    Connect {
-        /// Its name.
-        connection: ConnectionId,
-        /// The relayed transport address that it is made from.
-        relay: RelayId,
-        /// Where to.
-        peer: SocketAddr,
-    },
-    /// The time for that is over: it is to be given up, and [`Server::connected`] told so.
-    ConnectTimedOut(ConnectionId),
-    /// A connection with a peer, and the client's with it, is to be closed; the server has forgotten it.
-    Disconnect(ConnectionId),
-}
-
-/// Opens and closes the sockets of allocations.
-pub trait RelaySockets {
-    /// Opens a UDP socket at the address for the relay.
-    ///
-    /// # Errors
-    /// [`OpenError`] tells whether another port may help.
-    fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError>;
-
-    /// Listens for TCP connections at the address for the relay.
-    ///
-    /// # Errors
-    /// As for [`Self::open`].
-    fn listen(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError>;
-
-    /// Closes it. What was relayed before is to be sent first; when this returns, the port may be
-    /// given to another allocation.
-    fn close(&mut self, relay: RelayId);
-}
-
-/// Why a relay socket cannot be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// Somebody else on the host has the port.
-    PortInUse,
-    /// No port will help: the system is out of descriptors, or the address is not this host's.
-    Unavailable,
-}
-
-/// Source of unpredictable numbers: relay ports and reservation tokens are made of them.
-pub trait Random: Send {
-    /// The next number.
-    fn next_u64(&mut self) -> u64;
-}
-
-impl<F: FnMut() -> u64 + Send> Random for F {
-    fn next_u64(&mut self) -> u64 {
-        self()
-    }
-}
 
 /// The server of one worker: its allocations and all decisions about them.
 pub struct Server {
