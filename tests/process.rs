@@ -253,6 +253,7 @@ fn each_ended_session_has_one_line_with_its_exact_counts() {
         ("level", Value::from("INFO")),
         ("message", "session ended".into()),
         ("user", name.into()),
+        ("realm", "turnwire".into()),
         ("client", client.local().to_string().into()),
         ("transport", "udp".into()),
         ("server", server.udp().to_string().into()),

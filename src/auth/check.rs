@@ -100,8 +100,8 @@ impl Authority {
     }
 
     /// The realm, prepared.
-    pub fn realm(&self) -> &str {
-        &self.credentials.settings.realm
+    pub const fn realm(&self) -> &Arc<str> {
+        &self.credentials.realm
     }
 
     /// What an expired credential does to its allocations.
@@ -230,6 +230,7 @@ impl Authority {
             }
             return Ok(Arc::clone(known));
         }
+        let realm = self.realm();
         let found = match self.find(claim)? {
             Found::Own(keys) => {
                 let own = keys.of(algorithm);
@@ -241,7 +242,7 @@ impl Authority {
             Found::Shared { username, owner, expires } => {
                 let mut keys = self.credentials.shared_keys(username, algorithm);
                 let key = keys.find(|key| signed(key));
-                key.map(|key| Arc::new(Credential::ephemeral(username, owner, expires, key)))
+                key.map(|key| Arc::new(Credential::ephemeral(realm, username, owner, expires, key)))
             }
         };
         found.ok_or(DenialKind::WrongPassword)
@@ -266,7 +267,7 @@ impl Authority {
         let skew = self.credentials.settings.tokens.clock_skew.as_secs();
         let left = token.remaining(now.unix, skew).ok_or(DenialKind::ExpiredToken)?;
         let (owner, expires) = (token.owner(&sealing.kid), now.unix.saturating_add(left));
-        Ok(Arc::new(Credential::ephemeral(&sealing.kid, &owner, expires, key)))
+        Ok(Arc::new(Credential::ephemeral(self.realm(), &sealing.kid, &owner, expires, key)))
     }
 
     fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {

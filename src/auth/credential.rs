@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::Key;
 
 /// Who somebody has proved to be, with the key that proves it.
@@ -6,6 +8,7 @@ use super::Key;
 /// costs a look-up or a derived key. What it says never changes.
 #[derive(Debug)]
 pub struct Credential {
+    realm: Arc<str>,
     username: Box<str>,
     /// `None` when it counts for the username itself.
     owner: Option<Box<str>>,
@@ -15,14 +18,27 @@ pub struct Credential {
 
 impl Credential {
     /// That of a user who has a password of its own.
-    pub(super) fn lasting(username: &str, key: Key) -> Self {
-        Self { username: username.into(), owner: None, expires: None, key }
+    pub(super) fn lasting(realm: &Arc<str>, username: &str, key: Key) -> Self {
+        let realm = Arc::clone(realm);
+        Self { realm, username: username.into(), owner: None, expires: None, key }
     }
 
     /// One that is good until a time, in seconds since 1970, and counts for `owner`.
-    pub(super) fn ephemeral(username: &str, owner: &str, expires: u64, key: Key) -> Self {
+    pub(super) fn ephemeral(
+        realm: &Arc<str>,
+        username: &str,
+        owner: &str,
+        expires: u64,
+        key: Key,
+    ) -> Self {
+        let realm = Arc::clone(realm);
         let owner = (owner != username).then(|| owner.into());
-        Self { username: username.into(), owner, expires: Some(expires), key }
+        Self { realm, username: username.into(), owner, expires: Some(expires), key }
+    }
+
+    /// The realm that it is of: users of one name in two realms are two users.
+    pub const fn realm(&self) -> &Arc<str> {
+        &self.realm
     }
 
     /// The name in USERNAME or behind USERHASH, prepared; with an access token, its kid.
@@ -40,6 +56,7 @@ impl Credential {
     pub fn is_of_same_user(&self, other: &Self) -> bool {
         let same_kind = self.key.is_session() == other.key.is_session();
         same_kind
+            && self.realm == other.realm
             && self.username == other.username
             && (!self.key.is_session() || self.owner == other.owner)
     }

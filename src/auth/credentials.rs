@@ -154,6 +154,7 @@ impl Keys {
 /// The settings in the form in which they are asked.
 pub(super) struct Credentials {
     pub(super) settings: Settings,
+    pub(super) realm: Arc<str>,
     users: HashMap<String, Keys>,
     hashes: HashMap<[u8; 32], String>,
 }
@@ -162,8 +163,8 @@ impl Credentials {
     pub(super) fn new(mut settings: Settings) -> Result<Self, InvalidCredential> {
         let realm = prepare(&settings.realm)
             .filter(|realm| realm.chars().count() <= 127)
-            .ok_or(InvalidCredential::Realm)?
-            .into_owned();
+            .ok_or(InvalidCredential::Realm)?;
+        let realm: Arc<str> = realm.into();
         if settings.secrets.iter().any(|secret| secret.expose().is_empty()) {
             return Err(InvalidCredential::EmptySecret);
         }
@@ -182,7 +183,7 @@ impl Credentials {
                 .ok_or_else(|| InvalidCredential::Password(name.clone()))?;
             let credential = |algorithm| {
                 let key = Key::derive(algorithm, &name, &realm, &password);
-                Arc::new(Credential::lasting(&name, key))
+                Arc::new(Credential::lasting(&realm, &name, key))
             };
             let keys =
                 Keys { md5: credential(Algorithm::Md5), sha256: credential(Algorithm::Sha256) };
@@ -191,8 +192,8 @@ impl Credentials {
                 return Err(InvalidCredential::Duplicate(name));
             }
         }
-        settings.realm = realm;
-        Ok(Self { settings, users, hashes })
+        settings.realm = realm.as_ref().into();
+        Ok(Self { settings, realm, users, hashes })
     }
 
     /// Whether a credential is still one of these.

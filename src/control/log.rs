@@ -102,6 +102,7 @@ fn line(event: &Event) {
             event = "session_moved",
             session = %moved.id,
             user = moved.username.as_str(),
+            realm = &*moved.realm,
             from = %moved.from.client,
             from_transport = moved.from.transport.label(),
             client = %moved.to.client,
@@ -160,6 +161,7 @@ fn ended(session: &Session) {
         session = %session.id,
         // Recorded as a string: it is quoted, whatever a client has put into its name.
         user = session.username.as_str(),
+        realm = &*session.realm,
         client = %session.client.client,
         transport = session.client.transport.label(),
         server = %session.client.server,

@@ -62,8 +62,8 @@ impl Server {
         self.redirect(context)?;
         let plan = self.plan(context)?;
         let client = context.client.tuple.client.ip();
-        let owner = context.who.credential.owner();
-        let admitted = self.ledger.admit(owner, client, &self.settings);
+        let who = &context.who.credential;
+        let admitted = self.ledger.admit(who.realm(), who.owner(), client, &self.settings);
         let owner = admitted.map_err(|cause| self.or_elsewhere(context, cause))?;
         let made = self.make(context, &plan, &owner, sockets);
         match made {
@@ -309,8 +309,7 @@ impl Server {
         sockets: &mut dyn RelaySockets,
     ) -> Result<Opened, Cause> {
         let (now, credential) = (context.now.mono, &context.who.credential);
-        let (owner, third_party) = (credential.owner(), credential.key().is_session());
-        let redeemed = self.ledger.redeem(token, owner, third_party, now);
+        let redeemed = self.ledger.redeem(token, credential, now);
         let (ip, port) = redeemed.ok_or(Cause::BadReservation)?;
         let (relay, family) = (SocketAddr::new(ip, port), Family::of(&ip));
         match sockets.open(RelayId { slot, family }, relay) {

@@ -21,7 +21,8 @@ pub(super) struct Allocation {
     pub(super) id: SessionId,
     pub(super) client: Client,
     pub(super) owner: Arc<Owner>,
-    /// What the Allocate was made with: later requests must use the same username (441).
+    /// What the Allocate was made with: later requests must be of the same realm and
+    /// username (441).
     pub(super) credential: Arc<Credential>,
     /// When the allocation ends because its credential does.
     pub(super) hard_end: Option<Mono>,
@@ -172,6 +173,8 @@ impl EndReason {
 pub struct Session {
     /// Names it.
     pub id: SessionId,
+    /// The realm of its user.
+    pub realm: Arc<str>,
     /// The username of its Allocate.
     pub username: String,
     /// The 5-tuple; of one that has moved, the last.
@@ -195,6 +198,8 @@ pub struct Session {
 pub struct Move {
     /// Names the allocation, before and after.
     pub id: SessionId,
+    /// The realm of its user.
+    pub realm: Arc<str>,
     /// The username of its Allocate.
     pub username: String,
     /// The 5-tuple that it had.
@@ -288,6 +293,7 @@ impl Allocation {
     pub(super) fn session(&self, reason: EndReason, now: Mono) -> Session {
         Session {
             id: self.id,
+            realm: Arc::clone(self.credential.realm()),
             username: self.credential.username().to_owned(),
             client: self.client.tuple,
             earlier: self.mobility.as_ref().map_or_else(Vec::new, |it| it.earlier.clone()),

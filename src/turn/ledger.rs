@@ -12,6 +12,7 @@ use super::ports::PortPool;
 use super::rate::SharedBucket;
 use super::ticket::Tickets;
 use super::{Cause, FiveTuple, Limits, Settings};
+use crate::auth::Credential;
 use crate::stun::Family;
 use crate::time::Mono;
 
@@ -46,7 +47,8 @@ pub struct Ledger {
 
 #[derive(Default)]
 struct Inner {
-    users: HashMap<Arc<str>, Arc<Owner>, RandomState>,
+    /// By realm, then by name: a realm without users is forgotten.
+    realms: HashMap<Arc<str>, Users, RandomState>,
     addresses: HashMap<u64, u32, RandomState>,
     allocations: u32,
     pools: Vec<(IpAddr, PortPool)>,
@@ -57,12 +59,15 @@ struct Inner {
     reserved: VecDeque<(Mono, Token)>,
     quarantined: VecDeque<(Mono, IpAddr, u16)>,
     /// Users without allocations, in the order in which they are forgotten.
-    leaving: VecDeque<(Mono, Arc<str>)>,
+    leaving: VecDeque<(Mono, Arc<Owner>)>,
 }
 
-/// One user with what its allocations share.
+type Users = HashMap<Arc<str>, Arc<Owner>, RandomState>;
+
+/// One user of one realm with what its allocations share.
 #[derive(Debug)]
 pub(super) struct Owner {
+    realm: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) to_peer: SharedBucket,
     pub(super) to_client: SharedBucket,
@@ -161,6 +166,7 @@ impl Ledger {
     /// Counts one more allocation of the user and the client address.
     pub(super) fn admit(
         &self,
+        realm: &Arc<str>,
         owner: &str,
         client: IpAddr,
         settings: &Settings,
@@ -175,9 +181,9 @@ impl Ledger {
         if over(from_address, limits.allocations_per_address) && !limits.exempts(client) {
             return Err(Cause::AddressQuota);
         }
-        let owner = match inner.users.get(owner) {
+        let owner = match inner.realms.get(realm).and_then(|users| users.get(owner)) {
             Some(owner) => Arc::clone(owner),
-            None => inner.new_owner(owner),
+            None => inner.new_owner(realm, owner),
         };
         let mut held = owner.held();
         // A new one holds nothing: it is never refused, and so never left behind.
@@ -192,7 +198,7 @@ impl Ledger {
     }
 
     /// The inverse of [`Self::admit`].
-    pub(super) fn dismiss(&self, owner: &Owner, client: IpAddr, now: Mono) {
+    pub(super) fn dismiss(&self, owner: &Arc<Owner>, client: IpAddr, now: Mono) {
         let mut inner = self.lock();
         inner.allocations = inner.allocations.saturating_sub(1);
         if let Entry::Occupied(mut count) = inner.addresses.entry(prefix(client)) {
@@ -205,7 +211,7 @@ impl Ledger {
         held.allocations = held.allocations.saturating_sub(1);
         if held.allocations == 0 && !held.leaving {
             held.leaving = true;
-            inner.leaving.push_back((now + LINGER, Arc::clone(&owner.name)));
+            inner.leaving.push_back((now + LINGER, Arc::clone(owner)));
         }
     }
 
@@ -289,8 +295,7 @@ impl Ledger {
     pub(super) fn redeem(
         &self,
         token: Token,
-        owner: &str,
-        third_party: bool,
+        credential: &Credential,
         now: Mono,
     ) -> Option<(IpAddr, u16)> {
         let mut inner = self.lock();
@@ -298,7 +303,10 @@ impl Ledger {
         // Bound to its user: a token that is guessed or overheard is worth nothing.
         // Whose an access token is it does not say, and a client may have a new one by now.
         let reservation = inner.reservations.get(&token)?;
-        if &*reservation.owner.name != owner && !(reservation.third_party && third_party) {
+        let owner = &reservation.owner;
+        let third_party = reservation.third_party && credential.key().is_session();
+        let same_name = &*owner.name == credential.owner();
+        if owner.realm != *credential.realm() || !(same_name || third_party) {
             return None;
         }
         let found = inner.reservations.remove(&token)?;
@@ -314,14 +322,16 @@ impl Ledger {
 }
 
 impl Inner {
-    fn new_owner(&mut self, name: &str) -> Arc<Owner> {
+    fn new_owner(&mut self, realm: &Arc<str>, name: &str) -> Arc<Owner> {
         let owner = Arc::new(Owner {
+            realm: Arc::clone(realm),
             name: name.into(),
             to_peer: SharedBucket::default(),
             to_client: SharedBucket::default(),
             held: Mutex::default(),
         });
-        self.users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        let users = self.realms.entry(Arc::clone(realm)).or_default();
+        users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
         owner
     }
 
@@ -349,8 +359,8 @@ impl Inner {
         while let Some((until, _)) = self.leaving.front()
             && *until <= now
         {
-            if let Some((_, name)) = self.leaving.pop_front() {
-                self.forget(&name, now);
+            if let Some((_, owner)) = self.leaving.pop_front() {
+                self.forget(owner, now);
             }
         }
     }
@@ -363,18 +373,21 @@ impl Inner {
     }
 
     /// Forgets a user that holds nothing.
-    fn forget(&mut self, name: &Arc<str>, now: Mono) {
-        let Some(owner) = self.users.get(name) else {
-            return;
-        };
+    fn forget(&mut self, owner: Arc<Owner>, now: Mono) {
         let mut held = owner.held();
         let rested = owner.to_peer.is_full(now) && owner.to_client.is_full(now);
         held.leaving = held.allocations == 0 && (held.reservations > 0 || !rested);
         if held.leaving {
-            self.leaving.push_back((now + LINGER, Arc::clone(name)));
+            drop(held);
+            self.leaving.push_back((now + LINGER, owner));
         } else if held.allocations == 0 {
             drop(held);
-            self.users.remove(name);
+            if let Entry::Occupied(mut users) = self.realms.entry(Arc::clone(&owner.realm)) {
+                users.get_mut().remove(&owner.name);
+                if users.get().is_empty() {
+                    users.remove();
+                }
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::allocation::Allocation;
 use super::index::Place;
@@ -335,6 +336,7 @@ impl Allocation {
     fn move_from(&self, from: FiveTuple, worker: u32) -> Move {
         Move {
             id: self.id,
+            realm: Arc::clone(self.credential.realm()),
             username: self.credential.username().to_owned(),
             from,
             to: self.client.tuple,

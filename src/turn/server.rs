@@ -293,7 +293,8 @@ impl Server {
         // RFC 7635 §9: an allocation is refreshed with a new token, which another key may have
         // sealed. Whose it is no token says.
         let third_party = own.key().is_session() && sender.key().is_session();
-        if own.username() != sender.username() && !third_party {
+        let same_name = own.username() == sender.username();
+        if own.realm() != sender.realm() || !(same_name || third_party) {
             return Err(Cause::WrongUser);
         }
         if request.malformed {
