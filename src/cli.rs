@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
-use turnwire::tools::load;
+use turnwire::tools::{credentials, load};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -45,6 +45,15 @@ Example:
 
 Exit code: 0 when everybody whom coturn lets in is taken along, 3 when not; 1 when the file cannot
 be read, or the result cannot be written or used.
+";
+
+const CREDENTIALS_HELP: &str = "\
+Nothing is asked of the server: whoever has its secret can mint, and the server sees by the secret
+that it was minted. A server that was told no secret has made one: --secret-file
+/var/lib/turnwire/secret, or what its log names.
+
+Example, for a page that calls by your server for a day:
+  turnwire credentials turn:turn.example.org turns:turn.example.org --secret-file secret --ttl 24h --json
 ";
 
 /// A STUN/TURN server
@@ -86,6 +95,9 @@ pub(crate) enum Command {
     /// Load a TURN server of yours, and say what it delivers and what it costs
     #[command(after_help = LOAD_HELP)]
     Load(Box<load::Options>),
+    /// Mint an ephemeral credential, as an application does, and print it to be pasted
+    #[command(after_help = CREDENTIALS_HELP)]
+    Credentials(Box<credentials::Options>),
 }
 
 impl Cli {

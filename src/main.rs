@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
         Command::Import { file: None, .. } => print(&import::options_page()),
         Command::Load(options) => turnwire::tools::load::run(&options),
+        Command::Credentials(options) => turnwire::tools::credentials::run(&options),
     }
 }
 

@@ -5,6 +5,7 @@ read, and compared with what was asked for: what it sent and what came back.
 """
 
 import re
+import shlex
 import socket
 from dataclasses import dataclass
 
@@ -150,6 +151,20 @@ def uclient(context: Context) -> str:
     if moves < run.clients:
         raise Failure(f"{run.clients} clients moved {moves} times")
     return f"{facts}, {moves} moves"
+
+
+@case("uclient-minted-line", limit=LIMIT)
+def minted(context: Context) -> str:
+    """The line that `turnwire credentials` prints for this tool works as it is."""
+    host, port = context.server.address("udp")
+    mint = [str(context.binary), "credentials", f"turn:{host}:{port}", "--user", "bob", "--secret", REST_SECRET]
+    line = run_client(mint, LIMIT).stdout.splitlines()[-1]
+    name, *words = shlex.split(line)
+    output = run_client([tool(name), "-n", "10", "-c", *words], LIMIT).stdout
+    sent, received = last(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", output)
+    if sent == 0 or received != sent:
+        raise Failure(f"sent {sent}, came back {received}", output)
+    return f"{received} of {sent} messages"
 
 
 def redirected(context: Context) -> str:

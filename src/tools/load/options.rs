@@ -6,11 +6,14 @@ use super::payload;
 use crate::auth::Secret;
 use crate::client::{Transport, Uri};
 use crate::tls::Trust;
+use crate::tools::argument;
 
 /// Packets in flight that one client's bookkeeping can hold with room to spare.
 const WINDOW_MAX: u32 = 2048;
 /// The most bytes of a payload: what one UDP datagram holds, less the longest header before it.
 const SIZE_MAX: u16 = 65_400;
+/// The longest load.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The flags of `turnwire load`.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,11 +28,11 @@ pub struct Options {
     pub user: Option<String>,
 
     /// The user's password (`ps` shows it)
-    #[arg(long, value_name = "PASSWORD", value_parser = secret, requires = "user")]
+    #[arg(long, value_name = "PASSWORD", value_parser = argument::secret, requires = "user")]
     pub password: Option<Secret>,
 
     /// Shared secret to mint an ephemeral credential with, instead of a password (`ps` shows it)
-    #[arg(long, value_name = "SECRET", value_parser = secret, conflicts_with = "password")]
+    #[arg(long, value_name = "SECRET", value_parser = argument::secret, conflicts_with = "password")]
     pub secret: Option<Secret>,
 
     /// Authenticate with SHA-256 where the server offers it (RFC 8489)
@@ -254,11 +257,6 @@ impl Direction {
     }
 }
 
-/// What is wrong with a secret is told without showing it: there is nothing that could be wrong.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
-}
-
 fn rate(text: &str) -> Result<Rate, String> {
     if text == "max" {
         return Ok(Rate::Max);
@@ -278,21 +276,7 @@ fn transport(text: &str) -> Result<Transport, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "a number with its unit: ms, s, m or h; at most 24h".to_owned();
-    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let number: u64 = text[..text.len() - unit.len()].parse().map_err(|_| wrong())?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    number
-        .checked_mul(milliseconds)
-        .filter(|all| (1..=24 * 3_600_000).contains(all))
-        .map(Duration::from_millis)
-        .ok_or_else(wrong)
+    argument::duration(text, DURATION_MAX, "24h")
 }
 
 #[cfg(test)]
