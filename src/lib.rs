@@ -11,6 +11,7 @@
 //! | [`turn`] | what is allowed: the server as a pure state machine |
 //! | [`tls`] | certificates, TLS and DTLS as pure state machines |
 //! | [`client`] | the other side: a STUN/TURN client as a pure state machine |
+//! | [`store`] | where users live: a file, a database, an application |
 //! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
 //! | [`config`] | flags and TOML to the settings of each room |
 //! | [`control`] | the process: lifecycle, log, metrics |
@@ -21,6 +22,7 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod net;
+pub mod store;
 pub mod stun;
 pub mod time;
 pub mod tls;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up, each with the rooms it may import from.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("time", &[]),
     ("stun", &[]),
     ("net", &[]),
@@ -14,8 +14,12 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("tls", &["net", "time"]),
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
-    ("config", &["worker", "turn", "tls", "auth", "net"]),
-    ("control", &["config", "client", "worker", "turn", "tls", "auth", "net", "stun", "time"]),
+    ("store", &["auth", "time"]),
+    ("config", &["store", "worker", "turn", "tls", "auth", "net"]),
+    (
+        "control",
+        &["config", "client", "store", "worker", "turn", "tls", "auth", "net", "stun", "time"],
+    ),
     ("tools", &["client", "net", "tls", "auth", "stun", "time"]),
 ];
 
