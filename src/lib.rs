@@ -10,6 +10,7 @@
 //! | [`auth`] | who is asking: keys, nonces, REST credentials |
 //! | [`turn`] | what is allowed: the server as a pure state machine |
 //! | [`tls`] | certificates, TLS and DTLS as pure state machines |
+//! | [`http`] | a small client of HTTP/1.1 |
 //! | [`client`] | the other side: a STUN/TURN client as a pure state machine |
 //! | [`store`] | where users live: a file, a database, an application |
 //! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
@@ -21,6 +22,7 @@ pub mod auth;
 pub mod client;
 pub mod config;
 pub mod control;
+pub mod http;
 pub mod net;
 pub mod store;
 pub mod stun;

@@ -5,20 +5,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up, each with the rooms it may import from.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("time", &[]),
     ("stun", &[]),
     ("net", &[]),
     ("auth", &["stun", "time"]),
     ("turn", &["auth", "stun", "time"]),
     ("tls", &["net", "time"]),
+    ("http", &["tls"]),
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
-    ("store", &["auth", "time"]),
-    ("config", &["store", "worker", "turn", "tls", "auth", "net"]),
+    ("store", &["http", "auth", "time"]),
+    ("config", &["store", "http", "worker", "turn", "tls", "auth", "net"]),
     (
         "control",
-        &["config", "client", "store", "worker", "turn", "tls", "auth", "net", "stun", "time"],
+        &[
+            "config", "client", "store", "http", "worker", "turn", "tls", "auth", "net", "stun",
+            "time",
+        ],
     ),
     ("tools", &["client", "net", "tls", "auth", "stun", "time"]),
 ];

@@ -93,6 +93,16 @@ impl Client {
     pub fn connect(&self) -> Result<ClientConnection, Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())
     }
+
+    /// For a connection that is driven by another crate.
+    pub(crate) const fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// The name that the server's certificate has to be for.
+    pub(crate) const fn name(&self) -> &ServerName<'static> {
+        &self.name
+    }
 }
 
 fn roots_in(path: &Path) -> Result<RootCertStore, NoClient> {
