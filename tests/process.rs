@@ -97,15 +97,38 @@ fn a_drain_waits_for_live_allocations_and_says_so() {
     let mut client = alice(&server);
     client.allocate();
     server.signal("TERM");
-    assert_eq!(server.line("draining")["allocations"], 1);
+    let began = server.line("draining");
+    assert_eq!((&began["allocations"], &began["seconds_left"]), (&1.into(), &3600.into()));
     let (code, body) = get(server.admin(), "/healthz");
-    assert_eq!(code, 503);
-    assert!(body.contains("\"draining\""), "{body}");
+    let state: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((code, &state["status"]), (503, &"draining".into()));
+    assert!((3500..=3600).contains(&state["drain_seconds_left"].as_u64().unwrap()), "{body}");
+    assert!(get(server.admin(), "/metrics").1.contains("\nturnwire_draining 1\n"));
+    // Who comes now is turned away.
+    let mut late = alice(&server);
+    assert_eq!(late.try_allocate(|_| ()).code(), 508);
+    let progress = server.line("drain_progress");
+    assert_eq!(progress["allocations"], 1);
     // Nothing but the allocation keeps it alive now.
     client.permit("127.0.0.1:9".parse().unwrap());
     assert_eq!(client.refresh(0).code(), 0);
     assert_eq!(server.exit(), Some(0));
     assert_eq!(server.of("session_ended")[0]["reason"], "deleted");
+    assert_eq!(server.of("drained")[0]["allocations"], 0);
+}
+
+#[test]
+fn a_drain_ends_with_its_time_whoever_is_left() {
+    let scratch = Scratch::new();
+    let file = scratch.path("server.toml");
+    fs::write(&file, "[process]\ndrain = \"1s\"\n").unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let mut server = Server::start_in(scratch, &[&ALICE[..], &config].concat());
+    alice(&server).allocate();
+    server.signal("TERM");
+    assert_eq!(server.exit(), Some(0));
+    assert_eq!(server.of("drained")[0]["allocations"], 1);
+    assert_eq!(server.of("session_ended")[0]["reason"], "shutdown");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::core::{Response, Setup, Style, TestClient, TestServer};
-use turnwire::stun::{Method, attribute, decode_address};
+use turnwire::stun::{Method, Writer, attribute, decode_address};
 use turnwire::turn::{Alternate, Alternates, Place, Redirect, Transport};
 
 fn place(transport: Transport, address: &str) -> Place {
@@ -174,10 +174,55 @@ fn a_busy_server_sends_on_those_for_whom_it_has_no_room_while_it_drains_everybod
     assert_eq!(third.allocate(&mut server).code(), 300);
     server.ledger.set_draining(false);
     assert!(third.allocate(&mut server).success());
-    // Who has an allocation keeps it, draining or not.
-    server.ledger.set_draining(true);
-    assert!(third.refresh(&mut server, 600).success());
-    assert_eq!(third.allocate(&mut server).code(), 437);
+}
+
+fn even_pair(client: &mut TestClient, server: &mut TestServer) -> Response {
+    client.request(server, Method::ALLOCATE, |writer| {
+        writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
+        writer.attribute(attribute::EVEN_PORT, &[0x80]);
+    })
+}
+
+fn redeem(client: &mut TestClient, server: &mut TestServer, token: &[u8]) -> Response {
+    client.request(server, Method::ALLOCATE, |writer| {
+        writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
+        writer.attribute(attribute::RESERVATION_TOKEN, token);
+    })
+}
+
+/// A drain is for those who are in a call; nobody else may hold up the end of it.
+#[test]
+fn with_nobody_to_send_to_a_drain_refuses_what_is_new_and_serves_what_lives() {
+    for when in [Redirect::Busy, Redirect::Always, Redirect::Never] {
+        let alternates = Alternates { when, ..Alternates::default() };
+        let mut server = server(&Arc::new(alternates), |_| ());
+        let mut caller = TestClient::new("198.51.100.7:1", "alice", "wonder");
+        let token = even_pair(&mut caller, &mut server).token().unwrap();
+        let udp = |writer: &mut Writer<'_>| {
+            writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
+        };
+        let mut sender = caller.sibling("198.51.100.7:2");
+        let challenge = sender.build(Method::ALLOCATE, udp);
+        sender.learn(&server.ask(&sender.client, &challenge));
+        let sent = sender.build(Method::ALLOCATE, udp);
+        assert!(server.ask(&sender.client, &sent).success());
+
+        server.ledger.set_draining(true);
+        // Of one user and with one nonce: it is the server's state that refuses, and not a credential.
+        let refused = caller.sibling("198.51.100.7:3").allocate(&mut server);
+        let reason = "the server is about to end: no new allocations";
+        assert_eq!((refused.code(), refused.reason()), (508, reason), "{when:?}");
+        assert!(server.ask(&sender.client, &sent).success(), "the answer was lost");
+        assert_eq!(caller.allocate(&mut server).code(), 437);
+        assert!(caller.refresh(&mut server, 600).success());
+        assert!(caller.permit(&mut server, &["8.8.4.4:9".parse().unwrap()]).success());
+        // The other half of a call's pair of ports.
+        assert!(redeem(&mut caller.sibling("198.51.100.7:4"), &mut server, &token).success());
+        assert_eq!(server.server.allocations(), 3);
+
+        server.ledger.set_draining(false);
+        assert!(caller.sibling("198.51.100.7:3").allocate(&mut server).success());
+    }
 }
 
 /// Every cause of its own stays what it is.
@@ -199,10 +244,11 @@ fn only_what_another_server_can_help_with_is_sent_on() {
 fn never_is_never() {
     let alternates = Arc::new(east_and_west(Redirect::Never));
     let mut server = server(&alternates, |setup| setup.turn.limits.allocations = 1);
-    server.ledger.set_draining(true);
     let mut client = TestClient::new("198.51.100.7:1", "alice", "wonder");
     assert!(client.allocate(&mut server).success());
     assert_eq!(client.sibling("198.51.100.7:2").allocate(&mut server).code(), 486);
+    server.ledger.set_draining(true);
+    assert_eq!(client.sibling("198.51.100.7:2").allocate(&mut server).code(), 508);
 }
 
 /// RFC 8656 §7.2: the port that a token stands for is here.
@@ -210,15 +256,7 @@ fn never_is_never() {
 fn a_reservation_is_redeemed_where_it_was_made() {
     let mut server = busy(|_| ());
     let mut client = TestClient::new("198.51.100.7:1", "alice", "wonder");
-    let response = client.request(&mut server, Method::ALLOCATE, |writer| {
-        writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
-        writer.attribute(attribute::EVEN_PORT, &[0x80]);
-    });
-    let token = response.token().unwrap();
+    let token = even_pair(&mut client, &mut server).token().unwrap();
     server.ledger.set_draining(true);
-    let response = client.sibling("198.51.100.7:2").request(&mut server, Method::ALLOCATE, |it| {
-        it.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
-        it.attribute(attribute::RESERVATION_TOKEN, &token);
-    });
-    assert!(response.success());
+    assert!(redeem(&mut client.sibling("198.51.100.7:2"), &mut server, &token).success());
 }

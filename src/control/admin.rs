@@ -7,7 +7,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
+use super::health::Phase;
 use super::metrics::{self, Sources};
 use super::watch::live;
 
@@ -33,18 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections open at a time; others wait in the system's queue.
 const CONNECTIONS: usize = 32;
 
-/// What the process is doing, as `/healthz` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Phase {
-    Running,
-    Draining,
-    Stopping,
-}
-
 /// What the endpoint answers from.
 pub(super) struct Admin {
-    phase: AtomicU8,
     sources: Arc<Sources>,
     registry: Registry,
 }
@@ -52,12 +42,7 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(sources: Arc<Sources>) -> Arc<Self> {
         let registry = metrics::registry(Arc::clone(&sources));
-        Arc::new(Self { phase: AtomicU8::new(Phase::Running as u8), sources, registry })
-    }
-
-    /// From now on the answer of `/healthz`.
-    pub(super) fn set_phase(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
+        Arc::new(Self { sources, registry })
     }
 
     /// Answers requests until the task is dropped.
@@ -91,16 +76,18 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn health(State(admin): State<Arc<Admin>>) -> Response {
-    let phase = admin.phase.load(Ordering::Relaxed);
-    let (code, status) = match phase {
-        phase if phase == Phase::Running as u8 => (StatusCode::OK, "ok"),
-        phase if phase == Phase::Draining as u8 => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    let sources = &admin.sources;
+    let phase = sources.health.phase();
+    let code = match phase {
+        Phase::Running => StatusCode::OK,
+        Phase::Draining | Phase::Stopping => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let now = sources.clock.now().mono;
     let body = json!({
-        "status": status,
-        "allocations": live(&admin.sources.stats),
-        "uptime_seconds": admin.sources.clock.now().mono.as_secs(),
+        "status": phase.label(),
+        "allocations": live(&sources.stats),
+        "drain_seconds_left": sources.health.drain_left(now).map(|left| left.as_secs()),
+        "uptime_seconds": now.as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
     });
     page(code, "application/json", format!("{body}\n"))

@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::certificates::{Entry, Report};
+use super::health::{Health, Phase};
 use super::watch::{Lost, live, sum};
 use crate::tls;
 use crate::turn::{Alternates, Cause, Counter, Dropped, EndReason, Ledger};
@@ -33,6 +34,8 @@ pub(super) struct Sources {
     pub(super) clock: Clock,
     /// The certificates, if there are any.
     pub(super) certificates: Option<Arc<Report>>,
+    /// What the process is doing.
+    pub(super) health: Health,
 }
 
 impl fmt::Debug for Sources {
@@ -79,6 +82,12 @@ impl Collector for Sources {
         )?;
         page.gauge("workers", "Worker threads", self.stats.len() as u64)?;
         page.gauge("uptime_seconds", "Since the start", self.clock.now().mono.as_secs())?;
+        let draining = u64::from(self.health.phase() == Phase::Draining);
+        page.gauge(
+            "draining",
+            "Whether it takes no new allocations since it is about to end",
+            draining,
+        )?;
         if let Some(report) = &self.certificates {
             page.certificates(report, self.clock.now().unix)?;
         }
@@ -370,6 +379,7 @@ mod tests {
             lost: Lost::of(Events::queue(1).0),
             clock: Clock::start(),
             certificates: None,
+            health: Health::new(),
         };
         render(&registry(Arc::new(sources))).unwrap()
     }

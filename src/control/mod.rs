@@ -23,7 +23,9 @@ mod base;
 mod capacity;
 mod certificates;
 mod discovery;
+mod drain;
 mod error;
+mod health;
 mod invitation;
 mod log;
 mod metrics;
@@ -39,9 +41,9 @@ mod watch;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::interval;
 
-use admin::Phase;
+use drain::Drain;
 use error::StartError;
 use reload::Reloader;
 use signals::{Signals, Wish};
@@ -52,7 +54,7 @@ use crate::config::{Config, Flags};
 
 /// How often it is seen whether all workers are alive.
 const PULSE: Duration = Duration::from_secs(1);
-/// How often the live allocations are counted while the last of them are waited for.
+/// How often it is seen whether a drain is over.
 const COUNTED: Duration = Duration::from_millis(100);
 
 /// Serves until SIGTERM or SIGINT. Success is a clean end. A failed start is a failure with one
@@ -76,35 +78,43 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
     let (running, base) = start::start(config.clone())?;
     let mut reloader = Reloader::new(flags, config, base);
     let mut watch = Watch::new();
-    let wish = until_end(&running, &mut signals, &mut reloader, &mut watch).await;
-    if wish == Some(Wish::Terminate) && !reloader.drain().is_zero() {
-        wait_for_sessions(&running, &mut signals, &mut reloader).await;
-    }
+    let clean = until_end(&running, &mut signals, &mut reloader, &mut watch).await;
     stop(running, watch);
-    Ok(if wish.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits for a signal that wants an end; none comes when a worker is lost.
+/// Waits until somebody wants an end and the drain before it, if there is one, is over: true; or until a worker is
+/// lost: false.
 async fn until_end(
     running: &Running,
     signals: &mut Signals,
     reloader: &mut Reloader,
     watch: &mut Watch,
-) -> Option<Wish> {
+) -> bool {
     let mut look = interval(INTERVAL);
     let mut pulse = interval(PULSE);
+    let mut counted = interval(COUNTED);
+    let mut drain: Option<Drain> = None;
     loop {
         tokio::select! {
             wish = signals.next() => match wish {
                 Wish::Hangup => read_again(running, reloader).await,
-                wish => return Some(wish),
+                Wish::Terminate if drain.is_none() && !reloader.drain().is_zero() => {
+                    drain = Some(Drain::begin(running, reloader.drain()));
+                }
+                Wish::Terminate | Wish::Interrupt => return true,
             },
             _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
             _ = pulse.tick() => if running.workers.failed() {
                 // A half that listens and does not answer is worse than a restart.
                 tracing::error!(event = "worker_lost", "a worker has ended by itself: stopping");
-                return None;
+                return false;
             },
+            _ = counted.tick(), if drain.is_some() => {
+                if drain.as_mut().is_some_and(|drain| drain.is_over(running)) {
+                    return true;
+                }
+            }
         }
     }
 }
@@ -117,38 +127,11 @@ async fn read_again(running: &Running, reloader: &mut Reloader) {
     }
 }
 
-/// Goes on for those who are in a call, until none is left, the time is over, or a second signal wants an end. New
-/// allocations are still made meanwhile.
-async fn wait_for_sessions(running: &Running, signals: &mut Signals, reloader: &mut Reloader) {
-    let limit = reloader.drain();
-    running.admin.set_phase(Phase::Draining);
-    running.sources.ledger.set_draining(true);
-    tracing::info!(
-        event = "draining",
-        allocations = running.workers.live(),
-        "SIGTERM: waiting up to {} s for live allocations to end; new ones are sent to another \
-         server where one is alive, and still admitted where not; a second signal stops at once",
-        limit.as_secs(),
-    );
-    let deadline = Instant::now() + limit;
-    let mut ticks = interval(COUNTED);
-    loop {
-        tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Hangup => read_again(running, reloader).await,
-                _ => return,
-            },
-            () = sleep_until(deadline) => return,
-            _ = ticks.tick() => if running.workers.live() == 0 { return },
-        }
-    }
-}
-
 /// Ends every session, logs each, and takes back what says that the server is ready.
 fn stop(running: Running, mut watch: Watch) {
-    let Running { workers, admin, sources, log_thread, ready_file, certificates: _ } = running;
+    let Running { workers, sources, log_thread, ready_file, certificates: _ } = running;
     ready::notify("STOPPING=1");
-    admin.set_phase(Phase::Stopping);
+    sources.health.stop();
     let cut = workers.live();
     workers.stop();
     sources.lost.close();

@@ -10,6 +10,7 @@ use super::admin::{self, Admin};
 use super::base::{Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
+use super::health::Health;
 use super::metrics::Sources;
 use super::ready::{self, Bound, ReadyFile};
 use super::watch::Lost;
@@ -27,7 +28,6 @@ const QUEUE: usize = 16 << 10;
 /// A server that runs, with everything that its end has to take back.
 pub(super) struct Running {
     pub(super) workers: Workers,
-    pub(super) admin: Arc<Admin>,
     pub(super) sources: Arc<Sources>,
     pub(super) log_thread: JoinHandle<()>,
     pub(super) ready_file: Option<ReadyFile>,
@@ -103,13 +103,14 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
         lost,
         clock,
         certificates: certificates_report,
+        health: Health::new(),
     };
     let sources = Arc::new(sources);
-    let admin = Admin::new(Arc::clone(&sources));
     if let Some((listener, _)) = endpoint {
+        let admin = Admin::new(Arc::clone(&sources));
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| StartError::System("the admin endpoint", error))?;
-        tokio::spawn(Arc::clone(&admin).serve(listener));
+        tokio::spawn(admin.serve(listener));
     }
     let unix = clock.now().unix;
     if let Some(secret) = &base.generated {
@@ -117,7 +118,7 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
         invite(secret, &config.auth, &bound, listeners, &base.relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
-    let running = Running { workers, admin, sources, log_thread, ready_file, certificates };
+    let running = Running { workers, sources, log_thread, ready_file, certificates };
     Ok((running, base))
 }
 

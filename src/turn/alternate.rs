@@ -117,17 +117,18 @@ impl Place {
 }
 
 impl Server {
-    /// Sends a new Allocate elsewhere, if that is to be.
+    /// Sends a new Allocate elsewhere, if that is to be; a server that drains takes none.
     pub(super) fn redirect(&mut self, context: &Context<'_>) -> Result<(), Cause> {
         let when = self.settings.alternates.when;
-        let draining = when == Redirect::Busy && self.ledger.is_draining();
+        let draining = self.ledger.is_draining();
         let request = context.request;
-        // A reserved port is this server's.
+        // A reserved port is this server's, and belongs to a call that is under way.
         let movable = !request.malformed && request.reservation.is_none();
-        if movable && (when == Redirect::Always || draining) {
-            return self.alternate(context).map_or(Ok(()), Err);
+        if !movable || !(draining || when == Redirect::Always) {
+            return Ok(());
         }
-        Ok(())
+        let elsewhere = if when == Redirect::Never { None } else { self.alternate(context) };
+        elsewhere.or(draining.then_some(Cause::Draining)).map_or(Ok(()), Err)
     }
 
     /// What to answer when an allocation cannot be made here: that there is room elsewhere.

@@ -82,6 +82,8 @@ pub enum Cause {
     ConnectionLimit,
     /// 508: the worker that has to answer has no time.
     Busy,
+    /// 508: no new allocations, since the server is about to end.
+    Draining,
 }
 
 impl Cause {
@@ -126,7 +128,8 @@ impl Cause {
             | Self::PermissionLimit
             | Self::ChannelLimit
             | Self::ConnectionLimit
-            | Self::Busy => code::INSUFFICIENT_CAPACITY,
+            | Self::Busy
+            | Self::Draining => code::INSUFFICIENT_CAPACITY,
         }
     }
 
@@ -183,6 +186,7 @@ impl Cause {
             Self::Auth(DenialKind::WrongSessionKey) => 47,
             Self::Auth(DenialKind::UnexpectedToken) => 48,
             Self::TryAlternate(_) => 49,
+            Self::Draining => 50,
         }
     }
 
@@ -249,6 +253,7 @@ impl Cause {
             Self::SameAddress => "the client has not moved: refresh without the mobility ticket",
             Self::LostAllocation => "the mobility ticket's allocation has ended",
             Self::Busy => "the server is too busy for this now",
+            Self::Draining => "the server is about to end: no new allocations",
             Self::NeedsStream => "TCP is relayed for clients on TCP or TLS only",
             Self::UnknownConnection => "no connection waits under this CONNECTION-ID",
             Self::WrongProtocol => "not what this allocation relays (UDP or TCP)",
@@ -261,7 +266,7 @@ impl Cause {
     }
 }
 
-const LABELS: [(&str, u16); 50] = [
+const LABELS: [(&str, u16); 51] = [
     ("challenge", 401),
     ("wrong_realm", 401),
     ("unknown_user", 401),
@@ -312,4 +317,5 @@ const LABELS: [(&str, u16); 50] = [
     ("wrong_session_key", 401),
     ("unexpected_token", 420),
     ("try_alternate", 300),
+    ("draining", 508),
 ];

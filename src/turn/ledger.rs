@@ -39,7 +39,7 @@ pub struct Ledger {
     pub(super) guard: Guard,
     /// What NAT behaviour discovery may send another way, to all addresses together.
     discovery: SharedBucket,
-    /// Whether the server takes no new allocations that another one could have.
+    /// Whether the server takes no new allocations.
     draining: AtomicBool,
     /// Made with the first mobile allocation.
     pub(super) tickets: OnceLock<Tickets>,
@@ -138,7 +138,8 @@ impl Ledger {
         admitted && self.discovery.take(now, 1, limits.all_discovery_per_second.into())
     }
 
-    /// From now on, or no longer, new allocations go to other servers, if one is alive.
+    /// From now on, or no longer, new allocations are refused ([`Cause::Draining`]), or sent to another server where
+    /// one is alive. A reserved port is still given to who has reserved it.
     pub fn set_draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
     }
