@@ -1,62 +1,22 @@
 //! The configuration read again under live calls (SIGHUP): all of it or nothing.
 
 mod common;
+#[path = "process/configured.rs"]
+mod configured;
 #[path = "process/server.rs"]
 mod process;
 
 use std::fs;
 #[cfg(feature = "dtls")]
 use std::net::UdpSocket;
-use std::path::PathBuf;
 #[cfg(feature = "dtls")]
 use std::time::Duration;
 
-use common::{Client, Credential, Peer};
-use process::{Scratch, Server};
+use common::{Client, Peer};
+use configured::Configured;
 
 const CHANNEL: u16 = 0x4000;
 const FIRST: &str = "[auth]\nusers.alice = \"wonder\"\nusers.bob = \"builder\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n";
-
-/// A server whose configuration is a file.
-struct Configured {
-    server: Server,
-    file: PathBuf,
-}
-
-impl Configured {
-    fn start(text: &str) -> Self {
-        let scratch = Scratch::new();
-        let file = scratch.path("server.toml");
-        fs::write(&file, text).expect("a file");
-        let flags = ["--config", file.to_str().expect("UTF-8"), "--workers", "2"];
-        Self { server: Server::start_in(scratch, &flags), file }
-    }
-
-    /// Writes another configuration and has it read; what the log says of it.
-    fn reload(&mut self, text: &str) -> serde_json::Value {
-        fs::write(&self.file, text).expect("a file");
-        self.server.signal("HUP");
-        self.server.line_of(&["reloaded", "reload_failed"])
-    }
-
-    #[track_caller]
-    fn accepts(&mut self, text: &str) {
-        let line = self.reload(text);
-        assert_eq!(line["event"], "reloaded", "{line}");
-    }
-
-    /// What it says of a configuration that it does not take.
-    #[track_caller]
-    fn refuses(&mut self, text: &str) -> String {
-        let line = self.reload(text);
-        assert_eq!((&line["event"], &line["level"]), (&"reload_failed".into(), &"ERROR".into()));
-        line["message"].as_str().expect("a message").to_owned()
-    }
-
-    fn client(&self, name: &str, password: &str) -> Client {
-        Client::udp_to(self.server.udp()).with(Credential::user(name, password))
-    }
-}
 
 /// A call that was there before and goes on.
 fn calling(configured: &Configured) -> (Client, Peer) {
@@ -134,10 +94,11 @@ fn a_configuration_with_a_mistake_changes_nothing_and_says_which_line() {
 #[test]
 fn what_takes_a_restart_is_refused_by_name_with_all_that_comes_with_it() {
     let mut configured = Configured::start(FIRST);
-    let more = "users.carol = \"new\"\n[relay]\nports = \"50000-60000\"\n[listen]\nbuffer = 65536\n[peers]";
+    let more =
+        "users.carol = \"new\"\n[process]\nuser = \"root\"\n[listen]\ntrains = false\n[peers]";
     let message = configured.refuses(&FIRST.replace("[peers]", more));
     assert!(
-        message.contains("listen.buffer, relay.ports can be changed by a restart only"),
+        message.contains("listen.trains, process.user can be changed by a restart only"),
         "{message}"
     );
     assert_eq!(configured.client("carol", "new").try_allocate(|_| ()).code(), 401);

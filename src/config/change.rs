@@ -3,6 +3,13 @@
 use super::Config;
 
 impl Config {
+    /// Whether another configuration says the same about the addresses of allocations and where they are known.
+    pub fn same_places(&self, other: &Self) -> bool {
+        self.relay.addresses == other.relay.addresses
+            && self.relay.external == other.relay.external
+            && self.relay.stun_server == other.relay.stun_server
+    }
+
     /// The keys whose values another configuration changes and that are read at the start
     /// only.
     pub fn fixed_changes(&self, other: &Self) -> Vec<&'static str> {
@@ -21,10 +28,6 @@ impl Config {
             ("tls.certificates", certificates),
             ("tls.keys", certificates),
             ("tls.min_version", self.tls.min_version != other.tls.min_version),
-            ("relay.addresses", self.relay.addresses != other.relay.addresses),
-            ("relay.external", self.relay.external != other.relay.external),
-            ("relay.stun_server", self.relay.stun_server != other.relay.stun_server),
-            ("relay.ports", self.relay.ports != other.relay.ports),
             ("relay.buffer", ours.relay_buffer != theirs.relay_buffer),
             ("relay.pass_dscp", ours.pass_dscp != theirs.pass_dscp),
             ("relay.pass_ecn", ours.pass_ecn != theirs.pass_ecn),

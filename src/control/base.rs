@@ -1,25 +1,23 @@
 //! What the settings of the workers are made of: a configuration, and what the start has found out about this host.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::capacity::Capacity;
 use super::discovery;
 use super::error::StartError;
+use super::places::{Listened, Places};
 use super::secret::{self, Place};
 use crate::auth::{self, Authority};
 use crate::config::Config;
-use crate::net::{self, Endpoint};
-use crate::turn::{self, Alternates, Discovery, PeerPolicy, RelayAddress};
+use crate::net;
+use crate::turn::{self, Alternates, PeerPolicy, PortRange, RelayAddress};
 use crate::worker::Live;
 
-/// What was found out at the start, and stays.
+/// What was found out, beside the configuration.
 pub(super) struct Base {
-    pub(super) relays: Vec<RelayAddress>,
-    pub(super) discovery: Vec<Discovery>,
-    /// Every address that a socket of this server is reached at.
-    pub(super) own: Vec<SocketAddr>,
+    pub(super) places: Places,
+    pub(super) listened: Listened,
     /// Other servers, with what is known of them.
     pub(super) alternates: Arc<Alternates>,
     /// The root of all nonces: clients keep theirs over a change.
@@ -29,21 +27,28 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// What the workers are to go by.
+    /// What the workers are to go by, with other places where those are to change. `former` are relay addresses and
+    /// ports of before.
     ///
     /// # Errors
     /// The configuration cannot be used here.
-    pub(super) fn live(&mut self, config: &Config) -> Result<Live, StartError> {
+    pub(super) fn live(
+        &mut self,
+        config: &Config,
+        places: Option<&Places>,
+        former: Vec<(RelayAddress, PortRange)>,
+    ) -> Result<Live, StartError> {
         let mut config = config.clone();
         match &self.generated {
             Some(secret) if has_no_credentials(&config) => config.auth.secrets.push(secret.clone()),
             _ => self.generated = generated_secret(&mut config)?.or(self.generated.take()),
         }
-        self.check_backend(&config)?;
+        let places = places.unwrap_or(&self.places);
+        places.check_backend(&config)?;
         let authority = Authority::new(config.auth.clone(), self.master)?;
-        cap_limits(&mut config, &self.relays, false);
+        cap_limits(&mut config, &places.relays(), false);
         Ok(Live {
-            turn: Arc::new(self.turn_settings(&config)),
+            turn: Arc::new(self.turn_settings(&config, places, former)),
             authority: Arc::new(authority),
             streams: config.worker.streams,
             dtls: config.worker.dtls_limits,
@@ -52,32 +57,27 @@ impl Base {
         })
     }
 
-    /// # Errors
-    /// HTTP would be passed on to this server itself.
-    pub(super) fn check_backend(&self, config: &Config) -> Result<(), StartError> {
-        match config.worker.web.backend {
-            Some(Endpoint::Tcp(backend)) if self.own.contains(&backend) => {
-                Err(StartError::OwnBackend(backend))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The settings of the core, with what had to be found out first.
-    pub(super) fn turn_settings(&self, config: &Config) -> turn::Settings {
-        let ports = config.relay.ports;
-        let mut own = self.own.clone();
-        own.extend(discovery::outside(&self.discovery));
+    pub(super) fn turn_settings(
+        &self,
+        config: &Config,
+        places: &Places,
+        former: Vec<(RelayAddress, PortRange)>,
+    ) -> turn::Settings {
+        let (relays, ports) = (places.relays(), config.relay.ports);
+        let mut own = places.own.clone();
+        own.extend(discovery::outside(&places.discovery));
+        let peers = PeerPolicy::new(config.peers.clone(), relays.clone(), ports, own);
         turn::Settings {
             tcp_allocations: config.turn.tcp_allocations,
             software: config.turn.software.clone(),
-            peers: PeerPolicy::new(config.peers.clone(), self.relays.clone(), ports, own),
-            relays: self.relays.clone(),
+            peers: peers.with_former(former),
+            relays,
             ports,
             default_lifetime: config.turn.default_lifetime,
             max_lifetime: config.turn.max_lifetime,
             rfc5766_channels: config.turn.rfc5766_channels,
-            discovery: self.discovery.clone(),
+            discovery: places.discovery.clone(),
             alternates: Arc::clone(&self.alternates),
             mobility: config.turn.mobility,
             limits: config.limits.clone(),

@@ -29,6 +29,7 @@ mod health;
 mod invitation;
 mod log;
 mod metrics;
+mod places;
 mod privileges;
 mod ready;
 mod reflexive;
@@ -39,6 +40,7 @@ mod start;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::interval;
@@ -76,7 +78,10 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
     let mut signals =
         Signals::install().map_err(|error| StartError::System("signal handlers", error))?;
     let (running, base) = start::start(config.clone())?;
-    let mut reloader = Reloader::new(flags, config, base);
+    let mut reloader = {
+        let ledger = Arc::clone(&running.sources.ledger);
+        Reloader::new(flags, config, base, ledger, Vec::new())
+    };
     let mut watch = Watch::new();
     let clean = until_end(&running, &mut signals, &mut reloader, &mut watch).await;
     stop(running, watch);

@@ -1,25 +1,26 @@
 //! From a checked configuration to a server that is ready.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::addresses::{self, Chosen, Facts};
+use super::addresses::{self, Facts};
 use super::admin::{self, Admin};
 use super::base::{Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
 use super::health::Health;
 use super::metrics::Sources;
+use super::places::{self, Listened, Places};
 use super::ready::{self, Bound, ReadyFile};
 use super::watch::Lost;
-use super::{alternates, discovery, invitation, log, privileges, reflexive};
+use super::{alternates, discovery, invitation, log, privileges};
 use crate::auth::{self, Authority};
 use crate::config::{self, Config, Level};
 use crate::net::Offload;
 use crate::tls;
-use crate::turn::{Discovery, Ledger, RelayAddress};
+use crate::turn::{Ledger, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
 /// Events that may wait for the log: a burst of ended sessions, not a backlog of minutes.
@@ -44,7 +45,8 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
     addresses::drop_unsupported(&mut config.worker.listeners, &facts);
     addresses::drop_unsupported(&mut config.worker.tls_listeners, &facts);
     addresses::drop_unsupported(&mut config.worker.dtls_listeners, &facts);
-    let relays = relays(&config, &facts)?;
+    let chosen = places::choose(&config, &facts)?;
+    let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
     let (seconds, listeners) = (&config.nat_alternates, &config.worker.listeners);
     config.worker.alternates = discovery::alternates(seconds, listeners, &relays, &facts)?;
     let generated = generated_secret(&mut config)?;
@@ -52,11 +54,7 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
     getrandom::fill(&mut master).map_err(StartError::Random)?;
     let authority = Authority::new(config.auth.clone(), master)?;
     let sockets = Sockets::bind(&config.worker)?;
-    for relay in &relays {
-        let tried = UdpSocket::bind((relay.local, 0));
-        tried.map_err(|error| StartError::Relay(relay.local, error))?;
-    }
-    let discovery = discover(&config, &sockets, &relays)?;
+    places::try_relays(&chosen)?;
     let endpoint = config.admin.map(bind_admin).transpose()?;
     let bound = Bound {
         udp: sockets.addresses().to_vec(),
@@ -70,12 +68,14 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
     config.worker.tls =
         certificates.as_ref().map(|it| tls_server(&it.identities, &config.tls)).transpose()?;
     config.worker.identities = certificates.as_ref().map(|it| Arc::clone(&it.identities));
-    let own = own_sockets(&bound, &relays, &facts);
+    let listened = Listened { bound: bound.clone(), alternates: sockets.alternates().to_vec() };
+    let places = Places::complete(chosen, &config, &listened, &facts)?;
+    places.report(&config);
+    places.check_backend(&config)?;
     let others = alternates::alternates(&config.redirect);
-    let base = Base { relays, discovery, own, alternates: others, master, generated };
-    base.check_backend(&config)?;
+    let base = Base { places, listened, alternates: others, master, generated };
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
-    let settings = Arc::new(base.turn_settings(&config));
+    let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));
     let ledger = Arc::new(Ledger::new(&settings));
     let (events, queue) = Events::queue(QUEUE);
     let log_thread =
@@ -115,50 +115,11 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
     let unix = clock.now().unix;
     if let Some(secret) = &base.generated {
         let listeners = config.worker.listeners.len();
-        invite(secret, &config.auth, &bound, listeners, &base.relays, unix);
+        invite(secret, &config.auth, &bound, listeners, &relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
     let running = Running { workers, sources, log_thread, ready_file, certificates };
     Ok((running, base))
-}
-
-/// Chooses the relay addresses and logs the reasons.
-fn relays(config: &Config, facts: &Facts) -> Result<Vec<RelayAddress>, StartError> {
-    let listeners = &config.worker.listeners;
-    let external = &config.relay.external;
-    let server = config.relay.stun_server.as_deref();
-    let ask = |local: IpAddr| server.map(|server| reflexive::ask(server, local));
-    let chosen = addresses::choose(listeners, &config.relay.addresses, external, facts, ask);
-    if chosen.is_empty() {
-        return Err(StartError::NoRelay);
-    }
-    for (place, one) in chosen.iter().enumerate() {
-        let same = |other: &&Chosen| other.relay.advertised == one.relay.advertised;
-        if let Some(other) = chosen[..place].iter().find(same) {
-            let (first, second) = (other.relay.local, one.relay.local);
-            return Err(StartError::SameAdvertised(one.relay.advertised, first, second));
-        }
-    }
-    let development = listeners.iter().all(|listener| listener.ip().is_loopback());
-    // What stands for a second address of NAT discovery needs no relay.
-    let second = |ip| config.nat_alternates.iter().any(|second| Some(second.ip()) == ip);
-    let external: Vec<_> = external.iter().filter(|it| !second(it.private)).copied().collect();
-    addresses::report(&chosen, &external, development);
-    Ok(chosen.iter().map(|Chosen { relay, .. }| *relay).collect())
-}
-
-/// Finds out how the addresses of NAT discovery are known outside, and logs it.
-fn discover(
-    config: &Config,
-    sockets: &Sockets,
-    relays: &[RelayAddress],
-) -> Result<Vec<Discovery>, StartError> {
-    let server = config.relay.stun_server.as_deref();
-    let ask = |local: IpAddr| server.map(|server| reflexive::ask(server, local));
-    let external = &config.relay.external;
-    let found = discovery::advertised(sockets.alternates(), relays, external, ask)?;
-    discovery::report(&found);
-    Ok(found)
 }
 
 /// Says once what the kernel does for the datapath.
@@ -197,13 +158,6 @@ fn tls_server(
 ) -> Result<tls::Server, StartError> {
     let settings = tls::Settings { min_version: settings.min_version, ..tls::Settings::default() };
     Ok(tls::Server::new(identities, &settings)?)
-}
-
-/// Every address that a socket of this server is reached at.
-fn own_sockets(bound: &Bound, relays: &[RelayAddress], facts: &Facts) -> Vec<SocketAddr> {
-    let Bound { udp, tcp, tls, dtls, admin } = bound;
-    let sockets = [udp, tcp, tls, dtls].into_iter().flatten().chain(admin);
-    addresses::own_sockets(&sockets.copied().collect::<Vec<_>>(), relays, facts)
 }
 
 /// Prints what a client needs, for the owner of a server that was told nothing.

@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::allocation::{Allocation, Birth, Relay, TcpRelay, Traffic};
-use super::ledger::{Owner, Token, Wanted};
+use super::ledger::{Owner, Token};
+use super::pools::Wanted;
 use super::rate::Bucket;
 use super::server::Context;
-use super::{Cause, OpenError, Protocol, RelayId, RelaySockets, Server, SessionId};
+use super::{Cause, OpenError, Protocol, RelayAddress, RelayId, RelaySockets, Server, SessionId};
 use crate::auth::OnExpiry;
 use crate::stun::{Family, attribute};
 use crate::time::Now;
@@ -30,7 +31,8 @@ struct Plan {
 
 /// A taken port with its open socket.
 struct Opened {
-    relay: SocketAddr,
+    relay: RelayAddress,
+    port: u16,
     reserved_next: bool,
 }
 
@@ -147,18 +149,19 @@ impl Server {
         let pair = opened.iter().flatten().find(|opened| opened.reserved_next);
         let reservation = pair.map(|first| {
             let token = self.random.next_u64().to_be_bytes();
-            let next = first.relay.port() + 1;
-            let (third_party, place) =
-                (context.who.credential.key().is_session(), (first.relay.ip(), next));
+            let third_party = context.who.credential.key().is_session();
+            let place = (first.relay, first.port + 1);
             self.ledger.reserve(token, owner, third_party, place, now.mono);
             token
         });
         let lifetime = self.granted(context);
         let expires = now.mono + Duration::from_secs(lifetime.into());
         let mut relays = [None; 2];
-        for local in opened.iter().flatten().map(|opened| opened.relay) {
-            let advertised = self.advertised(local);
-            relays[Family::of(&local.ip()) as usize] = Some(Relay { local, advertised, expires });
+        for Opened { relay, port, .. } in opened.iter().flatten() {
+            let [local, advertised] =
+                [relay.local, relay.advertised].map(|ip| SocketAddr::new(ip, *port));
+            let family = Family::of(&relay.local);
+            relays[family as usize] = Some(Relay { local, advertised, expires });
         }
         let hard_end = self.hard_end(context);
         self.born += 1;
@@ -255,11 +258,6 @@ impl Server {
         Some(context.now.mono + Duration::from_secs(left))
     }
 
-    fn advertised(&self, local: SocketAddr) -> SocketAddr {
-        let relay = self.settings.relays.iter().find(|relay| relay.local == local.ip());
-        SocketAddr::new(relay.map_or(local.ip(), |relay| relay.advertised), local.port())
-    }
-
     /// Takes a port and opens a socket on it; ports that others on the host have are passed over.
     fn open(
         &mut self,
@@ -272,18 +270,18 @@ impl Server {
         let wanted = plan.wanted;
         for _ in 0..ATTEMPTS {
             let random = self.random.next_u64();
-            let (ip, port) =
+            let (relay, port) =
                 self.ledger.take_port(family, wanted, random, now.mono).ok_or(Cause::NoPort)?;
             let reserved_next = wanted == Wanted::EvenAndNext;
-            let relay = SocketAddr::new(ip, port);
-            let id = RelayId { slot, family };
+            let ip = relay.local;
+            let (id, local) = (RelayId { slot, family }, SocketAddr::new(ip, port));
             let opened = match plan.protocol {
-                Protocol::Udp => sockets.open(id, relay),
-                Protocol::Tcp => sockets.listen(id, relay),
+                Protocol::Udp => sockets.open(id, local),
+                Protocol::Tcp => sockets.listen(id, local),
             };
             match opened {
                 Ok(()) => {
-                    return Ok(Opened { relay, reserved_next });
+                    return Ok(Opened { relay, port, reserved_next });
                 }
                 Err(error) => {
                     if reserved_next {
@@ -310,10 +308,10 @@ impl Server {
     ) -> Result<Opened, Cause> {
         let (now, credential) = (context.now.mono, &context.who.credential);
         let redeemed = self.ledger.redeem(token, credential, now);
-        let (ip, port) = redeemed.ok_or(Cause::BadReservation)?;
-        let (relay, family) = (SocketAddr::new(ip, port), Family::of(&ip));
-        match sockets.open(RelayId { slot, family }, relay) {
-            Ok(()) => Ok(Opened { relay, reserved_next: false }),
+        let (relay, port) = redeemed.ok_or(Cause::BadReservation)?;
+        let (ip, family) = (relay.local, Family::of(&relay.local));
+        match sockets.open(RelayId { slot, family }, SocketAddr::new(ip, port)) {
+            Ok(()) => Ok(Opened { relay, port, reserved_next: false }),
             Err(OpenError::PortInUse) => {
                 self.ledger.quarantine_port(ip, port, now);
                 Err(Cause::BadReservation)

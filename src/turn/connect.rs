@@ -167,7 +167,8 @@ impl Server {
         if allocation.detached {
             return Err(Dropped::Away);
         }
-        let peer = self.settings.peers.known_as(sender);
+        let knows = |ip| allocation.permission(ip, now).is_some();
+        let peer = self.settings.peers.known_to(sender, knows);
         let permission = allocation.permission(peer.ip(), now).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
             return Err(Dropped::PeerDenied);

@@ -173,7 +173,8 @@ impl Server {
         if allocation.detached {
             return Err(Dropped::Away);
         }
-        let peer = self.settings.peers.known_as(sender);
+        let knows = |ip| allocation.permission(ip, now).is_some();
+        let peer = self.settings.peers.known_to(sender, knows);
         let permission = allocation.permission(peer.ip(), now).ok_or(Dropped::NoPermission)?;
         if permission.guarded && !self.settings.peers.admits_port(peer) {
             return Err(Dropped::PeerDenied);
@@ -211,8 +212,9 @@ impl Server {
         let allocation = self.allocations.get(relay.slot as usize)?;
         let live = allocation.relay(relay.family);
         live.filter(|relay| now.mono < relay.expires)?;
-        let peer = self.settings.peers.known_as(destination);
-        if !relayed || allocation.detached || allocation.permission(peer.ip(), now.mono).is_none() {
+        let knows = |ip| allocation.permission(ip, now.mono).is_some();
+        let peer = self.settings.peers.known_to(destination, knows);
+        if !relayed || allocation.detached || !knows(peer.ip()) {
             return None;
         }
         let too_big = match relay.family {

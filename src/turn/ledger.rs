@@ -8,10 +8,10 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use super::guard::{Guard, prefix};
-use super::ports::PortPool;
+use super::pools::{FormerRelay, Pools, Wanted};
 use super::rate::SharedBucket;
 use super::ticket::Tickets;
-use super::{Cause, FiveTuple, Limits, Settings};
+use super::{Cause, FiveTuple, Limits, RelayAddress, Settings};
 use crate::auth::Credential;
 use crate::stun::Family;
 use crate::time::Mono;
@@ -51,9 +51,7 @@ struct Inner {
     realms: HashMap<Arc<str>, Users, RandomState>,
     addresses: HashMap<u64, u32, RandomState>,
     allocations: u32,
-    pools: Vec<(IpAddr, PortPool)>,
-    /// Which of several relay addresses of a family is next.
-    turn: usize,
+    pools: Pools,
     reservations: HashMap<Token, Reservation>,
     /// Reservations in the order in which they end.
     reserved: VecDeque<(Mono, Token)>,
@@ -95,26 +93,16 @@ struct Reservation {
     owner: Arc<Owner>,
     /// Made with an access token.
     third_party: bool,
-    local: IpAddr,
+    /// As it was when the port was taken: the client knows the one from the other.
+    relay: RelayAddress,
     port: u16,
-}
-
-/// Which ports a request wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Any,
-    Even,
-    EvenAndNext,
 }
 
 impl Ledger {
     /// A ledger with the relay ports of the settings.
     pub fn new(settings: &Settings) -> Self {
-        let mut locals: Vec<_> = settings.relays.iter().map(|relay| relay.local).collect();
-        locals.sort();
-        locals.dedup();
-        let pool = |local| (local, PortPool::new(settings.ports));
-        let inner = Inner { pools: locals.into_iter().map(pool).collect(), ..Inner::default() };
+        let mut inner = Inner::default();
+        inner.pools.reconfigure(settings);
         Self {
             inner: Mutex::new(inner),
             guard: Guard::default(),
@@ -153,10 +141,20 @@ impl Ledger {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Free and all relay ports of each local relay address.
+    /// Free and all relay ports of each local relay address on which there are new allocations.
     pub fn free_ports(&self) -> Vec<(IpAddr, usize, usize)> {
-        let inner = self.lock();
-        inner.pools.iter().map(|(ip, pool)| (*ip, pool.free(), pool.size())).collect()
+        self.lock().pools.free()
+    }
+
+    /// Gives out ports on the relay addresses of other settings from now on; what is taken stays so until it is
+    /// released. The servers go by those settings already, so that none gives away what it does not guard.
+    pub fn reconfigure(&self, settings: &Settings) {
+        self.lock().pools.reconfigure(settings);
+    }
+
+    /// Relay addresses and ports of before that allocations or reservations have still.
+    pub fn former(&self) -> Vec<FormerRelay> {
+        self.lock().pools.former()
     }
 
     /// Allocations counted against the quotas.
@@ -239,28 +237,15 @@ impl Ledger {
         wanted: Wanted,
         random: u64,
         now: Mono,
-    ) -> Option<(IpAddr, u16)> {
+    ) -> Option<(RelayAddress, u16)> {
         let mut inner = self.lock();
         inner.settle(now);
-        inner.turn = inner.turn.wrapping_add(1);
-        let turn = inner.turn;
-        let count = inner.pools.iter().filter(|(ip, _)| Family::of(ip) == family).count();
-        (0..count).find_map(|step| {
-            let nth = turn.wrapping_add(step) % count;
-            let mut pools = inner.pools.iter_mut().filter(|(ip, _)| Family::of(ip) == family);
-            let (ip, pool) = pools.nth(nth)?;
-            let port = match wanted {
-                Wanted::Any => pool.take(random),
-                Wanted::Even => pool.take_even(random),
-                Wanted::EvenAndNext => pool.take_pair(random),
-            };
-            Some((*ip, port?))
-        })
+        inner.pools.take(family, wanted, random)
     }
 
     /// Gives a port back.
     pub(super) fn release_port(&self, local: IpAddr, port: u16) {
-        self.lock().release(local, port);
+        self.lock().pools.release(local, port);
     }
 
     /// Keeps a port that somebody else on the host has for a while.
@@ -280,12 +265,12 @@ impl Ledger {
         token: Token,
         owner: &Arc<Owner>,
         third_party: bool,
-        (local, port): (IpAddr, u16),
+        (relay, port): (RelayAddress, u16),
         now: Mono,
     ) {
         let mut inner = self.lock();
         owner.held().reservations += 1;
-        let reservation = Reservation { owner: Arc::clone(owner), third_party, local, port };
+        let reservation = Reservation { owner: Arc::clone(owner), third_party, relay, port };
         if let Some(older) = inner.reservations.insert(token, reservation) {
             inner.cancel(&older);
         }
@@ -298,7 +283,7 @@ impl Ledger {
         token: Token,
         credential: &Credential,
         now: Mono,
-    ) -> Option<(IpAddr, u16)> {
+    ) -> Option<(RelayAddress, u16)> {
         let mut inner = self.lock();
         inner.settle(now);
         // Bound to its user: a token that is guessed or overheard is worth nothing.
@@ -313,7 +298,7 @@ impl Ledger {
         let found = inner.reservations.remove(&token)?;
         let mut held = found.owner.held();
         held.reservations = held.reservations.saturating_sub(1);
-        Some((found.local, found.port))
+        Some((found.relay, found.port))
     }
 
     /// Ends what is over: reservations and quarantines.
@@ -336,12 +321,6 @@ impl Inner {
         owner
     }
 
-    fn release(&mut self, local: IpAddr, port: u16) {
-        if let Some((_, pool)) = self.pools.iter_mut().find(|(ip, _)| *ip == local) {
-            pool.release(port);
-        }
-    }
-
     fn settle(&mut self, now: Mono) {
         while let Some((until, token)) = self.reserved.front().copied()
             && until <= now
@@ -355,7 +334,7 @@ impl Inner {
             && until <= now
         {
             self.quarantined.pop_front();
-            self.release(local, port);
+            self.pools.release(local, port);
         }
         while let Some((until, _)) = self.leaving.front()
             && *until <= now
@@ -370,7 +349,7 @@ impl Inner {
         let mut held = reservation.owner.held();
         held.reservations = held.reservations.saturating_sub(1);
         drop(held);
-        self.release(reservation.local, reservation.port);
+        self.pools.release(reservation.relay.local, reservation.port);
     }
 
     /// Forgets a user that holds nothing.

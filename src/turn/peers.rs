@@ -54,8 +54,8 @@ pub enum Decision {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
     rules: Vec<PeerRule>,
-    relays: Vec<RelayAddress>,
-    ports: PortRange,
+    /// The relay addresses with their ports, and behind them those of before.
+    relays: Vec<(RelayAddress, PortRange)>,
     listeners: Vec<SocketAddr>,
 }
 
@@ -67,7 +67,18 @@ impl PeerPolicy {
         ports: PortRange,
         listeners: Vec<SocketAddr>,
     ) -> Self {
-        Self { rules, relays, ports, listeners }
+        let relays = relays.into_iter().map(|relay| (relay, ports)).collect();
+        Self { rules, relays, listeners }
+    }
+
+    /// The same with relay addresses and ports of before, on which allocations live still.
+    #[must_use]
+    pub fn with_former(
+        mut self,
+        former: impl IntoIterator<Item = (RelayAddress, PortRange)>,
+    ) -> Self {
+        self.relays.extend(former);
+        self
     }
 
     /// Decides about an address.
@@ -113,36 +124,46 @@ impl PeerPolicy {
     }
 
     fn is_relay(&self, ip: IpAddr) -> bool {
-        self.relays.iter().any(|relay| relay.local == ip || relay.advertised == ip)
+        self.relays.iter().any(|(relay, _)| relay.local == ip || relay.advertised == ip)
     }
 
     /// Whether a [guarded](Decision::Guarded) address may be relayed to on this port.
     pub fn admits_port(&self, peer: SocketAddr) -> bool {
-        let relayed = !self.is_relay(peer.ip()) || self.ports.contains(peer.port());
+        let of = |relay: &RelayAddress| relay.local == peer.ip() || relay.advertised == peer.ip();
+        let relayed = |(relay, ports): &(_, PortRange)| of(relay) && ports.contains(peer.port());
+        let relayed = !self.is_relay(peer.ip()) || self.relays.iter().any(relayed);
         relayed && !self.listeners.contains(&peer)
     }
 
     /// Where a packet for the peer has to go: one of this server's relayed transport addresses
     /// is reached at its local address, because many a 1:1 NAT sends nothing back inside.
     pub fn route(&self, peer: SocketAddr) -> SocketAddr {
-        let relay = self.relays.iter().find(|relay| relay.advertised == peer.ip());
-        match relay {
-            Some(relay) if self.ports.contains(peer.port()) => {
-                SocketAddr::new(relay.local, peer.port())
-            }
-            _ => peer,
-        }
+        let mut relays = self.relays.iter();
+        let relay = relays
+            .find(|(relay, ports)| relay.advertised == peer.ip() && ports.contains(peer.port()));
+        relay.map_or(peer, |(relay, _)| SocketAddr::new(relay.local, peer.port()))
     }
 
     /// The inverse of [`Self::route`]: how the client knows the sender of a packet.
     pub fn known_as(&self, sender: SocketAddr) -> SocketAddr {
-        let relay = self.relays.iter().find(|relay| relay.local == sender.ip());
-        match relay {
-            Some(relay) if self.ports.contains(sender.port()) => {
-                SocketAddr::new(relay.advertised, sender.port())
-            }
-            _ => sender,
-        }
+        self.names_of(sender).next().unwrap_or(sender)
+    }
+
+    /// The same for a client that `knows` an address: an allocation of before is known by the address of that time.
+    pub(super) fn known_to(
+        &self,
+        sender: SocketAddr,
+        knows: impl Fn(IpAddr) -> bool,
+    ) -> SocketAddr {
+        let known = self.names_of(sender).find(|name| knows(name.ip()));
+        known.unwrap_or_else(|| self.known_as(sender))
+    }
+
+    fn names_of(&self, sender: SocketAddr) -> impl Iterator<Item = SocketAddr> {
+        let own = self.relays.iter().filter(move |(relay, ports)| {
+            relay.local == sender.ip() && ports.contains(sender.port())
+        });
+        own.map(move |(relay, _)| SocketAddr::new(relay.advertised, sender.port()))
     }
 }
 

@@ -1,24 +1,51 @@
 use super::PortRange;
 
-/// The relay ports of one address: which are taken.
+/// Words of 64 ports.
+const WORDS: usize = 1 << 10;
+/// The even ports of a word.
+const EVEN: u64 = 0x5555_5555_5555_5555;
+
+/// Ports of one address.
+pub(super) type PortSet = Box<[u64; WORDS]>;
+
+/// The relay ports of one address: which are taken. Ports outside of the range stay taken until they are released,
+/// when the range was another one when they were given out.
 #[derive(Debug)]
 pub(super) struct PortPool {
     range: PortRange,
-    /// One bit for each port from `range.first`; set when taken.
-    taken: Vec<u64>,
+    /// One bit for each port; set when taken.
+    taken: PortSet,
+    /// Ports in the range that are not taken.
     free: usize,
 }
 
 impl PortPool {
     pub(super) fn new(range: PortRange) -> Self {
-        let mut taken = vec![0_u64; range.len().div_ceil(64)];
-        let tail = range.len() % 64;
-        if tail != 0
-            && let Some(last) = taken.last_mut()
-        {
-            *last = u64::MAX << tail;
+        Self { range, taken: Box::new([0; WORDS]), free: range.len() }
+    }
+
+    /// From now on ports are given out of another range.
+    pub(super) fn set_range(&mut self, range: PortRange) {
+        self.range = range;
+        let taken = |word: usize| (self.taken[word] & self.within(word)).count_ones() as usize;
+        self.free = range.len() - self.words().map(taken).sum::<usize>();
+    }
+
+    pub(super) const fn range(&self) -> PortRange {
+        self.range
+    }
+
+    /// The ports in the range that are taken.
+    pub(super) fn taken_in_range(&self) -> PortSet {
+        let mut set = Box::new([0; WORDS]);
+        for word in self.words() {
+            set[word] = self.taken[word] & self.within(word);
         }
-        Self { range, taken, free: range.len() }
+        set
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.taken.iter().all(|word| *word == 0)
     }
 
     pub(super) const fn free(&self) -> usize {
@@ -31,68 +58,80 @@ impl PortPool {
 
     /// Takes a free port: the first one from a random place on (RFC 6056).
     pub(super) fn take(&mut self, random: u64) -> Option<u16> {
-        self.scan(random, |_, free| free)
+        self.scan(random, |free| free)
     }
 
     /// Takes a free even port (RFC 8656 §7.2).
     pub(super) fn take_even(&mut self, random: u64) -> Option<u16> {
-        let even = self.even_mask();
-        self.scan(random, |_, free| free & even)
+        self.scan(random, |free| free & EVEN)
     }
 
-    /// Takes an even port and the odd one behind it; returns the even one.
+    /// Takes an even port and the odd one behind it, which stands in the same word; returns the even one.
     pub(super) fn take_pair(&mut self, random: u64) -> Option<u16> {
-        let even = self.even_mask();
-        let beyond = |pool: &Self, word: usize| pool.taken.get(word + 1).map_or(0, |next| !*next);
-        let port = self.scan(random, |(pool, word), free| {
-            free & even & (free >> 1 | beyond(pool, word) << 63)
-        })?;
-        let index = usize::from(port - self.range.first) + 1;
-        self.taken[index / 64] |= 1 << (index % 64);
-        self.free -= 1;
+        let port = self.scan(random, |free| free & EVEN & free >> 1)?;
+        self.take_one(port + 1);
         Some(port)
     }
 
-    /// The bits of even ports: the range may begin at an odd one.
-    const fn even_mask(&self) -> u64 {
-        if self.range.first.is_multiple_of(2) {
-            0x5555_5555_5555_5555
-        } else {
-            0xAAAA_AAAA_AAAA_AAAA
+    /// The words in which the range lies.
+    fn words(&self) -> std::ops::Range<usize> {
+        if self.range.is_empty() {
+            return 0..0;
         }
+        usize::from(self.range.first) / 64..usize::from(self.range.last) / 64 + 1
     }
 
-    fn scan(&mut self, random: u64, wanted: impl Fn((&Self, usize), u64) -> u64) -> Option<u16> {
-        let words = self.taken.len();
-        let start = (random % self.range.len().max(1) as u64) as usize;
-        for step in 0..=words {
-            let word = (start / 64 + step) % words.max(1);
-            let mut bits = wanted((self, word), !*self.taken.get(word)?);
+    /// The bits of a word that are in the range.
+    fn within(&self, word: usize) -> u64 {
+        let PortRange { first, last } = self.range;
+        let mut bits = u64::MAX;
+        if usize::from(first) / 64 == word {
+            bits &= u64::MAX << (first % 64);
+        }
+        if usize::from(last) / 64 == word {
+            bits &= u64::MAX >> (63 - last % 64);
+        }
+        bits
+    }
+
+    fn scan(&mut self, random: u64, wanted: impl Fn(u64) -> u64) -> Option<u16> {
+        let words = self.words();
+        let start =
+            usize::from(self.range.first) + (random % self.range.len().max(1) as u64) as usize;
+        for step in 0..=words.len() {
+            let word = words.start + (start / 64 - words.start + step) % words.len().max(1);
+            let mut bits = wanted(!*self.taken.get(word)? & self.within(word));
             // The first word is gone through in two halves: from the start, and at the end.
             if step == 0 {
                 bits &= u64::MAX << (start % 64);
             }
             if bits != 0 {
-                let bit = bits.trailing_zeros();
-                self.taken[word] |= 1 << bit;
-                self.free -= 1;
-                return Some(self.range.first + (word * 64) as u16 + bit as u16);
+                let port = (word * 64) as u16 + bits.trailing_zeros() as u16;
+                self.take_one(port);
+                return Some(port);
             }
         }
         None
     }
 
+    fn take_one(&mut self, port: u16) {
+        self.taken[usize::from(port) / 64] |= 1 << (port % 64);
+        self.free -= 1;
+    }
+
     pub(super) fn release(&mut self, port: u16) {
-        if !self.range.contains(port) {
-            return;
-        }
-        let index = usize::from(port - self.range.first);
-        let bit = 1 << (index % 64);
-        if self.taken[index / 64] & bit != 0 {
-            self.taken[index / 64] &= !bit;
-            self.free += 1;
+        if forget(&mut self.taken, port) {
+            self.free += usize::from(self.range.contains(port));
         }
     }
+}
+
+/// Takes a port out of a set; whether it was there.
+pub(super) fn forget(set: &mut PortSet, port: u16) -> bool {
+    let (word, bit) = (&mut set[usize::from(port) / 64], 1 << (port % 64));
+    let was = *word & bit != 0;
+    *word &= !bit;
+    was
 }
 
 #[cfg(test)]

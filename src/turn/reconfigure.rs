@@ -12,7 +12,9 @@ impl Server {
     /// permissions and channels, and its TCP connections are closed. What becomes of an allocation whose credential
     /// is none any more says [`OnRevocation`] in the new credentials. New limits are for what comes new.
     ///
-    /// The relay addresses and the ports must be those of before: the [`Ledger`](super::Ledger) gives them out.
+    /// Relayed transport addresses stay what they are. Where new ones are made the [`Ledger`](super::Ledger) decides,
+    /// which is told behind all servers; until the last of before has ended, their rules about peers have to
+    /// [know](super::PeerPolicy::with_former) these too.
     pub fn reconfigure(
         &mut self,
         now: Now,
@@ -50,6 +52,9 @@ impl Server {
             permission.guarded = decide(permission.peer) == Decision::Guarded;
         }
         allocation.channels.retain(|channel| may_go_on(channel.peer));
+        for channel in &mut allocation.channels {
+            channel.route = peers.route(channel.peer);
+        }
         let connections = allocation.tcp.iter().flat_map(|tcp| &tcp.connections).copied();
         let lost: Vec<_> = connections
             .filter(|id| self.connections.get(*id).is_some_and(|it| !may_go_on(it.peer)))

@@ -92,6 +92,11 @@ impl PortRange {
         self.first <= port && port <= self.last
     }
 
+    /// Whether every port of the other one lies in it.
+    pub const fn covers(&self, other: Self) -> bool {
+        other.is_empty() || self.first <= other.first && other.last <= self.last
+    }
+
     /// How many ports it has.
     pub const fn len(&self) -> usize {
         (self.last as usize + 1).saturating_sub(self.first as usize)

@@ -1,0 +1,106 @@
+//! Relay addresses and ports that change with SIGHUP, under live calls.
+
+mod common;
+#[path = "process/configured.rs"]
+mod configured;
+#[path = "process/server.rs"]
+mod process;
+
+use std::net::{IpAddr, SocketAddr};
+
+use common::{Client, Peer, free_ports, unique_loopback};
+use configured::Configured;
+
+const CHANNEL: u16 = 0x4000;
+
+fn config(relay: &str) -> String {
+    format!(
+        "[auth]\nusers.alice = \"wonder\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n[relay]\n{relay}\n"
+    )
+}
+
+#[track_caller]
+fn assert_relays(client: &mut Client, relayed: SocketAddr, peer: &Peer) {
+    client.channel(CHANNEL, b"there");
+    assert_eq!(peer.receive(), (b"there".to_vec(), relayed));
+    peer.send(relayed, b"and back");
+    assert_eq!(client.channel_data(), (CHANNEL, b"and back".to_vec()));
+}
+
+#[test]
+fn new_allocations_are_made_where_the_file_says_now() {
+    let [first, second]: [IpAddr; 2] = [unique_loopback(), unique_loopback()];
+    let mut configured = Configured::start(&config(&format!("addresses = [\"{first}\"]")));
+    let (mut old, peer) = (configured.client("alice", "wonder"), Peer::new());
+    let before = old.allocate();
+    assert_eq!(before.ip(), first);
+    old.bind(CHANNEL, peer.address);
+    configured.accepts(&config(&format!("addresses = [\"{second}\"]")));
+    let mut new = configured.client("alice", "wonder");
+    let after = new.allocate();
+    assert_eq!(after.ip(), second);
+    new.bind(CHANNEL, peer.address);
+    assert_relays(&mut old, before, &peer);
+    assert_relays(&mut new, after, &peer);
+    assert_eq!(old.refresh(600).code(), 0);
+}
+
+#[test]
+fn ports_come_from_the_range_of_now_and_none_is_given_twice() {
+    let ip = unique_loopback();
+    let first = free_ports(&[ip], 4);
+    let ports =
+        |from: u16, to: u16| config(&format!("addresses = [\"{ip}\"]\nports = \"{from}-{to}\""));
+    let mut configured = Configured::start(&ports(first, first + 1));
+    let allocate = |configured: &Configured| {
+        let mut client = configured.client("alice", "wonder");
+        let answer = client.try_allocate(|_| ());
+        (client, if answer.code() == 0 { answer.relayed().port() } else { 0 })
+    };
+    let one = allocate(&configured);
+    let two = allocate(&configured);
+    assert_eq!(allocate(&configured).1, 0);
+    configured.accepts(&ports(first + 1, first + 2));
+    let three = allocate(&configured);
+    assert_eq!((three.1, allocate(&configured).1), (first + 2, 0));
+    configured.accepts(&ports(first, first + 3));
+    assert_eq!((allocate(&configured).1), first + 3);
+    let mut given = [one.1, two.1];
+    given.sort_unstable();
+    assert_eq!(given, [first, first + 1]);
+}
+
+#[test]
+fn an_address_that_is_not_this_hosts_changes_nothing() {
+    let first = config("addresses = [\"127.0.0.1\"]");
+    let mut configured = Configured::start(&first);
+    let wrong = config("addresses = [\"192.0.2.1\"]").replace("alice", "carol");
+    let message = configured.refuses(&wrong);
+    assert!(message.contains("cannot relay from 192.0.2.1"), "{message}");
+    assert_eq!(configured.client("carol", "wonder").try_allocate(|_| ()).code(), 401);
+    assert_eq!(configured.client("alice", "wonder").allocate().ip().to_string(), "127.0.0.1");
+    configured.accepts(&first);
+}
+
+#[test]
+fn the_address_outside_is_another_one_for_those_who_come() {
+    let outside = |ip: &str| config(&format!("addresses = [\"127.0.0.1\"]\nexternal = [\"{ip}\"]"));
+    let mut configured = Configured::start(&outside("203.0.113.1"));
+    let (mut old, mut peer) = (configured.client("alice", "wonder"), Peer::new());
+    let before = old.allocate();
+    configured.accepts(&outside("203.0.113.2"));
+    let mut new = configured.client("alice", "wonder");
+    let after = new.allocate();
+    assert_eq!(
+        (before.ip().to_string(), after.ip().to_string()),
+        ("203.0.113.1".into(), "203.0.113.2".into())
+    );
+    // They reach each other, each by the name that it has.
+    old.bind(CHANNEL, after);
+    new.bind(CHANNEL, before);
+    old.channel(CHANNEL, b"to the new one");
+    assert_eq!(new.channel_data(), (CHANNEL, b"to the new one".to_vec()));
+    new.channel(CHANNEL, b"to the old one");
+    assert_eq!(old.channel_data(), (CHANNEL, b"to the old one".to_vec()));
+    let _ = &mut peer;
+}
