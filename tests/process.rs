@@ -202,7 +202,7 @@ fn the_secret_it_makes_is_its_owner_s_alone_and_outlives_it() {
 fn configured_users_are_not_joined_by_a_secret() {
     let server = Server::start(&ALICE);
     assert_eq!(server.stdout(), "");
-    assert!(!server.scratch.path("state").exists());
+    assert!(!server.scratch.path("state").join("secret").exists());
 }
 
 /// The one line with which a start has failed.

@@ -35,6 +35,7 @@ impl Config {
             ("redirect.interval", self.redirect.interval != other.redirect.interval),
             ("redirect.credentials", self.redirect.credentials != other.redirect.credentials),
             ("redirect.servers", self.redirect.servers != other.redirect.servers),
+            ("admin.socket", self.admin_socket != other.admin_socket),
             ("admin.listen", self.admin != other.admin),
             ("log.format", self.log.format != other.log.format),
             ("process.ready_file", self.ready_file != other.ready_file),

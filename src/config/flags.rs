@@ -4,7 +4,8 @@ use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::{Draft, Place};
 use super::keys::{DTLS, FORMATS, LEVELS, WORKERS};
 use super::value::{
-    Wrong, choice, external, ip_address, number, path, ports, prefix, socket_address, text,
+    Wrong, admin_socket, choice, external, ip_address, number, path, ports, prefix, socket_address,
+    text,
 };
 use crate::auth::{Secret, User};
 use crate::turn::PeerRule;
@@ -83,6 +84,10 @@ pub struct Flags {
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<String>,
 
+    /// Serve the admin API on this Unix socket; "off" for none [default: in the state directory]
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<String>,
+
     /// Write the bound addresses here, as JSON, when ready
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<String>,
@@ -148,6 +153,9 @@ impl Flags {
 
         let admin = over(draft, "admin.listen", "--admin", &self.admin, socket_address);
         put(&mut draft.config.admin, first(admin).map(Some));
+        let socket = &self.admin_socket;
+        let socket = over(draft, "admin.socket", "--admin-socket", socket, admin_socket);
+        put(&mut draft.config.admin_socket, first(socket));
         let ready = over(draft, "process.ready_file", "--ready-file", &self.ready_file, path);
         put(&mut draft.config.ready_file, first(ready).map(Some));
         let state = &self.state_directory;

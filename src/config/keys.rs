@@ -5,8 +5,8 @@ use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::found::Found;
 use super::value::{
-    choice, duration, external, host_and_port, ip_address, name_and_password, path, ports, prefix,
-    secret, separator, size, socket_address, software, text,
+    admin_socket, choice, duration, external, host_and_port, ip_address, name_and_password, path,
+    ports, prefix, secret, separator, size, socket_address, software, text,
 };
 use super::web::{BACKEND, HEADER, HEADERS, PLAIN, endpoint};
 use super::{Format, Level};
@@ -71,10 +71,10 @@ const fn seconds(low: u64, high: u64) -> RangeInclusive<Duration> {
 
 /// The levels of the log by name.
 pub(super) const LEVELS: &[(&str, Level)] = &[
-    ("error", Level::Error),
-    ("warn", Level::Warn),
-    ("info", Level::Info),
-    ("debug", Level::Debug),
+    (Level::Error.name(), Level::Error),
+    (Level::Warn.name(), Level::Warn),
+    (Level::Info.name(), Level::Info),
+    (Level::Debug.name(), Level::Debug),
 ];
 
 /// The formats of the log by name.
@@ -295,6 +295,7 @@ static KEYS: &[Key] = &[
         let value = it.quantity(|text| duration(text, seconds(1, DAY)));
         put(&mut to.config.worker.dtls_limits.idle, value);
     }),
+    key("admin.socket", |to, it| put(&mut to.config.admin_socket, it.text(admin_socket))),
     key("admin.listen", |to, it| put(&mut to.config.admin, it.text(socket_address).map(Some))),
     key("log.level", |to, it| put(&mut to.config.log.level, it.text(|text| choice(text, LEVELS)))),
     key("log.format", |to, it| {

@@ -44,7 +44,9 @@ mod web;
 pub use flags::Flags;
 pub use keys::known_keys;
 pub use problem::{Excerpt, Origin, Problem, Problems};
-pub use settings::{Config, External, Format, Level, Log, OtherServer, Redirect, Relay, Tls, Turn};
+pub use settings::{
+    AdminSocket, Config, External, Format, Level, Log, OtherServer, Redirect, Relay, Tls, Turn,
+};
 
 use crate::auth::Secret;
 use crate::tls::Identity;

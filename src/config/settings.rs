@@ -32,6 +32,8 @@ pub struct Config {
     pub tls: Tls,
     /// Metrics and health over HTTP.
     pub admin: Option<SocketAddr>,
+    /// The Unix socket of the admin API.
+    pub admin_socket: AdminSocket,
     /// Written as JSON when every socket is bound.
     pub ready_file: Option<PathBuf>,
     /// Where the generated secret is kept; found by itself when absent.
@@ -62,6 +64,7 @@ impl Default for Config {
             turn: Turn::default(),
             tls: Tls::default(),
             admin: None,
+            admin_socket: AdminSocket::Auto,
             ready_file: None,
             state_directory: None,
             user: None,
@@ -207,6 +210,37 @@ pub enum Level {
     Info,
     /// One line for each request.
     Debug,
+}
+
+impl Level {
+    /// All of them, the quietest first.
+    pub const ALL: [Self; 4] = [Self::Error, Self::Warn, Self::Info, Self::Debug];
+
+    /// As it is configured.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
+
+    /// The level of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+/// Where the admin API is served to this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// In the state directory, if there is one that can be used.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// There.
+    At(PathBuf),
 }
 
 /// How a log line looks.

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::External;
 use super::nearest::nearest;
+use super::{AdminSocket, External};
 use crate::auth::{Secret, User};
 use crate::turn::{InvalidPrefix, PortRange, Prefix};
 
@@ -239,6 +239,18 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
         return Err(Wrong::new(format!("{text:?} is not a path")));
     }
     Ok(PathBuf::from(text))
+}
+
+/// `auto`, `off` or a path.
+pub(super) fn admin_socket(text: &str) -> Result<AdminSocket, Wrong> {
+    match text {
+        "auto" => Ok(AdminSocket::Auto),
+        "off" => Ok(AdminSocket::Off),
+        text => {
+            let hint = "write the path of a socket to be made, \"auto\" or \"off\"";
+            path(text).map(AdminSocket::At).map_err(|wrong| wrong.hint(hint))
+        }
+    }
 }
 
 /// Any text at all; what it may be is checked where it is used.

@@ -2,6 +2,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::admin::SocketError;
 use super::secret::SecretError;
 use crate::{auth, tls, worker};
 
@@ -43,6 +44,8 @@ pub(super) enum StartError {
     SameOutside(IpAddr, IpAddr, IpAddr),
     #[error("https.backend {0} is this server itself: name the web server's own address and port")]
     OwnBackend(SocketAddr),
+    #[error(transparent)]
+    AdminSocket(#[from] SocketError),
     #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
     Admin(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]

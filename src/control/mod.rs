@@ -7,8 +7,8 @@
 //! 3. credentials: those configured, or a secret of its own, so that no server is ever open;
 //! 4. sockets and certificates, then another user, then workers and the admin endpoint;
 //! 5. ready: the ready file, the line `ready`, the service manager;
-//! 6. until a signal: counters are watched, `/metrics` and `/healthz` answered, and with SIGHUP the
-//!    configuration is read again (`reload`);
+//! 6. until somebody wants an end (`wishes`: signals and the admin API): counters are watched, requests of the admin
+//!    API answered, and the configuration is read again when that is wanted (`reload`);
 //! 7. the end: every session is ended and logged, then the ready file goes.
 //!
 //! One small single-threaded tokio runtime does all of that beside the workers, and one thread
@@ -35,9 +35,9 @@ mod ready;
 mod reflexive;
 mod reload;
 mod secret;
-mod signals;
 mod start;
 mod watch;
+mod wishes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,14 +48,16 @@ use tokio::time::interval;
 use drain::Drain;
 use error::StartError;
 use reload::Reloader;
-use signals::{Signals, Wish};
 use start::Running;
 use watch::{INTERVAL, Watch};
+use wishes::{Asked, Wish, Wishes};
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Level};
 
 /// How often it is seen whether all workers are alive.
 const PULSE: Duration = Duration::from_secs(1);
+/// The time for a drain that is given none, where none is configured either.
+const DRAIN: Duration = Duration::from_secs(3600);
 /// How often it is seen whether a drain is over.
 const COUNTED: Duration = Duration::from_millis(100);
 
@@ -75,15 +77,15 @@ pub fn run(config: Config, flags: Flags) -> ExitCode {
 }
 
 async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
-    let mut signals =
-        Signals::install().map_err(|error| StartError::System("signal handlers", error))?;
-    let (running, base) = start::start(config.clone())?;
+    let (mut wishes, wisher) =
+        Wishes::install().map_err(|error| StartError::System("signal handlers", error))?;
+    let (running, base) = start::start(config.clone(), wisher)?;
     let mut reloader = {
         let ledger = Arc::clone(&running.sources.ledger);
         Reloader::new(flags, config, base, ledger, Vec::new())
     };
     let mut watch = Watch::new();
-    let clean = until_end(&running, &mut signals, &mut reloader, &mut watch).await;
+    let clean = until_end(&running, &mut wishes, &mut reloader, &mut watch).await;
     stop(running, watch);
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -92,7 +94,7 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
 /// lost: false.
 async fn until_end(
     running: &Running,
-    signals: &mut Signals,
+    wishes: &mut Wishes,
     reloader: &mut Reloader,
     watch: &mut Watch,
 ) -> bool {
@@ -102,12 +104,18 @@ async fn until_end(
     let mut drain: Option<Drain> = None;
     loop {
         tokio::select! {
-            wish = signals.next() => match wish {
-                Wish::Hangup => read_again(running, reloader).await,
+            asked = wishes.next() => match asked.wish {
                 Wish::Terminate if drain.is_none() && !reloader.drain().is_zero() => {
                     drain = Some(Drain::begin(running, reloader.drain()));
                 }
-                Wish::Terminate | Wish::Interrupt => return true,
+                Wish::Terminate | Wish::Stop => return true,
+                Wish::Drain(limit) => {
+                    let configured = Some(reloader.drain()).filter(|limit| !limit.is_zero());
+                    let limit = limit.or(configured).unwrap_or(DRAIN);
+                    drain = Some(Drain::begin(running, limit));
+                    asked.answer(Ok(draining(running, limit)));
+                }
+                _ => fulfil(running, reloader, asked).await,
             },
             _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
             _ = pulse.tick() => if running.workers.failed() {
@@ -124,17 +132,38 @@ async fn until_end(
     }
 }
 
-/// What SIGHUP does.
-async fn read_again(running: &Running, reloader: &mut Reloader) {
-    reloader.reload(&running.workers).await;
-    if let Some(certificates) = &running.certificates {
-        certificates.read_again();
-    }
+/// Does what is wanted of a server that goes on.
+async fn fulfil(running: &Running, reloader: &mut Reloader, asked: Asked) {
+    let answer = match asked.wish {
+        Wish::Reload => {
+            let answer = reloader.reload(&running.workers).await;
+            if let Some(certificates) = &running.certificates {
+                certificates.read_again();
+            }
+            answer
+        }
+        Wish::LogLevel(level) => {
+            log::set_level(level);
+            running.workers.set_verbose(level >= Level::Debug);
+            tracing::info!(event = "log_level", "the log level is {} now", level.name());
+            Ok(format!("the log level is {} until the next reload", level.name()))
+        }
+        // The loop itself does these.
+        Wish::Terminate | Wish::Stop | Wish::Drain(_) => return,
+    };
+    asked.answer(answer);
+}
+
+/// What a drain is answered with.
+fn draining(running: &Running, limit: Duration) -> String {
+    let (live, seconds) = (running.workers.live(), limit.as_secs());
+    format!("draining: {live} allocations have up to {seconds} s to end")
 }
 
 /// Ends every session, logs each, and takes back what says that the server is ready.
 fn stop(running: Running, mut watch: Watch) {
-    let Running { workers, sources, log_thread, ready_file, certificates: _ } = running;
+    let Running { workers, admin_socket, sources, log_thread, ready_file, certificates: _ } =
+        running;
     ready::notify("STOPPING=1");
     sources.health.stop();
     let cut = workers.live();
@@ -145,6 +174,9 @@ fn stop(running: Running, mut watch: Watch) {
     watch.look(&sources.stats, sources.lost.get());
     if let Some(file) = ready_file {
         file.remove();
+    }
+    if let Some(socket) = admin_socket {
+        socket.remove();
     }
     tracing::info!(
         event = "stopped",

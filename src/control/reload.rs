@@ -13,6 +13,7 @@ use super::base::Base;
 use super::error::StartError;
 use super::log;
 use super::places::{self, Places};
+use super::wishes::Answer;
 use crate::config::{self, Config, Flags, Level};
 use crate::turn::Ledger;
 use crate::worker::Workers;
@@ -67,9 +68,11 @@ impl Reloader {
         self.config.drain
     }
 
-    /// Reads the configuration again and has everybody go by it. What is wrong is told in the log, and then nothing
-    /// has changed.
-    pub(super) async fn reload(&mut self, workers: &Workers) {
+    /// Reads the configuration again and has everybody go by it.
+    ///
+    /// # Errors
+    /// What is wrong, which is told in the log as well; then nothing has changed.
+    pub(super) async fn reload(&mut self, workers: &Workers) -> Answer {
         let config = match config::load(&self.flags) {
             Ok(config) => config,
             Err(problems) => return failed(&problems),
@@ -83,16 +86,20 @@ impl Reloader {
         }
         match self.change(config, workers).await {
             Err(error) => failed(&error),
-            Ok(true) => tracing::info!(
-                event = "reloaded",
-                "the configuration was read again and is in force"
-            ),
-            Ok(false) => tracing::error!(
-                event = "reload_late",
-                "the configuration was read again, and not every worker goes by it after {} s: \
-                 one may be stuck, and a restart ends that",
-                PATIENCE.as_secs(),
-            ),
+            Ok(true) => {
+                let told = "the configuration was read again and is in force";
+                tracing::info!(event = "reloaded", "{told}");
+                Ok(told.to_owned())
+            }
+            Ok(false) => {
+                let told = format!(
+                    "the configuration was read again, and not every worker goes by it after {} s: \
+                     one may be stuck, and a restart ends that",
+                    PATIENCE.as_secs(),
+                );
+                tracing::error!(event = "reload_late", "{told}");
+                Err(told)
+            }
         }
     }
 
@@ -159,6 +166,8 @@ impl Reloader {
     }
 }
 
-fn failed(why: &dyn std::fmt::Display) {
-    tracing::error!(event = "reload_failed", "nothing was changed: {why}");
+fn failed(why: &dyn std::fmt::Display) -> Answer {
+    let told = format!("nothing was changed: {why}");
+    tracing::error!(event = "reload_failed", "{told}");
+    Err(told)
 }

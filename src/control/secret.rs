@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::auth::Secret;
+use crate::config::Config;
 
 /// The file's name in the state directory.
 const NAME: &str = "secret";
@@ -72,6 +73,14 @@ pub(super) fn find_or_make(
         }
     }
     Ok(Kept { secret: Secret::new(generate()?.as_str()), place: Place::Memory(tried.join("; ")) })
+}
+
+/// Where this server keeps its state: what is configured, or the usual directories.
+pub(super) fn state_directories(config: &Config) -> Vec<PathBuf> {
+    match &config.state_directory {
+        Some(directory) => vec![directory.clone()],
+        None => usual_directories(|name| std::env::var(name).ok()),
+    }
 }
 
 /// Where state is usually kept, by the environment (systemd.exec's `StateDirectory=`, the XDG

@@ -1,12 +1,13 @@
 //! From a checked configuration to a server that is ready.
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::addresses::{self, Facts};
-use super::admin::{self, Admin};
+use super::admin::{self, Admin, Socket};
 use super::base::{Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
@@ -14,10 +15,12 @@ use super::health::Health;
 use super::metrics::Sources;
 use super::places::{self, Listened, Places};
 use super::ready::{self, Bound, ReadyFile};
+use super::secret::state_directories;
 use super::watch::Lost;
+use super::wishes::Wisher;
 use super::{alternates, discovery, invitation, log, privileges};
 use crate::auth::{self, Authority};
-use crate::config::{self, Config, Level};
+use crate::config::{self, AdminSocket, Config, Level};
 use crate::net::Offload;
 use crate::tls;
 use crate::turn::{Ledger, RelayAddress};
@@ -29,6 +32,7 @@ const QUEUE: usize = 16 << 10;
 /// A server that runs, with everything that its end has to take back.
 pub(super) struct Running {
     pub(super) workers: Workers,
+    pub(super) admin_socket: Option<Socket>,
     pub(super) sources: Arc<Sources>,
     pub(super) log_thread: JoinHandle<()>,
     pub(super) ready_file: Option<ReadyFile>,
@@ -36,7 +40,7 @@ pub(super) struct Running {
 }
 
 /// Starts everything in an order in which nobody is let in before all of it works.
-pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
+pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base), StartError> {
     let clock = Clock::start();
     if let Some(path) = &config.ready_file {
         ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
@@ -56,6 +60,7 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
     let sockets = Sockets::bind(&config.worker)?;
     places::try_relays(&chosen)?;
     let endpoint = config.admin.map(bind_admin).transpose()?;
+    let admin_socket = bind_socket(&config)?;
     let bound = Bound {
         udp: sockets.addresses().to_vec(),
         tcp: sockets.addresses().to_vec(),
@@ -106,19 +111,28 @@ pub(super) fn start(mut config: Config) -> Result<(Running, Base), StartError> {
         health: Health::new(),
     };
     let sources = Arc::new(sources);
+    let admin = Admin::new(Arc::clone(&sources), wisher);
     if let Some((listener, _)) = endpoint {
-        let admin = Admin::new(Arc::clone(&sources));
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| StartError::System("the admin endpoint", error))?;
-        tokio::spawn(admin.serve(listener));
+        tokio::spawn(Arc::clone(&admin).serve(listener));
     }
+    let admin_socket = match admin_socket {
+        None => None,
+        Some((socket, listener)) => {
+            let listener = tokio::net::UnixListener::from_std(listener)
+                .map_err(|error| StartError::System("the admin socket", error))?;
+            tokio::spawn(admin.serve_socket(listener));
+            Some(socket)
+        }
+    };
     let unix = clock.now().unix;
     if let Some(secret) = &base.generated {
         let listeners = config.worker.listeners.len();
         invite(secret, &config.auth, &bound, listeners, &relays, unix);
     }
     let ready_file = announce(&config, &bound)?;
-    let running = Running { workers, sources, log_thread, ready_file, certificates };
+    let running = Running { workers, admin_socket, sources, log_thread, ready_file, certificates };
     Ok((running, base))
 }
 
@@ -149,6 +163,24 @@ fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr)
     let listener = admin::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// The admin socket. Where nobody has said where it is to be, the server does without it rather than not start.
+fn bind_socket(config: &Config) -> Result<Option<(Socket, UnixListener)>, StartError> {
+    let bound = match &config.admin_socket {
+        AdminSocket::Off => return Ok(None),
+        AdminSocket::At(path) => Socket::bind(path)?,
+        AdminSocket::Auto => match Socket::bind_in(&state_directories(config)) {
+            Ok(bound) => bound,
+            Err(error) => {
+                tracing::warn!(event = "no_admin_socket", "there is no admin socket: {error}");
+                return Ok(None);
+            }
+        },
+    };
+    let path = bound.0.path();
+    tracing::info!(event = "admin_socket", "`turnwire status` and the like reach it at {path:?}");
+    Ok(Some(bound))
 }
 
 /// What streams with TLS are served with.

@@ -74,6 +74,7 @@ impl Setup {
             .args(&self.flags)
             .args(["--config".as_ref(), config.as_os_str()])
             .args(["--ready-file".as_ref(), ready.as_os_str()])
+            .args(["--admin-socket".as_ref(), directory.join("admin.sock").as_os_str()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

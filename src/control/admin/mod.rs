@@ -1,0 +1,142 @@
+//! The admin endpoint: HTTP with JSON, over a Unix socket and over TCP.
+//!
+//! | path | Unix socket | TCP |
+//! |---|---|---|
+//! | `/metrics`, `/healthz` | everybody who may open it | everybody |
+//! | `/v1/...` | everybody who may open it | with a token only |
+//!
+//! It trusts nobody: a connection serves one request and has an end, no more than a few are open at a time, and what
+//! a request may bring is small. So whoever hangs costs nothing else.
+//!
+//! What changes the server is asked of the main loop (`wishes`).
+
+mod listen;
+mod page;
+mod socket;
+mod steer;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::health::Phase;
+use super::metrics::{self, Sources};
+use super::watch::live;
+use super::wishes::Wisher;
+use listen::Bounded;
+use page::{json, page};
+
+pub(super) use socket::{Socket, SocketError};
+
+/// How long a connection may take for its one request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same on the Unix socket: a reload may take its time.
+const SOCKET_PATIENCE: Duration = Duration::from_secs(60);
+/// Connections open at a time; others wait in the system's queue.
+const CONNECTIONS: usize = 32;
+/// What a request may bring, in bytes.
+const BODY: usize = 16 << 10;
+
+/// What the endpoint answers from.
+pub(super) struct Admin {
+    sources: Arc<Sources>,
+    registry: Registry,
+    wisher: Wisher,
+}
+
+impl Admin {
+    pub(super) fn new(sources: Arc<Sources>, wisher: Wisher) -> Arc<Self> {
+        let registry = metrics::registry(Arc::clone(&sources));
+        Arc::new(Self { sources, registry, wisher })
+    }
+
+    /// Answers requests over TCP until the task is dropped.
+    pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
+        let router = finish(open(), self);
+        axum::serve(Bounded::new(listener, CONNECTIONS, PATIENCE), router).await
+    }
+
+    /// The same on the Unix socket, whose file says who may come.
+    pub(super) async fn serve_socket(
+        self: Arc<Self>,
+        listener: tokio::net::UnixListener,
+    ) -> io::Result<()> {
+        let router = finish(open().merge(steering()), self);
+        axum::serve(Bounded::new(listener, CONNECTIONS, SOCKET_PATIENCE), router).await
+    }
+}
+
+/// What everybody may see who gets there.
+fn open() -> Router<Arc<Admin>> {
+    Router::new().route("/metrics", get(scrape)).route("/healthz", get(health))
+}
+
+/// What the operator may see and do.
+fn steering() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/v1/reload", post(steer::reload))
+        .route("/v1/drain", post(steer::drain))
+        .route("/v1/log-level", put(steer::log_level))
+}
+
+fn finish(router: Router<Arc<Admin>>, admin: Arc<Admin>) -> Router {
+    router
+        .fallback(page::unknown_path)
+        .method_not_allowed_fallback(page::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(map_response(close))
+        .with_state(admin)
+}
+
+/// Binds the endpoint. Port 0 takes a free one.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
+    match metrics::render(&admin.registry) {
+        Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
+        Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()),
+    }
+}
+
+async fn health(State(admin): State<Arc<Admin>>) -> Response {
+    let sources = &admin.sources;
+    let phase = sources.health.phase();
+    let code = match phase {
+        Phase::Running => StatusCode::OK,
+        Phase::Draining | Phase::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let now = sources.clock.now().mono;
+    let body = json!({
+        "status": phase.label(),
+        "allocations": live(&sources.stats),
+        "drain_seconds_left": sources.health.drain_left(now).map(|left| left.as_secs()),
+        "uptime_seconds": now.as_secs(),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    json(code, &body)
+}
+
+/// One request for each connection.
+async fn close(mut response: Response) -> Response {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
