@@ -92,6 +92,12 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["file", "output"])]
         options: bool,
     },
+    /// Say what the causes of refusals mean, and what to do
+    Explain {
+        /// Print all of them, as docs/troubleshooting.md has them
+        #[arg(long, required = true)]
+        causes: bool,
+    },
     /// Load a TURN server of yours, and say what it delivers and what it costs
     #[command(after_help = LOAD_HELP)]
     Load(Box<load::Options>),

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::CheckConfig { file } => check_config(file),
         Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
         Command::Import { file: None, .. } => print(&import::options_page()),
+        Command::Explain { .. } => print(&turnwire::control::causes_page()),
         Command::Load(options) => turnwire::tools::load::run(&options),
         Command::Credentials(options) => turnwire::tools::credentials::run(&options),
     }

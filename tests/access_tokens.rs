@@ -200,7 +200,8 @@ fn other_requests_are_signed_with_its_key_and_data_flows() {
     let forged = Grant { mac_key: vec![1; 20], ..grant.clone() };
     assert_eq!(refresh(&mut server, &mut client, &forged, false).code(), 401);
     let mut other = challenged(&mut server, "198.51.100.7:4001");
-    assert_eq!(refresh(&mut server, &mut other, &grant, false).reason(), "unknown user");
+    let told = refresh(&mut server, &mut other, &grant, false);
+    assert!(told.reason().starts_with("unknown user"), "{}", told.reason());
     // A refresh without it is bound by what it had.
     assert_eq!(refresh(&mut server, &mut client, &grant, false).lifetime(), Some(305));
     server.advance(Duration::from_secs(200));

@@ -219,5 +219,5 @@ fn strangers_get_short_answers_and_clients_get_reasons() {
     assert!(stranger.0.len() <= 4 * request.len(), "{}", stranger.0.len());
     let wrong = Credential::user("alice", "blunderland");
     let refused = client.with(wrong).try_allocate(|_| ());
-    assert_eq!((refused.code(), &*refused.phrase()), (401, "wrong password"));
+    assert_eq!((refused.code(), &*refused.phrase()), (401, "wrong password for user \"alice\""));
 }

@@ -42,8 +42,15 @@ pub enum DenialKind {
     UnknownUser,
     /// 401: the integrity does not match the password.
     WrongPassword,
+    /// 401: an ephemeral user's password, which none of the shared secrets has made.
+    WrongSecret,
     /// 401: the ephemeral username's time is over.
-    ExpiredCredential,
+    ExpiredCredential {
+        /// The end of its time, in seconds since 1970.
+        at: u64,
+        /// How many seconds ago that was.
+        ago: u64,
+    },
     /// 438: the nonce is old, or was made for another address.
     StaleNonce,
     /// 400: integrity without USERNAME or USERHASH, REALM or NONCE.
@@ -221,31 +228,26 @@ impl Authority {
             && known.key().algorithm().is_none_or(|known| known == algorithm)
             && signed(known.key())
         {
-            let late = known.expires().is_some_and(|expires| expires <= now.unix);
-            if late && known.key().is_session() {
-                return Err(DenialKind::ExpiredToken);
-            }
-            if late && self.on_expiry() != OnExpiry::Keep {
-                return Err(DenialKind::ExpiredCredential);
-            }
-            return Ok(Arc::clone(known));
+            return match known.expires().filter(|expires| *expires <= now.unix) {
+                Some(_) if known.key().is_session() => Err(DenialKind::ExpiredToken),
+                Some(at) if self.on_expiry() != OnExpiry::Keep => Err(expired(at, now)),
+                _ => Ok(Arc::clone(known)),
+            };
         }
         let realm = self.realm();
-        let found = match self.find(claim)? {
+        match self.find(claim)? {
             Found::Own(keys) => {
                 let own = keys.of(algorithm);
-                signed(own.key()).then(|| Arc::clone(own))
+                let found = signed(own.key()).then(|| Arc::clone(own));
+                found.ok_or(DenialKind::WrongPassword)
             }
-            Found::Shared { expires, .. } if expires <= now.unix => {
-                return Err(DenialKind::ExpiredCredential);
-            }
+            Found::Shared { expires, .. } if expires <= now.unix => Err(expired(expires, now)),
             Found::Shared { username, owner, expires } => {
                 let mut keys = self.credentials.shared_keys(username, algorithm);
-                let key = keys.find(|key| signed(key));
-                key.map(|key| Arc::new(Credential::ephemeral(realm, username, owner, expires, key)))
+                let key = keys.find(|key| signed(key)).ok_or(DenialKind::WrongSecret)?;
+                Ok(Arc::new(Credential::ephemeral(realm, username, owner, expires, key)))
             }
-        };
-        found.ok_or(DenialKind::WrongPassword)
+        }
     }
 
     /// RFC 7635 §7
@@ -284,4 +286,8 @@ impl Authority {
         };
         found.ok_or(DenialKind::UnknownUser)
     }
+}
+
+const fn expired(at: u64, now: Now) -> DenialKind {
+    DenialKind::ExpiredCredential { at, ago: now.unix.saturating_sub(at) }
 }

@@ -194,6 +194,7 @@ static KEYS: &[Key] = &[
     key("turn.rfc5766_channels", |to, it| {
         put(&mut to.config.turn.rfc5766_channels, it.boolean());
     }),
+    key("turn.explain", |to, it| put(&mut to.config.turn.explain, it.boolean())),
     key("turn.mobility", |to, it| put(&mut to.config.turn.mobility, it.boolean())),
     key("peers.allow", |to, it| rules(to, it, true)),
     key("peers.deny", |to, it| rules(to, it, false)),

@@ -149,6 +149,8 @@ pub struct Turn {
     pub tcp_allocations: bool,
     /// Also admit channel numbers 0x5000-0x7FFF (RFC 5766).
     pub rfc5766_channels: bool,
+    /// Whether clients are told in words why they are refused.
+    pub explain: bool,
     /// Whether clients may take their allocations along to another address (RFC 8016).
     pub mobility: bool,
 }
@@ -161,6 +163,7 @@ impl Default for Turn {
             max_lifetime,
             tcp_allocations,
             rfc5766_channels,
+            explain,
             mobility,
             ..
         } = turn::Settings::default();
@@ -170,6 +173,7 @@ impl Default for Turn {
             max_lifetime,
             tcp_allocations,
             rfc5766_channels,
+            explain,
             mobility,
         }
     }

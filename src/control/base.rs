@@ -76,6 +76,7 @@ impl Base {
             ports,
             default_lifetime: config.turn.default_lifetime,
             max_lifetime: config.turn.max_lifetime,
+            explain: config.turn.explain,
             rfc5766_channels: config.turn.rfc5766_channels,
             discovery: places.discovery.clone(),
             alternates: Arc::clone(&self.alternates),

@@ -19,7 +19,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Format, Level, Log};
-use crate::turn::{Cause, DeniedBy, FiveTuple, PeerRule, Session, Transport};
+use crate::turn::{Cause, FiveTuple, Session, Transport};
 use crate::worker::{Event, Unfit};
 
 /// How long the log's thread sleeps after it has written what there was: the workers then wake it
@@ -113,7 +113,7 @@ fn line(event: &Event) {
         ),
         Event::Refused { client, method, cause } => {
             let rule = match cause {
-                Cause::PeerDenied(DeniedBy::Rule(rule)) => Some(display(Rule(*rule))),
+                Cause::PeerDenied { by, .. } => Some(display(by)),
                 _ => None,
             };
             tracing::debug!(
@@ -194,15 +194,5 @@ impl<I: Iterator<Item: fmt::Display> + Clone> fmt::Display for List<I> {
             write!(f, "{comma}{address}")?;
         }
         Ok(())
-    }
-}
-
-/// A peer rule as it is configured.
-struct Rule(PeerRule);
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.0.allow { "allow" } else { "deny" };
-        write!(f, "{verb} {}", self.0.prefix)
     }
 }

@@ -362,7 +362,7 @@ fn full(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::Settings;
+    use crate::turn::{PortRange, Settings};
     use crate::worker::Events;
 
     fn page(change: impl Fn(&Stats)) -> String {
@@ -388,7 +388,7 @@ mod tests {
     fn counters_are_summed_over_workers_under_their_labels() {
         let page = page(|stats| {
             stats.turn.to_peer_bytes.add(21);
-            stats.turn.refused[Cause::NoPort.index()].add(2);
+            stats.turn.refused[Cause::NoPort(PortRange::default()).index()].add(2);
             stats.turn.dropped[Dropped::Bandwidth as usize].add(3);
             stats.turn.allocations.add(5);
             stats.turn.ended[EndReason::Expired as usize].add(1);

@@ -21,6 +21,7 @@ mod admin;
 mod alternates;
 mod base;
 mod capacity;
+mod causes;
 mod certificates;
 mod discovery;
 mod drain;
@@ -45,6 +46,7 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
+pub use causes::causes_page;
 use drain::Drain;
 use error::StartError;
 use reload::Reloader;

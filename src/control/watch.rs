@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::auth::DenialKind;
 use crate::turn::{Cause, Counter};
 use crate::worker::{Events, Stats};
 
@@ -64,11 +63,9 @@ impl Watch {
     /// the queue to the log.
     pub(super) fn look(&mut self, stats: &[Arc<Stats>], lost: u64) {
         let refused = std::array::from_fn(|i| sum(stats, |stats| &stats.turn.refused[i]));
-        let since = |cause: &Cause| {
-            let i = cause.index();
-            (cause.label(), refused[i].wrapping_sub(self.refused[i]))
-        };
-        let full = Counts(FULL.iter().map(since).filter(|(_, count)| *count > 0).collect());
+        let since = |(i, label): (usize, _)| (label, refused[i].wrapping_sub(self.refused[i]));
+        let of = |some| Counts(places(some).map(since).filter(|(_, count)| *count > 0).collect());
+        let full = of(&FULL);
         if !full.0.is_empty() {
             tracing::warn!(
                 event = "capacity_refusals",
@@ -76,7 +73,7 @@ impl Watch {
                  see [limits], the relay ports and the descriptor limit",
             );
         }
-        let doubted = Counts(DOUBTED.iter().map(since).filter(|(_, count)| *count > 0).collect());
+        let doubted = of(&DOUBTED);
         if !doubted.0.is_empty() {
             tracing::info!(
                 event = "credential_refusals",
@@ -109,17 +106,24 @@ impl fmt::Display for Counts {
 }
 
 /// Refusals that more room would have spared.
-const FULL: [Cause; 3] = [Cause::TotalQuota, Cause::NoPort, Cause::NoSocket];
+const FULL: [&str; 3] = ["total_quota", "no_port", "no_socket"];
 
 /// Refusals behind which a wrong or old credential stands: an application's mistake, a clock that
 /// is wrong, or somebody who guesses.
-const DOUBTED: [Cause; 5] = [
-    Cause::Auth(DenialKind::WrongRealm),
-    Cause::Auth(DenialKind::UnknownUser),
-    Cause::Auth(DenialKind::WrongPassword),
-    Cause::Auth(DenialKind::ExpiredCredential),
-    Cause::Auth(DenialKind::BidDown),
+const DOUBTED: [&str; 6] = [
+    "wrong_realm",
+    "unknown_user",
+    "wrong_password",
+    "wrong_secret",
+    "expired_credential",
+    "bid_down",
 ];
+
+/// Some of the causes, with their places among all.
+fn places(some: &[&'static str]) -> impl Iterator<Item = (usize, &'static str)> {
+    let labels = Cause::labels().map(|(label, _)| label).enumerate();
+    labels.filter(|(_, label)| some.contains(label))
+}
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_named_has_the_words_of_the_metrics() {
-        let counts = Counts(vec![(FULL[1].label(), 3), (DOUBTED[2].label(), 1)]);
+        let counts = Counts(vec![(FULL[1], 3), (DOUBTED[2], 1)]);
         assert_eq!(counts.to_string(), "no_port=3 wrong_password=1");
+        assert_eq!(places(&FULL).count() + places(&DOUBTED).count(), FULL.len() + DOUBTED.len());
     }
 }

@@ -1,5 +1,29 @@
 //! STUN and TURN error codes with the phrases that the RFCs recommend.
 
+/// The phrase that the RFCs recommend.
+pub const fn phrase(code: u16) -> &'static str {
+    match code {
+        TRY_ALTERNATE => "Try Alternate",
+        BAD_REQUEST => "Bad Request",
+        UNAUTHENTICATED => "Unauthenticated",
+        FORBIDDEN => "Forbidden",
+        MOBILITY_FORBIDDEN => "Mobility Forbidden",
+        UNKNOWN_ATTRIBUTE => "Unknown Attribute",
+        ALLOCATION_MISMATCH => "Allocation Mismatch",
+        STALE_NONCE => "Stale Nonce",
+        ADDRESS_FAMILY_NOT_SUPPORTED => "Address Family not Supported",
+        WRONG_CREDENTIALS => "Wrong Credentials",
+        UNSUPPORTED_TRANSPORT => "Unsupported Transport Protocol",
+        PEER_ADDRESS_FAMILY_MISMATCH => "Peer Address Family Mismatch",
+        CONNECTION_ALREADY_EXISTS => "Connection Already Exists",
+        CONNECTION_TIMEOUT_OR_FAILURE => "Connection Timeout or Failure",
+        ALLOCATION_QUOTA_REACHED => "Allocation Quota Reached",
+        SERVER_ERROR => "Server Error",
+        INSUFFICIENT_CAPACITY => "Insufficient Capacity",
+        _ => "",
+    }
+}
+
 /// 300, RFC 8489 §14.8.
 pub const TRY_ALTERNATE: u16 = 300;
 /// 400, RFC 8489 §14.8.

@@ -212,7 +212,7 @@ impl Server {
         let first = match plan.reservation {
             Some(token) => self.open_reserved(slot, token, context, sockets),
             None if plan.wanted == Wanted::EvenAndNext && !self.ledger.may_reserve(owner) => {
-                Err(Cause::NoPort)
+                Err(Cause::NoPort(self.settings.ports))
             }
             None => self.open(slot, plan.family, plan, now, sockets),
         };
@@ -270,8 +270,10 @@ impl Server {
         let wanted = plan.wanted;
         for _ in 0..ATTEMPTS {
             let random = self.random.next_u64();
-            let (relay, port) =
-                self.ledger.take_port(family, wanted, random, now.mono).ok_or(Cause::NoPort)?;
+            let (relay, port) = self
+                .ledger
+                .take_port(family, wanted, random, now.mono)
+                .ok_or(Cause::NoPort(self.settings.ports))?;
             let reserved_next = wanted == Wanted::EvenAndNext;
             let ip = relay.local;
             let (id, local) = (RelayId { slot, family }, SocketAddr::new(ip, port));
@@ -295,7 +297,7 @@ impl Server {
                 }
             }
         }
-        Err(Cause::NoPort)
+        Err(Cause::NoPort(self.settings.ports))
     }
 
     /// Opens the port that a reservation token stands for.

@@ -133,7 +133,7 @@ impl Server {
 
     /// What to answer when an allocation cannot be made here: that there is room elsewhere.
     pub(super) fn or_elsewhere(&mut self, context: &Context<'_>, cause: Cause) -> Cause {
-        let full = matches!(cause, Cause::TotalQuota | Cause::NoPort | Cause::NoSocket);
+        let full = matches!(cause, Cause::TotalQuota(_) | Cause::NoPort(_) | Cause::NoSocket);
         let movable = context.request.reservation.is_none();
         if full && movable && self.settings.alternates.when != Redirect::Never {
             return self.alternate(context).unwrap_or(cause);

@@ -1,6 +1,13 @@
-use super::DeniedBy;
-use crate::auth::{Denial, DenialKind};
-use crate::stun::error_code as code;
+use std::net::IpAddr;
+
+use super::{DeniedBy, PortRange};
+use crate::auth::DenialKind;
+
+mod table;
+mod words;
+
+pub use table::Entry;
+pub(super) use words::{Facts, Phrase, Told};
 
 /// Why a request was refused. It feeds the response's code and reason phrase, the metric and the
 /// log from one place.
@@ -27,7 +34,12 @@ pub enum Cause {
     /// 400: no peer's connection of this user waits under this CONNECTION-ID.
     UnknownConnection,
     /// 403
-    PeerDenied(DeniedBy),
+    PeerDenied {
+        /// The peer that is not relayed to.
+        peer: IpAddr,
+        /// Why not.
+        by: DeniedBy,
+    },
     /// 420
     UnknownAttribute,
     /// 437: a request that needs an allocation.
@@ -50,24 +62,24 @@ pub enum Cause {
     ConnectTimeout,
     /// 447: the peer refused, or there is no way to it.
     ConnectFailed,
-    /// 486: the user's connections with peers.
-    ConnectionQuota,
-    /// 486: the user's allocations.
-    UserQuota,
-    /// 486: the client address's allocations.
-    AddressQuota,
-    /// 486: the server's allocations.
-    TotalQuota,
-    /// 508: no relay port is free.
-    NoPort,
+    /// 486: the user's connections with peers; as many are allowed.
+    ConnectionQuota(u32),
+    /// 486: the user's allocations; as many are allowed.
+    UserQuota(u32),
+    /// 486: the client address's allocations; as many are allowed.
+    AddressQuota(u32),
+    /// 486: the server's allocations; as many are allowed.
+    TotalQuota(u32),
+    /// 508: no relay port of these is free.
+    NoPort(PortRange),
     /// 508: the reservation token is unknown, expired or another user's.
     BadReservation,
     /// 508: the system gives no socket.
     NoSocket,
-    /// 508: the allocation's permissions.
-    PermissionLimit,
-    /// 508: the allocation's channels.
-    ChannelLimit,
+    /// 508: the allocation's permissions; as many are allowed.
+    PermissionLimit(u16),
+    /// 508: the allocation's channels; as many are allowed.
+    ChannelLimit(u16),
     /// 405: MOBILITY-TICKET, and the settings do not want it (RFC 8016 §3.1.2, §3.2.2).
     MobilityForbidden,
     /// 400: a ticket that was not made here, or was altered, or is not to be there.
@@ -88,50 +100,10 @@ pub enum Cause {
 
 impl Cause {
     /// How many there are for the metrics.
-    pub const COUNT: usize = LABELS.len();
+    pub const COUNT: usize = table::TABLE.len();
 
-    /// The error code of the response.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Auth(kind) => Denial { kind, proven: false }.code(),
-            Self::Malformed
-            | Self::Missing
-            | Self::Contradiction
-            | Self::ChannelRange
-            | Self::ChannelConflict
-            | Self::Classic
-            | Self::BadTicket
-            | Self::UsedTicket
-            | Self::SameAddress
-            | Self::NeedsStream
-            | Self::UnknownConnection => code::BAD_REQUEST,
-            Self::TryAlternate(_) => code::TRY_ALTERNATE,
-            Self::PeerDenied(_) => code::FORBIDDEN,
-            Self::MobilityForbidden => code::MOBILITY_FORBIDDEN,
-            Self::UnknownAttribute => code::UNKNOWN_ATTRIBUTE,
-            Self::NoAllocation
-            | Self::AllocationExists
-            | Self::LostAllocation
-            | Self::WrongProtocol => code::ALLOCATION_MISMATCH,
-            Self::FamilyNotSupported => code::ADDRESS_FAMILY_NOT_SUPPORTED,
-            Self::WrongUser => code::WRONG_CREDENTIALS,
-            Self::TransportNotSupported => code::UNSUPPORTED_TRANSPORT,
-            Self::PeerFamily => code::PEER_ADDRESS_FAMILY_MISMATCH,
-            Self::ConnectionExists => code::CONNECTION_ALREADY_EXISTS,
-            Self::ConnectTimeout | Self::ConnectFailed => code::CONNECTION_TIMEOUT_OR_FAILURE,
-            Self::UserQuota | Self::AddressQuota | Self::TotalQuota | Self::ConnectionQuota => {
-                code::ALLOCATION_QUOTA_REACHED
-            }
-            Self::NoPort
-            | Self::BadReservation
-            | Self::NoSocket
-            | Self::PermissionLimit
-            | Self::ChannelLimit
-            | Self::ConnectionLimit
-            | Self::Busy
-            | Self::Draining => code::INSUFFICIENT_CAPACITY,
-        }
-    }
+    /// All that can be said of each, in the order of their [indices](Self::index).
+    pub const ENTRIES: &[Entry] = &table::TABLE;
 
     /// Its place among the metrics' labels: 0 to [`Self::COUNT`] - 1.
     pub const fn index(self) -> usize {
@@ -140,7 +112,7 @@ impl Cause {
             Self::Auth(DenialKind::WrongRealm) => 1,
             Self::Auth(DenialKind::UnknownUser) => 2,
             Self::Auth(DenialKind::WrongPassword) => 3,
-            Self::Auth(DenialKind::ExpiredCredential) => 4,
+            Self::Auth(DenialKind::ExpiredCredential { .. }) => 4,
             Self::Auth(DenialKind::StaleNonce) => 5,
             Self::Auth(DenialKind::Incomplete) => 6,
             Self::Auth(DenialKind::BidDown) => 7,
@@ -149,7 +121,7 @@ impl Cause {
             Self::Contradiction => 10,
             Self::ChannelRange => 11,
             Self::ChannelConflict => 12,
-            Self::PeerDenied(_) => 13,
+            Self::PeerDenied { .. } => 13,
             Self::UnknownAttribute => 14,
             Self::NoAllocation => 15,
             Self::AllocationExists => 16,
@@ -157,14 +129,14 @@ impl Cause {
             Self::WrongUser => 18,
             Self::TransportNotSupported => 19,
             Self::PeerFamily => 20,
-            Self::UserQuota => 21,
-            Self::AddressQuota => 22,
-            Self::TotalQuota => 23,
-            Self::NoPort => 24,
+            Self::UserQuota(_) => 21,
+            Self::AddressQuota(_) => 22,
+            Self::TotalQuota(_) => 23,
+            Self::NoPort(_) => 24,
             Self::BadReservation => 25,
             Self::NoSocket => 26,
-            Self::PermissionLimit => 27,
-            Self::ChannelLimit => 28,
+            Self::PermissionLimit(_) => 27,
+            Self::ChannelLimit(_) => 28,
             Self::Classic => 29,
             Self::MobilityForbidden => 30,
             Self::BadTicket => 31,
@@ -178,7 +150,7 @@ impl Cause {
             Self::ConnectionExists => 39,
             Self::ConnectTimeout => 40,
             Self::ConnectFailed => 41,
-            Self::ConnectionQuota => 42,
+            Self::ConnectionQuota(_) => 42,
             Self::ConnectionLimit => 43,
             Self::Auth(DenialKind::UnknownTokenKey) => 44,
             Self::Auth(DenialKind::BadToken) => 45,
@@ -187,135 +159,66 @@ impl Cause {
             Self::Auth(DenialKind::UnexpectedToken) => 48,
             Self::TryAlternate(_) => 49,
             Self::Draining => 50,
+            Self::Auth(DenialKind::WrongSecret) => 51,
         }
+    }
+
+    /// What can be said of it without its request.
+    pub const fn entry(self) -> &'static Entry {
+        &table::TABLE[self.index()]
+    }
+
+    /// The error code of the response.
+    pub const fn code(self) -> u16 {
+        self.entry().code
     }
 
     /// The metric label and log word.
     pub const fn label(self) -> &'static str {
-        LABELS[self.index()].0
+        self.entry().label
     }
 
-    /// Code and label of each place, for the metrics.
+    /// Label and code of each place, for the metrics.
     pub fn labels() -> impl Iterator<Item = (&'static str, u16)> {
-        LABELS.iter().copied()
+        Self::ENTRIES.iter().map(|entry| (entry.label, entry.code))
     }
 
-    /// The reason phrase for a client that has proved its address.
+    /// What it means, in short.
     pub const fn phrase(self) -> &'static str {
-        match self {
-            Self::Auth(DenialKind::Challenge) => "Unauthenticated",
-            Self::Auth(DenialKind::WrongRealm) => "wrong realm",
-            Self::Auth(DenialKind::UnknownUser) => "unknown user",
-            Self::Auth(DenialKind::WrongPassword) => "wrong password",
-            Self::Auth(DenialKind::ExpiredCredential) => {
-                "the credential has expired (or a clock is wrong)"
-            }
-            Self::Auth(DenialKind::StaleNonce) => "Stale Nonce",
-            Self::Auth(DenialKind::Incomplete) => "USERNAME, REALM or NONCE is missing",
-            Self::Auth(DenialKind::BidDown) => "password algorithms differ from those offered",
-            Self::Auth(DenialKind::UnknownTokenKey) => {
-                "no key of this kid is valid for access tokens here"
-            }
-            Self::Auth(DenialKind::BadToken) => "the access token was not sealed for this server",
-            Self::Auth(DenialKind::ExpiredToken) => {
-                "the access token has expired (or a clock is wrong)"
-            }
-            Self::Auth(DenialKind::WrongSessionKey) => {
-                "the request is not signed with the access token's key"
-            }
-            Self::Auth(DenialKind::UnexpectedToken) => "access tokens are not taken here",
-            Self::TryAlternate(_) => "Try Alternate",
-            Self::Malformed => "an attribute is malformed",
-            Self::Missing => "a required attribute is missing",
-            Self::Contradiction => "these attributes exclude each other",
-            Self::ChannelRange => "channel numbers are 0x4000 to 0x4FFF",
-            Self::ChannelConflict => "the channel or the peer is bound already",
-            Self::Classic => "RFC 3489 is not spoken over DTLS",
-            Self::PeerDenied(by) => by.phrase(),
-            Self::UnknownAttribute => "Unknown Attribute",
-            Self::NoAllocation => "there is no allocation",
-            Self::AllocationExists => "there is an allocation already",
-            Self::FamilyNotSupported => "Address Family not Supported",
-            Self::WrongUser => "the allocation belongs to another user",
-            Self::TransportNotSupported => "Unsupported Transport Protocol",
-            Self::PeerFamily => "the allocation has no address of the peer's family",
-            Self::UserQuota => "the user has too many allocations",
-            Self::AddressQuota => "the client's address has too many allocations",
-            Self::TotalQuota => "the server has too many allocations",
-            Self::NoPort => "no relay port is free",
-            Self::BadReservation => "the reservation token is not valid",
-            Self::NoSocket => "the server is out of sockets",
-            Self::PermissionLimit => "the allocation has too many permissions",
-            Self::ChannelLimit => "the allocation has too many channels",
-            Self::MobilityForbidden => "Mobility Forbidden",
-            Self::BadTicket => "the mobility ticket is not valid",
-            Self::UsedTicket => "the mobility ticket has been used",
-            Self::SameAddress => "the client has not moved: refresh without the mobility ticket",
-            Self::LostAllocation => "the mobility ticket's allocation has ended",
-            Self::Busy => "the server is too busy for this now",
-            Self::Draining => "the server is about to end: no new allocations",
-            Self::NeedsStream => "TCP is relayed for clients on TCP or TLS only",
-            Self::UnknownConnection => "no connection waits under this CONNECTION-ID",
-            Self::WrongProtocol => "not what this allocation relays (UDP or TCP)",
-            Self::ConnectionExists => "Connection Already Exists",
-            Self::ConnectTimeout => "the peer did not answer in time",
-            Self::ConnectFailed => "the peer refused, or cannot be reached",
-            Self::ConnectionQuota => "the user has too many connections with peers",
-            Self::ConnectionLimit => "the allocation has too many connections with peers",
-        }
+        self.entry().phrase
+    }
+
+    /// What the operator may do about it.
+    pub const fn hint(self) -> &'static str {
+        self.entry().hint
     }
 }
 
-const LABELS: [(&str, u16); 51] = [
-    ("challenge", 401),
-    ("wrong_realm", 401),
-    ("unknown_user", 401),
-    ("wrong_password", 401),
-    ("expired_credential", 401),
-    ("stale_nonce", 438),
-    ("incomplete_credential", 400),
-    ("bid_down", 400),
-    ("malformed", 400),
-    ("missing_attribute", 400),
-    ("contradiction", 400),
-    ("channel_range", 400),
-    ("channel_conflict", 400),
-    ("peer_denied", 403),
-    ("unknown_attribute", 420),
-    ("no_allocation", 437),
-    ("allocation_exists", 437),
-    ("family_not_supported", 440),
-    ("wrong_user", 441),
-    ("transport_not_supported", 442),
-    ("peer_family", 443),
-    ("user_quota", 486),
-    ("address_quota", 486),
-    ("total_quota", 486),
-    ("no_port", 508),
-    ("bad_reservation", 508),
-    ("no_socket", 508),
-    ("permission_limit", 508),
-    ("channel_limit", 508),
-    ("classic_over_dtls", 400),
-    ("mobility_forbidden", 405),
-    ("bad_ticket", 400),
-    ("used_ticket", 400),
-    ("same_address", 400),
-    ("lost_allocation", 437),
-    ("busy", 508),
-    ("needs_stream", 400),
-    ("unknown_connection", 400),
-    ("wrong_protocol", 437),
-    ("connection_exists", 446),
-    ("connect_timeout", 447),
-    ("connect_failed", 447),
-    ("connection_quota", 486),
-    ("connection_limit", 508),
-    ("unknown_token_key", 401),
-    ("bad_token", 401),
-    ("expired_token", 401),
-    ("wrong_session_key", 401),
-    ("unexpected_token", 420),
-    ("try_alternate", 300),
-    ("draining", 508),
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Denial;
+
+    #[test]
+    fn both_rooms_give_a_denial_the_same_code() {
+        let kinds = [
+            DenialKind::Challenge,
+            DenialKind::WrongRealm,
+            DenialKind::UnknownUser,
+            DenialKind::WrongPassword,
+            DenialKind::WrongSecret,
+            DenialKind::ExpiredCredential { at: 1, ago: 2 },
+            DenialKind::StaleNonce,
+            DenialKind::Incomplete,
+            DenialKind::BidDown,
+            DenialKind::UnknownTokenKey,
+            DenialKind::BadToken,
+            DenialKind::ExpiredToken,
+            DenialKind::WrongSessionKey,
+            DenialKind::UnexpectedToken,
+        ];
+        for kind in kinds {
+            assert_eq!(Cause::Auth(kind).code(), Denial { kind, proven: true }.code(), "{kind:?}");
+        }
+    }
+}

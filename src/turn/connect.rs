@@ -82,7 +82,7 @@ impl Server {
         }
         let decision = self.settings.admit_peer(allocation, peer)?;
         if decision == Decision::Guarded && !self.settings.peers.admits_port(peer) {
-            return Err(Cause::PeerDenied(DeniedBy::OwnPort));
+            return Err(Cause::PeerDenied { peer: peer.ip(), by: DeniedBy::OwnPort });
         }
         let state = State::Connecting(Box::new(context.asked()));
         let connection = self.open_connection(context.now.mono, slot, peer, state)?;
@@ -116,7 +116,7 @@ impl Server {
         let refusal = outcome.err().map(ConnectFailure::cause);
         let length = match refusal {
             None => asked.connected(connection, self.settings.software.as_deref(), out),
-            Some(cause) => asked.refused(cause, out),
+            Some(cause) => asked.refused(cause, self.settings.explain, out),
         };
         match refusal {
             None => {
@@ -323,7 +323,7 @@ impl Server {
             return Err(Cause::ConnectionLimit);
         }
         if !self.ledger.admit_connection(&allocation.owner, limits.connections_per_user) {
-            return Err(Cause::ConnectionQuota);
+            return Err(Cause::ConnectionQuota(limits.connections_per_user));
         }
         let mut id = ConnectionId::random(self.random.next_u64() as u32, self.seat);
         while self.connections.get(id).is_some() {

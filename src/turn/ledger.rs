@@ -174,11 +174,11 @@ impl Ledger {
         let over = |count: u32, limit: u32| limit != 0 && count >= limit;
         let mut inner = self.lock();
         if over(inner.allocations, limits.allocations) {
-            return Err(Cause::TotalQuota);
+            return Err(Cause::TotalQuota(limits.allocations));
         }
         let from_address = inner.addresses.get(&prefix(client)).copied().unwrap_or(0);
         if over(from_address, limits.allocations_per_address) && !limits.exempts(client) {
-            return Err(Cause::AddressQuota);
+            return Err(Cause::AddressQuota(limits.allocations_per_address));
         }
         let owner = match inner.realms.get(realm).and_then(|users| users.get(owner)) {
             Some(owner) => Arc::clone(owner),
@@ -187,7 +187,7 @@ impl Ledger {
         let mut held = owner.held();
         // A new one holds nothing: it is never refused, and so never left behind.
         if over(held.allocations, limits.allocations_per_user) {
-            return Err(Cause::UserQuota);
+            return Err(Cause::UserQuota(limits.allocations_per_user));
         }
         held.allocations += 1;
         drop(held);

@@ -65,14 +65,14 @@ pub(crate) mod wheel;
 
 pub use allocation::{EndReason, Move, Protocol, Session, Traffic};
 pub use alternate::{Alternate, Alternates, Place, Redirect};
-pub use cause::Cause;
+pub use cause::{Cause, Entry};
 pub use client::{Client, FiveTuple, RelayId, Seat, Transport};
 pub use connect::{Attempt, ConnectFailure, Direction};
 pub use connection::ConnectionId;
 pub use data::{Delivery, Framing, Icmp, MAX_RELAYED};
 pub use discovery::{Detour, Discovery};
 pub use ledger::Ledger;
-pub use peers::{Decision, DeniedBy, PeerPolicy, PeerRule};
+pub use peers::{Decision, DeniedBy, PeerPolicy, PeerRule, Special};
 pub use pools::FormerRelay;
 pub use prefix::{InvalidPrefix, Prefix};
 pub use server::{RESPONSE_MAX, Server};

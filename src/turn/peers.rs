@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{PortRange, Prefix, RelayAddress};
@@ -16,19 +17,23 @@ pub struct PeerRule {
 pub enum DeniedBy {
     /// A rule of the operator's.
     Rule(PeerRule),
-    /// A built-in rule: the kind of address.
-    Special(&'static str),
+    /// A built-in rule.
+    Special(&'static Special),
     /// A port of this server that is not a relayed transport address.
     OwnPort,
 }
 
-impl DeniedBy {
-    /// In words, for the reason phrase and the log.
-    pub const fn phrase(self) -> &'static str {
+impl fmt::Display for DeniedBy {
+    /// The rule: one of the operator's as it is configured.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rule(_) => "peer denied by a rule of the operator",
-            Self::Special(what) => what,
-            Self::OwnPort => "peer denied: a port of the server itself",
+            Self::Rule(rule) => {
+                write!(f, "{} {}", if rule.allow { "allow" } else { "deny" }, rule.prefix)
+            }
+            Self::Special(special) => {
+                write!(f, "built-in {} ({})", special.prefix(), special.kind())
+            }
+            Self::OwnPort => f.write_str("built-in: the server's own ports"),
         }
     }
 }
@@ -113,9 +118,9 @@ impl PeerPolicy {
         }
         let special = SPECIAL.iter().filter(|special| special.prefix().contains(peer));
         if let Some(special) = special.max_by_key(|special| special.length)
-            && let Some(what) = special.denied
+            && special.denied.is_some()
         {
-            return Decision::Deny(DeniedBy::Special(what));
+            return Decision::Deny(DeniedBy::Special(special));
         }
         if self.listeners.iter().any(|listener| listener.ip() == peer) {
             return Decision::Guarded;
@@ -186,14 +191,22 @@ fn embedded_ipv4(ip: IpAddr) -> Option<(Ipv4Addr, u8)> {
     }
 }
 
-struct Special {
+/// A range of addresses with a meaning of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Special {
     network: IpAddr,
     length: u8,
     denied: Option<&'static str>,
 }
 
 impl Special {
-    fn prefix(&self) -> Prefix {
+    /// What such addresses are, if they are not relayed to.
+    pub fn kind(&self) -> &'static str {
+        self.denied.unwrap_or("global address")
+    }
+
+    /// The range.
+    pub fn prefix(&self) -> Prefix {
         // unwrap: a test goes through the whole table.
         Prefix::new(self.network, self.length).expect("a constant")
     }
@@ -209,23 +222,23 @@ const fn v6(s: [u16; 8], length: u8, denied: Option<&'static str>) -> Special {
     Special { network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), length, denied }
 }
 
-const PRIVATE: &str = "peer denied: private address (RFC 1918)";
-const DOCUMENTATION: &str = "peer denied: documentation address";
-const MULTICAST: &str = "peer denied: multicast address";
-const LINK_LOCAL: &str = "peer denied: link-local address";
-const LOOPBACK: &str = "peer denied: loopback address";
-const UNSPECIFIED: &str = "peer denied: unspecified address";
-const BENCHMARK: &str = "peer denied: benchmarking address";
-const DISGUISED: &str = "peer denied: IPv4 address in IPv6 form";
-const SPECIAL_PURPOSE: &str = "peer denied: special-purpose address";
-const NOT_GLOBAL: &str = "peer denied: not a global unicast address";
+const PRIVATE: &str = "private address of RFC 1918";
+const DOCUMENTATION: &str = "documentation address";
+const MULTICAST: &str = "multicast address";
+const LINK_LOCAL: &str = "link-local address";
+const LOOPBACK: &str = "loopback address";
+const UNSPECIFIED: &str = "unspecified address";
+const BENCHMARK: &str = "benchmarking address";
+const DISGUISED: &str = "IPv4 address in IPv6 form";
+const SPECIAL_PURPOSE: &str = "special-purpose address";
+const NOT_GLOBAL: &str = "not a global unicast address";
 
 /// What IANA's special-purpose registries call not globally reachable, and the address space
 /// that is not unicast at all.
 const SPECIAL: &[Special] = &[
     v4(0, 0, 0, 8, UNSPECIFIED),
     v4(10, 0, 0, 8, PRIVATE),
-    v4(100, 64, 0, 10, "peer denied: carrier-grade NAT address (RFC 6598)"),
+    v4(100, 64, 0, 10, "carrier-grade NAT address of RFC 6598"),
     v4(127, 0, 0, 8, LOOPBACK),
     v4(169, 254, 0, 16, LINK_LOCAL),
     v4(172, 16, 0, 12, PRIVATE),
@@ -237,7 +250,7 @@ const SPECIAL: &[Special] = &[
     v4(198, 51, 100, 24, DOCUMENTATION),
     v4(203, 0, 113, 24, DOCUMENTATION),
     v4(224, 0, 0, 4, MULTICAST),
-    v4(240, 0, 0, 4, "peer denied: reserved or broadcast address"),
+    v4(240, 0, 0, 4, "reserved or broadcast address"),
     v6([0; 8], 0, Some(NOT_GLOBAL)),
     v6([0; 8], 128, Some(UNSPECIFIED)),
     v6([0, 0, 0, 0, 0, 0, 0, 1], 128, Some(LOOPBACK)),
@@ -246,16 +259,16 @@ const SPECIAL: &[Special] = &[
     v6([0, 0, 0, 0, 0xFFFF, 0, 0, 0], 96, Some(DISGUISED)),
     v6([0x64, 0xFF9B, 0, 0, 0, 0, 0, 0], 96, None),
     v6([0x64, 0xFF9B, 1, 0, 0, 0, 0, 0], 48, Some(SPECIAL_PURPOSE)),
-    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, Some("peer denied: discard-only address (RFC 6666)")),
+    v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64, Some("discard-only address of RFC 6666")),
     v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3, None),
     v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, Some(SPECIAL_PURPOSE)),
     v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48, Some(BENCHMARK)),
     v6([0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], 32, Some(DOCUMENTATION)),
     v6([0x3FFF, 0, 0, 0, 0, 0, 0, 0], 20, Some(DOCUMENTATION)),
     v6([0x5F00, 0, 0, 0, 0, 0, 0, 0], 16, Some(SPECIAL_PURPOSE)),
-    v6([0xFC00, 0, 0, 0, 0, 0, 0, 0], 7, Some("peer denied: unique-local address (RFC 4193)")),
+    v6([0xFC00, 0, 0, 0, 0, 0, 0, 0], 7, Some("unique-local address of RFC 4193")),
     v6([0xFE80, 0, 0, 0, 0, 0, 0, 0], 10, Some(LINK_LOCAL)),
-    v6([0xFEC0, 0, 0, 0, 0, 0, 0, 0], 10, Some("peer denied: site-local address (RFC 3879)")),
+    v6([0xFEC0, 0, 0, 0, 0, 0, 0, 0], 10, Some("site-local address of RFC 3879")),
     v6([0xFF00, 0, 0, 0, 0, 0, 0, 0], 8, Some(MULTICAST)),
 ];
 

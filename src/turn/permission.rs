@@ -23,7 +23,7 @@ impl Server {
         // Each peer is asked about by each rule: no more of them than there can be permissions.
         let limit = usize::from(self.settings.limits.permissions);
         if request.peers().count() > limit.max(PEERS) {
-            return Err(Cause::PermissionLimit);
+            return Err(Cause::PermissionLimit(self.settings.limits.permissions));
         }
         let allocation = &mut self.allocations[slot as usize];
         allocation.prune(now);
@@ -40,7 +40,7 @@ impl Server {
         more.dedup();
         let count = allocation.permissions.len() + more.len();
         if count > usize::from(self.settings.limits.permissions) {
-            return Err(Cause::PermissionLimit);
+            return Err(Cause::PermissionLimit(self.settings.limits.permissions));
         }
         for peer in request.peers().flatten() {
             let guarded = self.settings.peers.decide(peer.ip()) == Decision::Guarded;
@@ -78,14 +78,14 @@ impl Server {
         }
         let decision = self.settings.admit_peer(allocation, peer)?;
         if decision == Decision::Guarded && !self.settings.peers.admits_port(peer) {
-            return Err(Cause::PeerDenied(DeniedBy::OwnPort));
+            return Err(Cause::PeerDenied { peer: peer.ip(), by: DeniedBy::OwnPort });
         }
         if of_number.is_none() && allocation.channels.len() >= usize::from(limits.channels) {
-            return Err(Cause::ChannelLimit);
+            return Err(Cause::ChannelLimit(limits.channels));
         }
         let new = allocation.permission(peer.ip(), now).is_none();
         if new && allocation.permissions.len() >= usize::from(limits.permissions) {
-            return Err(Cause::PermissionLimit);
+            return Err(Cause::PermissionLimit(self.settings.limits.permissions));
         }
         // RFC 8656 §12.2 and §9: the channel for 600 seconds, its permission for 300.
         allocation.permit(peer.ip(), decision == Decision::Guarded, now);
@@ -106,7 +106,7 @@ impl super::Settings {
             return Err(Cause::PeerFamily);
         }
         match self.peers.decide(peer.ip()) {
-            Decision::Deny(by) => Err(Cause::PeerDenied(by)),
+            Decision::Deny(by) => Err(Cause::PeerDenied { peer: peer.ip(), by }),
             decision => Ok(decision),
         }
     }

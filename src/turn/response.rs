@@ -1,14 +1,40 @@
 use std::sync::Arc;
 
+use super::cause::{Facts, Phrase, Told};
 use super::discovery::Answer;
 use super::request::Request;
 use super::server::Context;
 use super::{Cause, Client, ConnectionId, Reply, Server, Stats};
 use crate::auth::{Credential, Denial, DenialKind};
-use crate::stun::{Digest, Kind, Method, TransactionId, Writer, attribute};
+use crate::stun::{Digest, Kind, Method, TransactionId, Writer, attribute, error_code};
 use crate::time::{Mono, Now};
 
 impl Server {
+    /// ERROR-CODE with what may be said of the cause.
+    fn write_cause(&self, writer: &mut Writer<'_>, cause: Cause, facts: &Facts<'_>) {
+        if self.settings.explain {
+            writer.error_code(cause.code(), Phrase::of(&Told(cause, *facts)).as_str());
+        } else {
+            writer.error_code(cause.code(), error_code::phrase(cause.code()));
+        }
+    }
+
+    /// Writes an error response to an authenticated request.
+    pub(super) fn refuse(&self, context: &Context<'_>, cause: Cause, out: &mut [u8]) -> usize {
+        context.stats.refuse(cause);
+        let request = context.request;
+        let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
+        let user = Some(context.who.credential.username());
+        let facts = Facts { request, realm: self.authority.realm(), user };
+        self.write_cause(&mut writer, cause, &facts);
+        if cause == Cause::UnknownAttribute {
+            writer.unknown_attributes(request.unknown());
+        }
+        // RFC 8656 §5: in failures of these two as well.
+        let named = matches!(request.method, Method::ALLOCATE | Method::REFRESH);
+        context.finish(writer, self.settings.software.as_deref().filter(|_| named))
+    }
+
     /// Answers a Binding request (RFC 8489 §6.3.1, RFC 3489 §8.1, RFC 5780 §6.1).
     pub(super) fn binding(
         &self,
@@ -78,7 +104,12 @@ impl Server {
     ) -> usize {
         let cause = Cause::Auth(denial.kind);
         let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
-        writer.error_code(cause.code(), if denial.proven { cause.phrase() } else { "" });
+        let facts = Facts { request, realm: self.authority.realm(), user: None };
+        if denial.proven {
+            self.write_cause(&mut writer, cause, &facts);
+        } else {
+            writer.error_code(cause.code(), "");
+        }
         if denial.kind == DenialKind::UnexpectedToken {
             writer.unknown_attributes(&[attribute::ACCESS_TOKEN]);
         } else if !matches!(denial.kind, DenialKind::Incomplete | DenialKind::BidDown) {
@@ -121,9 +152,10 @@ impl Asked {
     }
 
     /// The error response.
-    pub(super) fn refused(&self, cause: Cause, out: &mut [u8]) -> usize {
+    pub(super) fn refused(&self, cause: Cause, explain: bool, out: &mut [u8]) -> usize {
         let mut writer = Writer::new(out, Kind::error(Method::CONNECT), &self.id);
-        writer.error_code(cause.code(), cause.phrase());
+        let standard = error_code::phrase(cause.code());
+        writer.error_code(cause.code(), if explain { cause.phrase() } else { standard });
         self.finish(writer)
     }
 
@@ -156,19 +188,6 @@ impl Context<'_> {
         }
         writer.integrity(self.who.credential.key().mac(self.who.digest));
         finish(writer, self.request)
-    }
-
-    /// Writes an error response to an authenticated request.
-    pub(super) fn refuse(&self, cause: Cause, software: Option<&str>, out: &mut [u8]) -> usize {
-        self.stats.refuse(cause);
-        let mut writer = Writer::new(out, Kind::error(self.request.method), &self.request.id);
-        writer.error_code(cause.code(), cause.phrase());
-        if cause == Cause::UnknownAttribute {
-            writer.unknown_attributes(self.request.unknown());
-        }
-        // RFC 8656 §5: in failures of these two as well.
-        let named = matches!(self.request.method, Method::ALLOCATE | Method::REFRESH);
-        self.finish(writer, software.filter(|_| named))
     }
 }
 

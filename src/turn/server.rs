@@ -256,7 +256,7 @@ impl Server {
                 Verdict::Reply(reply(length, Some(cause)))
             }
             Err(cause) => {
-                let length = context.refuse(cause, self.settings.software.as_deref(), out);
+                let length = self.refuse(&context, cause, out);
                 Verdict::Reply(reply(length, Some(cause)))
             }
         }

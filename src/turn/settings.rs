@@ -11,6 +11,9 @@ pub struct Settings {
     /// SOFTWARE in responses to authenticated requests (RFC 8656 §5). Never sent to strangers,
     /// whose answers are kept short.
     pub software: Option<String>,
+    /// Whether a client that has proved its address is told in words why it is refused; without, it gets the
+    /// code's phrase of the RFC, which does not tell an unknown user from a wrong password.
+    pub explain: bool,
     /// The addresses that allocations are made on; several of a family are used in turn.
     pub relays: Vec<RelayAddress>,
     /// The ports that allocations are made on.
@@ -39,6 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             software: Some("Turnwire".to_owned()),
+            explain: true,
             relays: Vec::new(),
             ports: PortRange::default(),
             default_lifetime: Duration::from_secs(600),

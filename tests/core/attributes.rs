@@ -77,7 +77,7 @@ fn passwords_and_names_are_prepared_as_opaque_strings() {
     let mut client = challenged(&mut server);
     let forged =
         Forged { username: Some("Andre\u{301} X".into()), ..Forged::allocate(&mut client) };
-    assert_eq!(ask(&mut server, &mut client, &forged).reason(), "unknown user");
+    assert!(ask(&mut server, &mut client, &forged).reason().starts_with("unknown user"));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn the_first_of_several_attributes_counts() {
     let name = |text: &[u8]| (attribute::USERNAME, text.to_vec());
     let mut forged = good.clone();
     forged.before.push(name(b"carol"));
-    assert_eq!(ask(&mut server, &mut client, &forged).reason(), "unknown user");
+    assert!(ask(&mut server, &mut client, &forged).reason().starts_with("unknown user"));
     let mut forged = good.clone();
     forged.before.extend([name(b"alice"), name(b"bob")]);
     forged.username = Some(b"carol".to_vec());

@@ -13,14 +13,20 @@ fn a_reason_in_words_is_for_those_whose_nonce_proved_their_address() {
     let mut client = challenged(&mut server);
     client.password = "wrong".to_owned();
     let proven = Forged::allocate(&mut client);
-    assert_eq!(ask(&mut server, &mut client, &proven).reason(), "wrong password");
+    assert_eq!(
+        ask(&mut server, &mut client, &proven).reason(),
+        "wrong password for user \"alice\""
+    );
     let mut forged = proven.clone();
     forged.nonce.as_mut().unwrap()[20] ^= 1;
     let response = ask(&mut server, &mut client, &forged);
     assert_eq!((response.code(), response.reason()), (401, ""));
     // An old nonce has proved it as well.
     server.advance(Duration::from_secs(4000));
-    assert_eq!(ask(&mut server, &mut client, &proven).reason(), "wrong password");
+    assert_eq!(
+        ask(&mut server, &mut client, &proven).reason(),
+        "wrong password for user \"alice\""
+    );
 }
 
 #[test]
