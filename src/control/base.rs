@@ -82,6 +82,7 @@ impl Base {
             alternates: Arc::clone(&self.alternates),
             mobility: config.turn.mobility,
             limits: config.limits.clone(),
+            usage_interval: None,
         }
     }
 }

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::Account;
 use super::allocation::{Allocation, Birth, Relay, TcpRelay, Traffic};
 use super::ledger::{Owner, Token};
 use super::pools::Wanted;
@@ -183,6 +184,7 @@ impl Server {
             channels: Vec::new(),
             tcp: (plan.protocol == Protocol::Tcp).then(Box::<TcpRelay>::default),
             traffic: Traffic::default(),
+            account: Account::new(now.mono),
             to_peer: Bucket::default(),
             to_client: Bucket::default(),
             detached: false,
@@ -195,6 +197,7 @@ impl Server {
         if let Some(end) = end {
             self.wheel.set(slot, end);
         }
+        self.tell_birth(slot, now.mono);
         Ok(slot)
     }
 

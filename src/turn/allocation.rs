@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::{Account, Usage};
 use super::ledger::{Owner, Token};
 use super::mobility::Mobility;
 use super::rate::Bucket;
@@ -34,6 +35,8 @@ pub(super) struct Allocation {
     /// What only an allocation has that relays TCP (RFC 6062).
     pub(super) tcp: Option<Box<TcpRelay>>,
     pub(super) traffic: Traffic,
+    /// What has been told of that.
+    pub(super) account: Account,
     pub(super) to_peer: Bucket,
     pub(super) to_client: Bucket,
     /// Its client is at none of this worker's 5-tuples, and nothing can be delivered to it.
@@ -189,6 +192,8 @@ pub struct Session {
     pub duration: Duration,
     /// How much it relayed.
     pub traffic: Traffic,
+    /// How much of that since the record before.
+    pub usage: Usage,
     /// Why it ended.
     pub reason: EndReason,
 }
@@ -301,6 +306,7 @@ impl Allocation {
             protocol: self.protocol(),
             duration: now.since(self.birth.at),
             traffic: self.traffic,
+            usage: self.account.usage(self.traffic, now),
             reason,
         }
     }

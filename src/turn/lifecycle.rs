@@ -135,6 +135,7 @@ impl Server {
             return;
         };
         self.wheel.clear(slot);
+        self.reports.clear(slot);
         for family in [Family::V4, Family::V6] {
             if let Some(relay) = allocation.relay(family) {
                 self.close_relay(RelayId { slot, family }, *relay, sockets);

@@ -12,6 +12,7 @@
 //! - [`Server::incoming`], [`Server::connected`], [`Server::relayed`] and [`Server::connection_closed`]: what becomes
 //!   of TCP connections with peers (RFC 6062).
 //! - [`Server::expire`] when [`Server::next_deadline`] has come.
+//! - [`Server::report`] when [`Server::next_report`] has come and there is room for records.
 //! - [`Server::poll_effect`] after each of these: sessions that ended, clients that moved, peers to connect with.
 //!
 //! Relay sockets are asked for through [`RelaySockets`] in the middle of it: an Allocate's answer
@@ -28,6 +29,7 @@
 //! - [`Effect::Moved`] to another worker: the allocation goes there, by [`Server::release`] and
 //!   [`Server::adopt`].
 
+mod account;
 mod allocate;
 mod allocation;
 mod alternate;
@@ -63,6 +65,7 @@ mod transfer;
 mod verdict;
 pub(crate) mod wheel;
 
+pub use account::{Progress, Usage};
 pub use allocation::{EndReason, Move, Protocol, Session, Traffic};
 pub use alternate::{Alternate, Alternates, Place, Redirect};
 pub use cause::{Cause, Entry};

@@ -28,6 +28,9 @@ impl Server {
             let slots: Vec<_> = self.allocations.iter().map(|(slot, _)| slot as u32).collect();
             slots.into_iter().for_each(|slot| self.end_denied(slot, stats));
         }
+        if before.usage_interval != self.settings.usage_interval {
+            self.file_all_reports(now.mono);
+        }
         let before = std::mem::replace(&mut self.authority, Arc::clone(authority));
         if !Arc::ptr_eq(&before, &self.authority) {
             self.end_revoked(now, sockets, stats);

@@ -39,6 +39,8 @@ pub struct Server {
     pub(super) hasher: RandomState,
     /// When each slot's next relayed transport address ends.
     pub(super) wheel: Wheel,
+    /// When what it has relayed is told next.
+    pub(super) reports: Wheel,
     pub(super) effects: VecDeque<Effect>,
     pub(super) indications: u64,
     pub(super) seat: Seat,
@@ -89,6 +91,7 @@ impl Server {
             index: HashTable::new(),
             hasher: RandomState::default(),
             wheel: Wheel::new(now),
+            reports: Wheel::new(now),
             effects: VecDeque::new(),
             indications,
             seat: Seat::default(),

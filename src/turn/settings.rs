@@ -36,6 +36,8 @@ pub struct Settings {
     pub alternates: Arc<Alternates>,
     /// How much of everything.
     pub limits: Limits,
+    /// How often it is told what an allocation has relayed; never, but at its end, when absent.
+    pub usage_interval: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             discovery: Vec::new(),
             alternates: Arc::default(),
             limits: Limits::default(),
+            usage_interval: None,
         }
     }
 }

@@ -74,6 +74,7 @@ impl Server {
         self.drop_next(slot);
         let allocation = Box::new(self.remove(slot)?);
         self.wheel.clear(slot);
+        self.reports.clear(slot);
         if let Some(tickets) = self.ledger.tickets.get() {
             tickets.settle(name, Holder { worker, slot: None });
         }
@@ -104,6 +105,7 @@ impl Server {
         if let Some(end) = end {
             self.wheel.set(slot, end);
         }
+        self.file_report(slot);
         if let (Some(name), Some(tickets)) = (name, self.ledger.tickets.get()) {
             tickets.settle(name, Holder { worker: self.seat.number, slot: Some(slot) });
         }

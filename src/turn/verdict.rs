@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::allocation::Session;
-use super::{Cause, Client, ConnectionId, Detour, Dropped, Move, RelayId};
+use super::{Cause, Client, ConnectionId, Detour, Dropped, Move, Progress, RelayId};
 use crate::stun::Method;
 use crate::time::Mono;
 
@@ -59,6 +59,10 @@ pub struct ToPeer {
 /// What the worker has to do besides.
 #[derive(Clone, Debug)]
 pub enum Effect {
+    /// An allocation has been made.
+    Began(Box<Progress>),
+    /// What an allocation has relayed by now: one interval behind the record before ([`Server::report`]).
+    Usage(Box<Progress>),
     /// An allocation has ended; its sockets are closed already.
     Ended {
         /// The client's leg, unless the client was away.

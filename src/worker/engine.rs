@@ -13,13 +13,14 @@ use super::held::Held;
 use super::links::Links;
 use super::mailbox::Letter;
 use super::outbox::Outbox;
+use super::record::Sieve;
 use super::relays::{Door, Relays};
 use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
 use super::streams::Streams;
 use super::udp::{Listener, Serves};
 use super::webs::Webs;
-use super::{Change, Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings};
+use super::{Change, Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings, What};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::tls;
@@ -164,6 +165,8 @@ pub(super) struct Engine {
     pub(super) unfollowed: Vec<Move>,
     /// The last change that it has taken.
     pub(super) order: Option<Change>,
+    /// Which refusals go into records.
+    pub(super) sieve: Sieve,
 }
 
 impl Engine {
@@ -225,6 +228,7 @@ impl Engine {
             held: Held::default(),
             unfollowed: Vec::new(),
             order: None,
+            sieve: Sieve::default(),
         })
     }
 
@@ -308,7 +312,11 @@ impl Engine {
         let dtls = self.dtls.as_ref().and_then(Dtls::deadline);
         let streams =
             [self.stream_deadline(), self.links.next_timer(), self.webs.next_timer(), dtls];
-        [self.server.next_deadline(), follow].into_iter().chain(streams).flatten().min()
+        [self.server.next_deadline(), self.next_report(), follow]
+            .into_iter()
+            .chain(streams)
+            .flatten()
+            .min()
     }
 
     /// Sends what the wake-up has produced and ends what is over.
@@ -320,6 +328,7 @@ impl Engine {
             let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
             self.server.expire(now, &mut door, &stats.turn);
         }
+        self.report(now);
         self.follow_again();
         self.effects(now);
         self.finish_links(now);
@@ -380,12 +389,16 @@ impl Engine {
                     if let Some(leg) = leg {
                         self.set_idle(&Client { tuple: session.client, leg }, now);
                     }
-                    if self.shared.stop.load(Ordering::Relaxed) {
+                    let stopping = self.shared.stop.load(Ordering::Relaxed);
+                    self.record_end(now, &session, stopping);
+                    if stopping {
                         self.events.tell_at_last(Event::Ended(session));
                     } else {
                         self.events.tell(Event::Ended(session));
                     }
                 }
+                Effect::Began(progress) => self.record(now, What::Began(progress)),
+                Effect::Usage(progress) => self.record(now, What::Usage(progress)),
                 Effect::Moved(moved) => {
                     if moved.worker != self.number as u32 {
                         self.follow(&moved);
@@ -426,7 +439,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_refusal(&self, client: &Client, reply: Reply) {
+    pub(super) fn tell_refusal(&mut self, client: &Client, reply: Reply) {
+        self.record_refusal(client, reply);
         if let Some(cause) = reply.refusal
             && self.shared.verbose.load(Ordering::Relaxed)
         {

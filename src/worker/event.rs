@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::Unfit;
+use super::{Records, Unfit};
 use crate::stun::Method;
 use crate::turn::{Cause, FiveTuple, Move, Session};
 
@@ -47,13 +47,20 @@ pub enum Event {
 pub struct Events {
     queue: SyncSender<Event>,
     lost: Arc<AtomicU64>,
+    /// Where records go, if anywhere.
+    pub(super) records: Option<Records>,
 }
 
 impl Events {
     /// A queue of at most `capacity` events.
     pub fn queue(capacity: usize) -> (Self, Receiver<Event>) {
         let (queue, receiver) = sync_channel(capacity);
-        (Self { queue, lost: Arc::default() }, receiver)
+        (Self { queue, lost: Arc::default(), records: None }, receiver)
+    }
+
+    /// With records of sessions beside the events.
+    pub fn with(self, records: Records) -> Self {
+        Self { records: Some(records), ..self }
     }
 
     /// Events lost so far.

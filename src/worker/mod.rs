@@ -48,6 +48,7 @@
 //! # How it is driven
 //! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`].
 
+mod accounts;
 mod appetite;
 mod bridge;
 #[cfg(feature = "dtls")]
@@ -68,6 +69,7 @@ mod orders;
 mod outbox;
 mod peers;
 mod random;
+mod record;
 mod relays;
 mod settings;
 mod sockets;
@@ -83,6 +85,7 @@ mod webs;
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};
 pub use orders::{Change, Live};
+pub use record::{Demand, Record, RecordKind, RecordKinds, RecordQueue, Records, What};
 pub use settings::{Alternate, DtlsLimits, Settings, StreamLimits, WebSettings};
 pub use sockets::{BindError, Sockets};
 pub use stats::{DtlsStats, Stats};

@@ -9,7 +9,7 @@ use turnwire::auth::{self, Authority, Secret, User};
 use turnwire::stun::Class;
 use turnwire::time::{Mono, Now};
 use turnwire::turn::{
-    Client, ConnectFailure, ConnectionId, Dropped, Effect, Ledger, PeerPolicy, PortRange,
+    Client, ConnectFailure, ConnectionId, Dropped, Effect, Ledger, PeerPolicy, PortRange, Progress,
     RESPONSE_MAX, RelayAddress, RelayId, Reply, Seat, Server, Session, Settings, Stats, Verdict,
 };
 
@@ -100,6 +100,7 @@ impl Setup {
                 now: START,
                 out: vec![0; RESPONSE_MAX],
                 sessions: Vec::new(),
+                records: Vec::new(),
                 deeds: Vec::new(),
             }
         };
@@ -116,6 +117,7 @@ pub(crate) struct TestServer {
     pub(crate) now: Now,
     out: Vec<u8>,
     sessions: Vec<Session>,
+    records: Vec<Progress>,
     deeds: Vec<Deed>,
 }
 
@@ -143,6 +145,7 @@ impl TestServer {
 
     /// Ends everything that is over: in as many calls as it takes.
     pub(crate) fn expire(&mut self) {
+        self.server.report(self.now.mono);
         for _ in 0..1000 {
             self.server.expire(self.now, &mut self.sockets, &self.stats);
             match self.server.next_deadline() {
@@ -234,6 +237,12 @@ impl TestServer {
         std::mem::take(&mut self.sessions)
     }
 
+    /// What has been told of allocations that live since it was asked last.
+    pub(crate) fn records(&mut self) -> Vec<Progress> {
+        self.poll();
+        std::mem::take(&mut self.records)
+    }
+
     /// What the server has wanted for connections with peers since it was asked last.
     pub(crate) fn deeds(&mut self) -> Vec<Deed> {
         self.poll();
@@ -250,6 +259,7 @@ impl TestServer {
                 }
                 Effect::ConnectTimedOut(connection) => self.deeds.push(Deed::GiveUp(connection)),
                 Effect::Disconnect(connection) => self.deeds.push(Deed::Close(connection)),
+                Effect::Began(progress) | Effect::Usage(progress) => self.records.push(*progress),
                 Effect::Moved(_) | Effect::Released { .. } => {}
                 Effect::Renewed { .. } | Effect::Parted { .. } => {}
             }

@@ -311,6 +311,7 @@ impl Workers {
         while let Some(effect) = self.servers[worker].server.poll_effect() {
             match effect {
                 Effect::Ended { session, .. } => self.ended.push(*session),
+                Effect::Began(_) | Effect::Usage(_) => {}
                 Effect::Moved(moved) => {
                     if moved.worker as usize != worker {
                         self.hand_over(worker, &moved);
