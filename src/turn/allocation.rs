@@ -137,6 +137,8 @@ pub enum EndReason {
     CredentialExpired,
     /// Its credential was taken back, and the settings say that this ends it.
     CredentialRevoked,
+    /// An operator ended it.
+    Killed,
     /// The server stopped.
     Shutdown,
     /// The system did not let its socket be served by the worker that its client has come to.
@@ -147,12 +149,13 @@ impl EndReason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Deleted,
         Self::Expired,
         Self::Disconnected,
         Self::CredentialExpired,
         Self::CredentialRevoked,
+        Self::Killed,
         Self::Shutdown,
         Self::NoSocket,
     ];
@@ -165,6 +168,7 @@ impl EndReason {
             Self::Disconnected => "disconnected",
             Self::CredentialExpired => "credential_expired",
             Self::CredentialRevoked => "credential_revoked",
+            Self::Killed => "killed",
             Self::Shutdown => "shutdown",
             Self::NoSocket => "no_socket",
         }

@@ -15,6 +15,7 @@ use super::mailbox::Letter;
 use super::outbox::Outbox;
 use super::record::Sieve;
 use super::relays::{Door, Relays};
+use super::remote::Questions;
 use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
 use super::streams::Streams;
@@ -167,6 +168,8 @@ pub(super) struct Engine {
     pub(super) order: Option<Change>,
     /// Which refusals go into records.
     pub(super) sieve: Sieve,
+    /// What the owner has asked.
+    pub(super) questions: Questions,
 }
 
 impl Engine {
@@ -229,6 +232,7 @@ impl Engine {
             unfollowed: Vec::new(),
             order: None,
             sieve: Sieve::default(),
+            questions: Questions::default(),
         })
     }
 
@@ -287,6 +291,7 @@ impl Engine {
                 self.shake_hands();
                 self.shake_hands_by_dtls();
                 self.serve_webs();
+                self.answer_questions();
                 self.finish_turn();
             }
             self.rest();
@@ -297,7 +302,7 @@ impl Engine {
     /// Whether there is something to do that packets must not wait for.
     fn has_work_behind(&self) -> bool {
         let dtls = self.dtls.as_ref().is_some_and(Dtls::has_work);
-        dtls || self.streams.is_shaking() || self.webs.is_told()
+        dtls || self.streams.is_shaking() || self.webs.is_told() || !self.questions.is_empty()
     }
 
     fn rest(&mut self) {

@@ -10,7 +10,7 @@ use super::engine::{Engine, Parts};
 use super::mailbox::Mailbox;
 use super::orders::Orders;
 use super::random::SystemRandom;
-use super::{Change, Events, Live, Settings, Sockets, Stats};
+use super::{Change, Events, Live, Remote, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
@@ -190,6 +190,11 @@ impl Workers {
             workers.stats.push(stats);
         }
         Ok(workers)
+    }
+
+    /// What asks them about what they hold.
+    pub fn remote(&self) -> Remote {
+        Remote::new(Arc::clone(&self.shared))
     }
 
     /// The counters of each worker.

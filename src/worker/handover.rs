@@ -49,6 +49,7 @@ impl Engine {
                     self.server.prolong_guest(self.now, &tuple, until);
                 }
                 Letter::Parted(client) => self.on_parted(&client),
+                Letter::Question(question) => self.questions.keep(*question),
             }
         }
     }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::mobility::{Answer, Arrival, Packet};
+use super::remote::Question;
 use super::streams::Stream;
 use crate::net::Waker;
 use crate::time::Mono;
@@ -32,6 +33,8 @@ pub(super) enum Letter {
     Stays(FiveTuple),
     /// The allocation of the receiver's guest ends at another time.
     Renewed(FiveTuple, Mono),
+    /// What the owner wants to know.
+    Question(Box<Question>),
     /// The sender's client is gone, whose allocation the receiver has.
     Parted(Client),
 }
