@@ -266,7 +266,7 @@ mod tests {
         let address = "192.0.2.1:1".parse().unwrap();
         let client =
             FiveTuple { client: address, server: address, transport: crate::turn::Transport::Udp };
-        What::Refused { client, cause: Cause::NoPort, left_out: 0 }
+        What::Refused { client, cause: Cause::NoSocket, left_out: 0 }
     }
 
     #[test]
@@ -291,11 +291,11 @@ mod tests {
         assert_eq!(pass(now, Method::ALLOCATE, Cause::Auth(DenialKind::Challenge)), None);
         assert_eq!(pass(now, Method::REFRESH, Cause::NoAllocation), None);
         for _ in 0..REFUSALS {
-            assert_eq!(pass(now, Method::ALLOCATE, Cause::NoPort), Some(0));
+            assert_eq!(pass(now, Method::ALLOCATE, Cause::NoSocket), Some(0));
         }
-        assert_eq!(pass(now, Method::ALLOCATE, Cause::NoPort), None);
-        assert_eq!(pass(now, Method::ALLOCATE, Cause::NoPort), None);
-        assert_eq!(pass(Mono::from_secs(10), Method::ALLOCATE, Cause::NoPort), Some(2));
-        assert_eq!(pass(Mono::from_secs(10), Method::ALLOCATE, Cause::NoPort), Some(0));
+        assert_eq!(pass(now, Method::ALLOCATE, Cause::NoSocket), None);
+        assert_eq!(pass(now, Method::ALLOCATE, Cause::NoSocket), None);
+        assert_eq!(pass(Mono::from_secs(10), Method::ALLOCATE, Cause::NoSocket), Some(2));
+        assert_eq!(pass(Mono::from_secs(10), Method::ALLOCATE, Cause::NoSocket), Some(0));
     }
 }

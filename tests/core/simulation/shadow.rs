@@ -136,6 +136,7 @@ impl Shadow {
             EndReason::CredentialExpired => assert!(self.hard_end.is_some_and(|end| end <= now)),
             EndReason::CredentialRevoked => panic!("nobody took anything back"),
             EndReason::Shutdown => panic!("nobody stopped the server"),
+            EndReason::Killed => panic!("nobody wanted it"),
             EndReason::NoSocket => panic!("nothing moved"),
         }
         self.assert_in_time(now);
