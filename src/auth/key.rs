@@ -108,6 +108,11 @@ impl Key {
         })
     }
 
+    /// The bytes, for a database that keeps keys and for nothing else.
+    pub fn expose(&self) -> &[u8] {
+        &self.bytes[..self.origin.length()]
+    }
+
     /// The algorithm it was derived with; `None` for a session key.
     pub const fn algorithm(&self) -> Option<Algorithm> {
         match self.origin {

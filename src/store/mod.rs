@@ -13,11 +13,20 @@
 //!
 //! Not here: who is let in (`auth`), and what is done until an answer has come (`turn`).
 
+#[cfg(any(feature = "sql", feature = "redis"))]
+mod backoff;
+#[cfg(any(feature = "sqlite", feature = "sql", feature = "redis"))]
+mod coturn;
 mod error;
 mod file;
+mod keeper;
 mod lines;
 mod open;
+#[cfg(feature = "redis")]
+mod redis;
 mod settings;
+#[cfg(any(feature = "sqlite", feature = "sql"))]
+mod sql;
 mod tables;
 
 use std::net::SocketAddr;
@@ -30,7 +39,8 @@ use crate::auth::Secret;
 
 pub use error::StoreError;
 pub use file::FileStore;
-pub use open::open;
+pub use keeper::{Entry, InvalidEntry, Keeper, Listed};
+pub use open::{keeper, open};
 pub use settings::{Kind, Settings};
 
 /// What a store answers with, when it has it.

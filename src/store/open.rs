@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::{FileStore, Kind, Settings, Store, StoreError};
+#[cfg(any(feature = "sqlite", feature = "sql"))]
+use super::sql;
+use super::{FileStore, Keeper, Kind, Settings, Store, StoreError};
 
 /// Makes a store of its settings. What has to be connected with is connected with later.
 ///
@@ -9,10 +11,37 @@ use super::{FileStore, Kind, Settings, Store, StoreError};
 pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match settings.kind {
         Kind::File => Ok(Arc::new(FileStore::open(settings)?)),
-        Kind::Sqlite => Err(StoreError::NotBuiltIn("SQLite", "sqlite")),
-        Kind::Postgresql => Err(StoreError::NotBuiltIn("PostgreSQL", "sql")),
-        Kind::Mysql => Err(StoreError::NotBuiltIn("MySQL", "sql")),
-        Kind::Redis => Err(StoreError::NotBuiltIn("Redis", "redis")),
+        #[cfg(feature = "sqlite")]
+        Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, false)?)),
         Kind::Http => Err(StoreError::NotBuiltIn("stores over HTTP", "http")),
+        _ => Ok(keeper(settings)?),
+    }
+}
+
+/// Makes a store that can be written of its settings. A database in a file is made when it is not there.
+///
+/// # Errors
+/// It can never work, or users are not written there by this program.
+pub fn keeper(settings: &Settings) -> Result<Arc<dyn Keeper>, StoreError> {
+    match settings.kind {
+        #[cfg(feature = "sqlite")]
+        Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, true)?)),
+        #[cfg(not(feature = "sqlite"))]
+        Kind::Sqlite => Err(StoreError::NotBuiltIn("SQLite", "sqlite")),
+        #[cfg(feature = "sql")]
+        Kind::Postgresql => Ok(Arc::new(sql::postgresql(settings)?)),
+        #[cfg(feature = "sql")]
+        Kind::Mysql => Ok(Arc::new(sql::mysql(settings)?)),
+        #[cfg(not(feature = "sql"))]
+        Kind::Postgresql => Err(StoreError::NotBuiltIn("PostgreSQL", "sql")),
+        #[cfg(not(feature = "sql"))]
+        Kind::Mysql => Err(StoreError::NotBuiltIn("MySQL", "sql")),
+        #[cfg(feature = "redis")]
+        Kind::Redis => Ok(Arc::new(super::redis::Redis::open(settings)?)),
+        #[cfg(not(feature = "redis"))]
+        Kind::Redis => Err(StoreError::NotBuiltIn("Redis", "redis")),
+        Kind::File | Kind::Http => Err(StoreError::Unusable(
+            "users are not written there by turnwire: it is read, and written by others".to_owned(),
+        )),
     }
 }
