@@ -67,6 +67,13 @@ pub enum DenialKind {
     WrongSessionKey,
     /// 420: an access token where none are taken.
     UnexpectedToken,
+    /// The stores have to be asked whether there is such a user. A request with that waits for the answer; it is
+    /// refused with 500 when it cannot.
+    NotAsked,
+    /// 500: the stores cannot say whether there is such a user.
+    StoreDown,
+    /// 438, with a nonce that offers no SHA-256: only an MD5 key is known of this user.
+    OnlyMd5,
 }
 
 /// A refusal with what its response needs.
@@ -85,7 +92,8 @@ impl Denial {
         match self.kind {
             DenialKind::UnexpectedToken => error_code::UNKNOWN_ATTRIBUTE,
             DenialKind::Incomplete | DenialKind::BidDown => error_code::BAD_REQUEST,
-            DenialKind::StaleNonce => error_code::STALE_NONCE,
+            DenialKind::StaleNonce | DenialKind::OnlyMd5 => error_code::STALE_NONCE,
+            DenialKind::NotAsked | DenialKind::StoreDown => error_code::SERVER_ERROR,
             _ => error_code::UNAUTHENTICATED,
         }
     }
@@ -144,6 +152,11 @@ impl Authority {
         self.nonces.make(client, now)
     }
 
+    /// The same that offers no SHA-256.
+    pub fn challenge_for_md5(&self, client: SocketAddr, now: Mono) -> Nonce {
+        self.nonces.make_for_md5(client, now)
+    }
+
     /// Judges a request by RFC 8489 §9.2.4, in its order. `known` is the credential that the
     /// 5-tuple's allocation was made with: it is tried first.
     ///
@@ -178,9 +191,17 @@ impl Authority {
             return Err(deny(DenialKind::WrongRealm));
         }
         let signed = |key: &Key| message.verify(key.mac(digest));
-        let credential = self.identify(claim, known, algorithm, now, signed).map_err(deny)?;
-        // RFC 8489 §9.2.4: only now, so that 438 goes to those who know the password.
-        if worth != Worth::Fresh {
+        let credential = match self.identify(claim, known, algorithm, now, signed) {
+            // Whoever has not proved the address asks no store, and is to try again from there.
+            Err(DenialKind::NotAsked | DenialKind::OnlyMd5) if !worth.is_fresh() => {
+                return Err(deny(DenialKind::StaleNonce));
+            }
+            identified => identified.map_err(deny)?,
+        };
+        // RFC 8489 §9.2.4: only now, so that 438 goes to those who know the password. Nobody is bid down by a nonce
+        // that was made for another user.
+        let bid_down = worth == Worth::FreshForMd5 && !credential.is_only_md5();
+        if !worth.is_fresh() || bid_down {
             return Err(deny(DenialKind::StaleNonce));
         }
         // A session key is for the digest that it was used with.
@@ -235,16 +256,28 @@ impl Authority {
             };
         }
         let realm = self.realm();
-        match self.find(claim)? {
+        match self.find(claim, now.mono)? {
             Found::Own(keys) => {
                 let own = keys.of(algorithm);
-                let found = signed(own.key()).then(|| Arc::clone(own));
-                found.ok_or(DenialKind::WrongPassword)
+                let own = own.filter(|own| signed(own.key()));
+                own.map(Arc::clone).ok_or(DenialKind::WrongPassword)
+            }
+            Found::Stored(keys, doubtful) => {
+                let own = keys.of(algorithm);
+                match own.filter(|own| signed(own.key())) {
+                    Some(own) => Ok(Arc::clone(own)),
+                    // It may be a new password.
+                    None if doubtful => Err(DenialKind::NotAsked),
+                    None if own.is_none() && algorithm == Algorithm::Sha256 => {
+                        Err(DenialKind::OnlyMd5)
+                    }
+                    None => Err(DenialKind::WrongPassword),
+                }
             }
             Found::Shared { expires, .. } if expires <= now.unix => Err(expired(expires, now)),
             Found::Shared { username, owner, expires } => {
-                let mut keys = self.credentials.shared_keys(username, algorithm);
-                let key = keys.find(|key| signed(key)).ok_or(DenialKind::WrongSecret)?;
+                let key = self.credentials.shared_key(username, algorithm, signed);
+                let key = key.ok_or(DenialKind::WrongSecret)?;
                 Ok(Arc::new(Credential::ephemeral(realm, username, owner, expires, key)))
             }
         }
@@ -272,22 +305,23 @@ impl Authority {
         Ok(Arc::new(Credential::ephemeral(self.realm(), &sealing.kid, &owner, expires, key)))
     }
 
-    fn find<'a>(&'a self, claim: &Claim<'a>) -> Result<Found<'a>, DenialKind> {
-        let found = match (claim.username, claim.userhash) {
-            (Some(name), _) => std::str::from_utf8(name)
-                .ok()
-                // RFC 8489 §14.3: at most 508 bytes; longer ones cannot be anybody's.
-                .filter(|name| name.len() <= 508)
-                // A name that preparation would change was not prepared by its sender.
-                .filter(|name| prepare(name).is_some_and(|prepared| prepared == *name))
-                .and_then(|name| self.credentials.by_name(name)),
-            (None, Some(hash)) => self.credentials.by_hash(hash),
-            (None, None) => None,
+    fn find<'a>(&'a self, claim: &Claim<'a>, now: Mono) -> Result<Found<'a>, DenialKind> {
+        let Some(name) = claim.username else {
+            let found = claim.userhash.and_then(|hash| self.credentials.by_hash(hash));
+            return found.ok_or(DenialKind::UnknownUser);
         };
-        found.ok_or(DenialKind::UnknownUser)
+        let name = username(name).ok_or(DenialKind::UnknownUser)?;
+        self.credentials.by_name(name).map_or_else(|| self.credentials.in_stores(name, now), Ok)
     }
 }
 
 const fn expired(at: u64, now: Now) -> DenialKind {
     DenialKind::ExpiredCredential { at, ago: now.unix.saturating_sub(at) }
+}
+
+/// A name that somebody may have: a longer one cannot be anybody's (RFC 8489 §14.3: at most 508 bytes), and one that
+/// preparation would change was not prepared by its sender.
+fn username(name: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(name).ok().filter(|name| name.len() <= 508)?;
+    prepare(name).is_some_and(|prepared| prepared == name).then_some(name)
 }

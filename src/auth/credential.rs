@@ -2,6 +2,16 @@ use std::sync::Arc;
 
 use super::Key;
 
+/// Where a credential was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Settings,
+    /// A store has said so, and may say something else.
+    Store,
+    /// The same, and it has no other key than the one that MD5 makes.
+    StoreOfMd5,
+}
+
 /// Who somebody has proved to be, with the key that proves it.
 ///
 /// It is shared, so that an allocation keeps it for the requests that follow: none of them then
@@ -13,6 +23,7 @@ pub struct Credential {
     /// `None` when it counts for the username itself.
     owner: Option<Box<str>>,
     expires: Option<u64>,
+    source: Source,
     key: Key,
 }
 
@@ -20,7 +31,20 @@ impl Credential {
     /// That of a user who has a password of its own.
     pub(super) fn lasting(realm: &Arc<str>, username: &str, key: Key) -> Self {
         let realm = Arc::clone(realm);
-        Self { realm, username: username.into(), owner: None, expires: None, key }
+        Self {
+            realm,
+            username: username.into(),
+            owner: None,
+            expires: None,
+            source: Source::Settings,
+            key,
+        }
+    }
+
+    /// The same, of a user that is in a store, which may have an MD5 key and nothing else.
+    pub(super) fn stored(realm: &Arc<str>, username: &str, key: Key, only_md5: bool) -> Self {
+        let source = if only_md5 { Source::StoreOfMd5 } else { Source::Store };
+        Self { source, ..Self::lasting(realm, username, key) }
     }
 
     /// One that is good until a time, in seconds since 1970, and counts for `owner`.
@@ -33,7 +57,8 @@ impl Credential {
     ) -> Self {
         let realm = Arc::clone(realm);
         let owner = (owner != username).then(|| owner.into());
-        Self { realm, username: username.into(), owner, expires: Some(expires), key }
+        let (username, expires) = (username.into(), Some(expires));
+        Self { realm, username, owner, expires, source: Source::Settings, key }
     }
 
     /// The realm that it is of: users of one name in two realms are two users.
@@ -59,6 +84,16 @@ impl Credential {
             && self.realm == other.realm
             && self.username == other.username
             && (!self.key.is_session() || self.owner == other.owner)
+    }
+
+    /// Whether it is that of a user who is in a store.
+    pub(super) fn is_stored(&self) -> bool {
+        self.source != Source::Settings
+    }
+
+    /// Whether the user has no key that SHA-256 makes.
+    pub(super) fn is_only_md5(&self) -> bool {
+        self.source == Source::StoreOfMd5
     }
 
     /// When it expires, in seconds since 1970.

@@ -2,8 +2,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory::Entry;
 use super::rest::{RestDigest, mint_password, parse_username};
-use super::{Algorithm, Credential, Key, Secret, TokenKey, TokenSettings, prepare, userhash};
+use super::{
+    Algorithm, Credential, DenialKind, Directory, Key, Keys, Secret, TokenKey, TokenSettings,
+    prepare, userhash,
+};
+use crate::time::Mono;
 
 /// A user with a password of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +72,8 @@ pub struct Settings {
     /// Third-party authorization (RFC 7635). Clients cannot hide a `kid`, so keys for it exclude
     /// `username_anonymity`.
     pub tokens: TokenSettings,
+    /// What stores say about users who are not among [`Self::users`]; nothing where there is no store.
+    pub directory: Option<Arc<Directory>>,
 }
 
 impl Default for Settings {
@@ -83,6 +90,7 @@ impl Default for Settings {
             on_expiry: OnExpiry::Keep,
             on_revocation: OnRevocation::Keep,
             tokens: TokenSettings::default(),
+            directory: None,
         }
     }
 }
@@ -126,6 +134,8 @@ pub enum InvalidCredential {
 pub(super) enum Found<'a> {
     /// A user with a password of its own.
     Own(&'a Keys),
+    /// A user who is in a store. The flag: what is known may be out of date.
+    Stored(Arc<Keys>, bool),
     /// An ephemeral username, whose password each secret and digest may have made.
     Shared {
         username: &'a str,
@@ -134,21 +144,6 @@ pub(super) enum Found<'a> {
         /// Until when it is good, in seconds since 1970.
         expires: u64,
     },
-}
-
-/// One user's credential, by the algorithm of the key.
-pub(super) struct Keys {
-    md5: Arc<Credential>,
-    sha256: Arc<Credential>,
-}
-
-impl Keys {
-    pub(super) const fn of(&self, algorithm: Algorithm) -> &Arc<Credential> {
-        match algorithm {
-            Algorithm::Md5 => &self.md5,
-            Algorithm::Sha256 => &self.sha256,
-        }
-    }
 }
 
 /// The settings in the form in which they are asked.
@@ -179,14 +174,8 @@ impl Credentials {
                 .filter(|name| name.len() <= 508)
                 .ok_or_else(|| InvalidCredential::Username(user.name.clone()))?
                 .into_owned();
-            let password = prepare(user.password.expose())
+            let keys = Keys::of_password(&realm, &name, user.password.expose())
                 .ok_or_else(|| InvalidCredential::Password(name.clone()))?;
-            let credential = |algorithm| {
-                let key = Key::derive(algorithm, &name, &realm, &password);
-                Arc::new(Credential::lasting(&realm, &name, key))
-            };
-            let keys =
-                Keys { md5: credential(Algorithm::Md5), sha256: credential(Algorithm::Sha256) };
             hashes.insert(userhash(&name, &realm), name.clone());
             if users.insert(name.clone(), keys).is_some() {
                 return Err(InvalidCredential::Duplicate(name));
@@ -204,12 +193,19 @@ impl Credentials {
             return self.token_key(name.as_bytes()).is_some();
         };
         match self.by_name(name) {
-            Some(Found::Own(keys)) => keys.of(algorithm).key() == key,
             Some(Found::Shared { username, .. }) => {
-                self.shared_keys(username, algorithm).any(|one| one == *key)
+                self.shared_key(username, algorithm, |one| one == key).is_some()
             }
-            None => false,
+            Some(Found::Own(keys)) => keys.have(key),
+            _ => {
+                credential.is_stored()
+                    && self.directory().is_some_and(|it| it.vouches_for(credential))
+            }
         }
+    }
+
+    fn directory(&self) -> Option<&Directory> {
+        self.settings.directory.as_deref()
     }
 
     /// The key of this name for access tokens.
@@ -222,11 +218,14 @@ impl Credentials {
         self.users.get(name).map(Found::Own)
     }
 
+    /// What the configuration and the shared secrets of stores say about a name.
     pub(super) fn by_name<'a>(&'a self, username: &'a str) -> Option<Found<'a>> {
         if let Some(keys) = self.users.get(username) {
             return Some(Found::Own(keys));
         }
-        if self.settings.secrets.is_empty() {
+        if self.settings.secrets.is_empty()
+            && self.stored_secrets().is_none_or(|all| all.is_empty())
+        {
             return None;
         }
         let (expires, user) = parse_username(username, self.settings.separator)?;
@@ -234,18 +233,46 @@ impl Credentials {
         Some(Found::Shared { username, owner, expires })
     }
 
-    /// The keys that an ephemeral credential may have, one for each secret and digest.
-    pub(super) fn shared_keys(
+    /// What stores say about a name that the configuration does not know.
+    pub(super) fn in_stores<'a>(&self, username: &str, now: Mono) -> Result<Found<'a>, DenialKind> {
+        let directory = self.directory().ok_or(DenialKind::UnknownUser)?;
+        match directory.find(&self.realm, username, now) {
+            Entry::User(keys, doubtful) => Ok(Found::Stored(keys, doubtful)),
+            Entry::NoUser => Err(DenialKind::UnknownUser),
+            Entry::NotAsked if self.may_be_ephemeral(username) => Err(DenialKind::StoreDown),
+            Entry::NotAsked => Err(DenialKind::NotAsked),
+            Entry::Unavailable => Err(DenialKind::StoreDown),
+        }
+    }
+
+    /// Whether a store that has not said which secrets there are may have one that this name was made with.
+    fn may_be_ephemeral(&self, username: &str) -> bool {
+        self.stored_secrets().is_none()
+            && parse_username(username, self.settings.separator).is_some()
+    }
+
+    /// The shared secrets that stores have; `None` when they have not said yet.
+    fn stored_secrets(&self) -> Option<Arc<[Secret]>> {
+        self.directory()?.secrets(&self.realm)
+    }
+
+    /// The key that an ephemeral credential has: of those that each secret and digest make, one that fits.
+    pub(super) fn shared_key(
         &self,
         username: &str,
         algorithm: Algorithm,
-    ) -> impl Iterator<Item = Key> {
-        self.settings.secrets.iter().flat_map(move |secret| {
+        fits: impl Fn(&Key) -> bool,
+    ) -> Option<Key> {
+        let stored = self.stored_secrets();
+        let stored = stored.as_deref().unwrap_or_default();
+        let secrets = self.settings.secrets.iter().chain(stored);
+        let mut keys = secrets.flat_map(|secret| {
             self.settings.rest_digests.iter().map(move |digest| {
                 let password = mint_password(*digest, secret, username);
                 Key::derive(algorithm, username, &self.settings.realm, &password)
             })
-        })
+        });
+        keys.find(|key| fits(key))
     }
 }
 

@@ -82,6 +82,18 @@ impl Key {
         Self::new(Origin::Password(algorithm), bytes)
     }
 
+    /// One that was derived with MD5 elsewhere.
+    pub(super) fn md5(key: &[u8; 16]) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        bytes[..16].copy_from_slice(key);
+        Self::new(Origin::Password(Algorithm::Md5), bytes)
+    }
+
+    /// The same with SHA-256.
+    pub(super) fn sha256(key: &[u8; 32]) -> Self {
+        Self::new(Origin::Password(Algorithm::Sha256), Zeroizing::new(*key))
+    }
+
     fn new(origin: Origin, bytes: Zeroizing<[u8; 32]>) -> Self {
         let usual = if origin.length() == 32 { Digest::Sha256 } else { Digest::Sha1 };
         let keyed = Keyed::new(usual, &bytes[..origin.length()]);

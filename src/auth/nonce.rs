@@ -24,10 +24,19 @@ pub type Nonce = [u8; NONCE_LENGTH];
 pub(super) enum Worth {
     /// Made here for this address, and recent.
     Fresh,
+    /// The same, without the offer of SHA-256 that others get.
+    FreshForMd5,
     /// Made here for this address, too long ago.
     Stale,
     /// Not made here, or for another address, or altered.
     Foreign,
+}
+
+impl Worth {
+    /// Whether it proves the address now.
+    pub(super) const fn is_fresh(self) -> bool {
+        matches!(self, Self::Fresh | Self::FreshForMd5)
+    }
 }
 
 /// Makes and judges nonces without remembering any.
@@ -41,6 +50,8 @@ pub(super) enum Worth {
 pub(super) struct Nonces {
     keyed: SipHasher24,
     features: [u8; 4],
+    /// The same without [`PASSWORD_ALGORITHMS`].
+    for_md5: [u8; 4],
     lifetime: Duration,
 }
 
@@ -51,26 +62,31 @@ impl Nonces {
         anonymity: bool,
         lifetime: Duration,
     ) -> Self {
-        let bits = [
-            if algorithms { PASSWORD_ALGORITHMS } else { 0 }
-                | if anonymity { USERNAME_ANONYMITY } else { 0 },
-            0,
-            0,
-        ];
+        let offer = if algorithms { PASSWORD_ALGORITHMS } else { 0 };
+        let hide = if anonymity { USERNAME_ANONYMITY } else { 0 };
         // The alphabets of base64 differ in the last two characters only, which do not occur here.
-        let features = text(bits);
+        let (features, for_md5) = (text([offer | hide, 0, 0]), text([hide, 0, 0]));
         let keyed = SipHasher24::new_with_key(master);
-        Self { keyed, features, lifetime }
+        Self { keyed, features, for_md5, lifetime }
     }
 
     pub(super) fn make(&self, client: SocketAddr, now: Mono) -> Nonce {
+        self.with(self.features, client, now)
+    }
+
+    /// One that offers no other password algorithm than MD5.
+    pub(super) fn make_for_md5(&self, client: SocketAddr, now: Mono) -> Nonce {
+        self.with(self.for_md5, client, now)
+    }
+
+    fn with(&self, features: [u8; 4], client: SocketAddr, now: Mono) -> Nonce {
         let seconds = now.as_secs() as u32;
         let mut payload = [0; 12];
         payload[..4].copy_from_slice(&seconds.to_be_bytes());
-        payload[4..].copy_from_slice(&self.tag(self.features, seconds, client));
+        payload[4..].copy_from_slice(&self.tag(features, seconds, client));
         let mut nonce = [0; NONCE_LENGTH];
         nonce[..9].copy_from_slice(COOKIE);
-        nonce[9..13].copy_from_slice(&self.features);
+        nonce[9..13].copy_from_slice(&features);
         for (text_of, bytes) in nonce[13..].as_chunks_mut().0.iter_mut().zip(payload.as_chunks().0)
         {
             *text_of = text(*bytes);
@@ -101,7 +117,10 @@ impl Nonces {
         }
         let age = (now.as_secs() as u32).checked_sub(seconds);
         match age {
-            Some(age) if u64::from(age) < self.lifetime.as_secs() => Worth::Fresh,
+            Some(age) if u64::from(age) < self.lifetime.as_secs() => {
+                let less = features == self.for_md5 && features != self.features;
+                if less { Worth::FreshForMd5 } else { Worth::Fresh }
+            }
             _ => Worth::Stale,
         }
     }
@@ -175,6 +194,17 @@ mod tests {
         let other = "192.0.2.1:1235".parse().unwrap();
         assert_eq!(nonces.judge(&nonce, other, at(0)), Worth::Foreign);
         assert_eq!(nonces.judge(b"", client(), at(0)), Worth::Foreign);
+    }
+
+    #[test]
+    fn one_that_offers_less_than_others_get_says_so() {
+        let (nonces, start) = (nonces(), Mono::from_secs(3599));
+        let nonce = nonces.make_for_md5(client(), start);
+        assert!(!offers_algorithms(&nonce));
+        assert_eq!(nonces.judge(&nonce, client(), start), Worth::FreshForMd5);
+        assert_eq!(nonces.judge(&nonce, client(), start + Duration::from_secs(600)), Worth::Stale);
+        let plain = Nonces::new(&[1; 16], false, false, Duration::from_secs(600));
+        assert_eq!(plain.judge(&nonce, client(), start), Worth::Fresh);
     }
 
     #[test]

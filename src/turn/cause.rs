@@ -13,7 +13,7 @@ pub(super) use words::{Facts, Phrase, Told};
 /// log from one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// 400, 401, 420 or 438: the sender is not believed.
+    /// 400, 401, 420, 438 or 500: the sender is not believed.
     Auth(DenialKind),
     /// 300: another server is to be asked, the one of this number.
     TryAlternate(u16),
@@ -160,6 +160,8 @@ impl Cause {
             Self::TryAlternate(_) => 49,
             Self::Draining => 50,
             Self::Auth(DenialKind::WrongSecret) => 51,
+            Self::Auth(DenialKind::StoreDown | DenialKind::NotAsked) => 52,
+            Self::Auth(DenialKind::OnlyMd5) => 53,
         }
     }
 
@@ -216,6 +218,9 @@ mod tests {
             DenialKind::ExpiredToken,
             DenialKind::WrongSessionKey,
             DenialKind::UnexpectedToken,
+            DenialKind::NotAsked,
+            DenialKind::StoreDown,
+            DenialKind::OnlyMd5,
         ];
         for kind in kinds {
             assert_eq!(Cause::Auth(kind).code(), Denial { kind, proven: true }.code(), "{kind:?}");

@@ -15,6 +15,7 @@ impl Server {
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) {
+        self.forget_parked(client, stats);
         let Some(place) = self.find_place(&client.tuple) else {
             return self.part(client);
         };
@@ -59,12 +60,13 @@ impl Server {
         }
         self.expire_connections(now.mono, stats);
         self.expire_guests(now.mono);
+        self.expire_parked(now.mono, stats);
         self.ledger.settle(now.mono);
     }
 
     /// When [`Self::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
-        let due = [self.connections.next_due(), self.guests.next_due()];
+        let due = [self.connections.next_due(), self.guests.next_due(), self.parked.next_due()];
         due.into_iter().chain([self.wheel.next_deadline()]).flatten().min()
     }
 

@@ -15,6 +15,9 @@
 //! - [`Server::report`] when [`Server::next_report`] has come and there is room for records.
 //! - [`Server::poll_effect`] after each of these: sessions that ended, clients that moved, peers to connect with.
 //!
+//! A request of somebody whom only a store may know is parked ([`Verdict::Park`]): [`Effect::LookUp`] has the stores
+//! asked, [`Server::provide_key`] tells that their answer has come, and [`Server::resume`] goes on with it.
+//!
 //! Relay sockets are asked for through [`RelaySockets`] in the middle of it: an Allocate's answer
 //! depends on whether its socket can be opened, and a port may be given away only when its socket
 //! is closed.
@@ -46,6 +49,7 @@ mod inspect;
 mod ledger;
 mod lifecycle;
 mod mobility;
+mod parked;
 mod peers;
 mod permission;
 mod pools;
@@ -77,6 +81,7 @@ pub use data::{Delivery, Framing, Icmp, MAX_RELAYED};
 pub use discovery::{Detour, Discovery};
 pub use inspect::{ChannelView, ConnectionView, Depth, Filter, Found, View, Where};
 pub use ledger::Ledger;
+pub use parked::Resumed;
 pub use peers::{Decision, DeniedBy, PeerPolicy, PeerRule, Special};
 pub use pools::FormerRelay;
 pub use prefix::{InvalidPrefix, Prefix};

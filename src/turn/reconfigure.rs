@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::{Decision, Effect, EndReason, RelaySockets, Server, Settings, Stats};
-use crate::auth::{Authority, Credential, OnRevocation};
+use crate::auth::{Authority, Credential, OnRevocation, UserName};
 use crate::time::Now;
 
 impl Server {
@@ -33,7 +33,7 @@ impl Server {
         }
         let before = std::mem::replace(&mut self.authority, Arc::clone(authority));
         if !Arc::ptr_eq(&before, &self.authority) {
-            self.end_revoked(now, sockets, stats);
+            self.look_again(now, None, sockets, stats);
         }
     }
 
@@ -68,12 +68,26 @@ impl Server {
         }
     }
 
-    /// Does with allocations whose credentials are none any more what the operator wants.
-    fn end_revoked(&mut self, now: Now, sockets: &mut dyn RelaySockets, stats: &Stats) {
+    /// Looks whether the credentials of a user, or of everybody, are still good, and does with allocations whose
+    /// credentials are none any more what the operator wants.
+    pub fn look_again(
+        &mut self,
+        now: Now,
+        user: Option<&UserName>,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
         let policy = self.authority.on_revocation();
         let mut revoked = Vec::new();
         for (slot, allocation) in &mut self.allocations {
-            allocation.revoked = is_revoked(&self.authority, &allocation.credential);
+            let credential = &allocation.credential;
+            let concerned = |user: &UserName| {
+                *user.name == *credential.username() && user.realm == *credential.realm()
+            };
+            if !user.is_none_or(concerned) {
+                continue;
+            }
+            allocation.revoked = is_revoked(&self.authority, credential);
             if allocation.revoked && policy == OnRevocation::End {
                 revoked.push(slot as u32);
             }

@@ -92,7 +92,7 @@ impl Server {
         Reply { length, method: request.method, refusal: Some(cause), detour: None }
     }
 
-    /// 400, 401 or 438, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may
+    /// 400, 401, 438 or 500, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may
     /// be forged. A nonce that was sent back proves it, and earns the reason in words.
     pub(super) fn denial_response(
         &self,
@@ -112,10 +112,16 @@ impl Server {
         }
         if denial.kind == DenialKind::UnexpectedToken {
             writer.unknown_attributes(&[attribute::ACCESS_TOKEN]);
-        } else if !matches!(denial.kind, DenialKind::Incomplete | DenialKind::BidDown) {
+        } else if asks_again(denial.kind) {
+            let (address, for_md5) = (client.tuple.client, denial.kind == DenialKind::OnlyMd5);
+            let nonce = if for_md5 {
+                self.authority.challenge_for_md5(address, now)
+            } else {
+                self.authority.challenge(address, now)
+            };
             writer.attribute(attribute::REALM, self.authority.realm().as_bytes());
-            writer.attribute(attribute::NONCE, &self.authority.challenge(client.tuple.client, now));
-            if let Some(algorithms) = self.authority.algorithms() {
+            writer.attribute(attribute::NONCE, &nonce);
+            if let Some(algorithms) = self.authority.algorithms().filter(|_| !for_md5) {
                 writer.attribute(attribute::PASSWORD_ALGORITHMS, algorithms);
             }
             // RFC 7635 §4
@@ -125,6 +131,12 @@ impl Server {
         }
         finish(writer, request)
     }
+}
+
+/// Whether a refusal brings what the client needs to do better.
+const fn asks_again(kind: DenialKind) -> bool {
+    use DenialKind::{BidDown, Incomplete, NotAsked, StoreDown};
+    !matches!(kind, Incomplete | BidDown | NotAsked | StoreDown)
 }
 
 /// What the answer to a Connect needs of its request: it comes when the peer has answered.

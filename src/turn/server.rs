@@ -9,6 +9,7 @@ use super::allocation::Allocation;
 use super::connection::Connections;
 use super::guests::Guests;
 use super::index::Place;
+use super::parked::Parked;
 use super::request::Request;
 use super::wheel::Wheel;
 use super::{
@@ -49,6 +50,9 @@ pub struct Server {
     /// Whether the packet in hand is another worker's, which does not take it.
     pub(super) here: bool,
     pub(super) guests: Guests,
+    pub(super) parked: Parked,
+    /// Whether the packet in hand has waited for the stores.
+    pub(super) resumed: bool,
 }
 
 /// How a request that is granted is answered.
@@ -98,6 +102,8 @@ impl Server {
             origin: None,
             here: false,
             guests: Guests::default(),
+            parked: Parked::default(),
+            resumed: false,
         }
     }
 
@@ -171,7 +177,9 @@ impl Server {
                 let rate = self.settings.limits.unauthenticated_per_second;
                 let bounded = slot.is_none() && guarded && rate != 0;
                 let admit = || self.ledger.guard.admit(&client.tuple, now.mono, rate);
-                if bounded && self.origin.is_none() && !admit() {
+                // What has waited for the stores has been counted when it came.
+                let first = self.origin.is_none() && !self.resumed;
+                if bounded && first && !admit() {
                     return Err(Dropped::RateLimited);
                 }
                 let mut request = Request::read(message, packet);
@@ -190,10 +198,12 @@ impl Server {
                     }
                     Verdict::Reply(self.binding(client, &request, answer, out, stats))
                 } else {
-                    self.authenticated(now, client, &request, slot, out, sockets, stats)
+                    self.authenticated(now, client, &request, slot, (packet, out), sockets, stats)
                 };
-                let doubted =
-                    matches!(verdict, Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. }));
+                let doubted = matches!(
+                    verdict,
+                    Verdict::Park | Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. })
+                );
                 if bounded && !doubted && method != Method::BINDING {
                     self.ledger.guard.refund(&client.tuple, rate);
                 }
@@ -211,7 +221,7 @@ impl Server {
         client: &Client,
         request: &Request<'_>,
         slot: Option<u32>,
-        out: &mut [u8],
+        (packet, out): (&[u8], &mut [u8]),
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) -> Verdict {
@@ -241,6 +251,16 @@ impl Server {
                 if unsigned && !self.admit_unsigned(now.mono, client) {
                     stats.drop(Dropped::RateLimited);
                     return Verdict::Drop(Dropped::RateLimited);
+                }
+                if denial.kind == DenialKind::NotAsked && !self.resumed {
+                    if let Some(verdict) = self.park(now.mono, client, request, packet, stats) {
+                        return verdict;
+                    }
+                    // Nobody repeats a request on a stream: there the refusal is said.
+                    if !client.tuple.transport.is_stream() {
+                        stats.drop(Dropped::StoreWait);
+                        return Verdict::Drop(Dropped::StoreWait);
+                    }
                 }
                 return Verdict::Reply(self.deny(now, client, request, denial, out, stats));
             }

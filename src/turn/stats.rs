@@ -53,13 +53,16 @@ pub enum Dropped {
     TcpAllocation,
     /// A peer's TCP connection beyond a limit of the allocation or its user.
     ConnectionLimit,
+    /// A request of a user about whom the stores have to be asked, when no more of them may wait for that, or when it
+    /// has waited too long.
+    StoreWait,
 }
 
 impl Dropped {
     /// How many reasons there are.
     pub const COUNT: usize = Self::ALL.len();
     /// All of them in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Noise,
         Self::Malformed,
         Self::Fingerprint,
@@ -75,6 +78,7 @@ impl Dropped {
         Self::Away,
         Self::TcpAllocation,
         Self::ConnectionLimit,
+        Self::StoreWait,
     ];
 
     /// The metric label.
@@ -95,6 +99,7 @@ impl Dropped {
             Self::Away => "client_away",
             Self::TcpAllocation => "tcp_allocation",
             Self::ConnectionLimit => "connection_limit",
+            Self::StoreWait => "store_wait",
         }
     }
 }
@@ -116,6 +121,10 @@ pub struct Stats {
     pub ended: [Counter; EndReason::COUNT],
     /// Requests refused, by [`Cause`].
     pub refused: [Counter; Cause::COUNT],
+    /// Requests that had to wait for the stores.
+    pub parked: Counter,
+    /// Those of them that wait no more.
+    pub unparked: Counter,
     /// Packets dropped, by [`Dropped`].
     pub dropped: [Counter; Dropped::COUNT],
     /// Packets relayed from clients to peers.
@@ -154,6 +163,8 @@ impl Default for Stats {
             allocations: Counter::default(),
             ended: std::array::from_fn(|_| Counter::default()),
             refused: std::array::from_fn(|_| Counter::default()),
+            parked: Counter::default(),
+            unparked: Counter::default(),
             dropped: std::array::from_fn(|_| Counter::default()),
             to_peer_packets: Counter::default(),
             to_peer_bytes: Counter::default(),

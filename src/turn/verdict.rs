@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::allocation::Session;
-use super::{Cause, Client, ConnectionId, Detour, Dropped, Move, Progress, RelayId};
+use super::{Cause, Client, ConnectionId, Detour, Dropped, FiveTuple, Move, Progress, RelayId};
+use crate::auth::UserName;
 use crate::stun::Method;
 use crate::time::Mono;
 
@@ -15,6 +17,8 @@ pub enum Verdict {
     ToPeer(ToPeer),
     /// Nothing yet: an [`Effect`] will lead to the answer.
     Later,
+    /// Nothing yet: it is kept until the stores have been asked ([`Effect::LookUp`]).
+    Park,
     /// Send the reply; what else comes on the client's connection belongs to the peer's, and the other way round
     /// (RFC 6062 §5.4).
     Bound(Reply, ConnectionId),
@@ -95,6 +99,13 @@ pub enum Effect {
         client: Client,
         /// The worker that holds the allocation.
         holder: u32,
+    },
+    /// The stores are to be asked about a user; [`Server::provide_key`] is to be told when they have been.
+    LookUp {
+        /// Who is looked for.
+        user: Arc<UserName>,
+        /// Who asks under that name; the client's address is proved.
+        client: FiveTuple,
     },
     /// A TCP connection with a peer is wanted (RFC 6062 §5.2); [`Server::connected`] is to be told what came of it.
     Connect {

@@ -336,6 +336,7 @@ impl Engine {
         self.report(now);
         self.follow_again();
         self.effects(now);
+        self.resume_parked(now);
         self.finish_links(now);
         if self.dtls.is_some() {
             self.finish_dtls(now);
@@ -424,6 +425,7 @@ impl Engine {
                 Effect::Parted { client, holder } => {
                     let _ = self.post(holder, Letter::Parted(client));
                 }
+                Effect::LookUp { user, client } => self.look_up(&user, &client),
                 Effect::Connect { connection, relay, peer } => {
                     self.connect(now, connection, relay, peer);
                 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use super::engine::{Engine, Parts};
 use super::mailbox::Mailbox;
 use super::orders::Orders;
 use super::random::SystemRandom;
-use super::{Change, Events, Live, Remote, Settings, Sockets, Stats};
+use super::{Answers, Change, Clerk, Events, Live, Remote, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     webs: AtomicU32,
     /// What the owner wants changed.
     pub(super) orders: Orders,
+    /// Who asks the stores.
+    pub(super) clerk: OnceLock<Arc<dyn Clerk>>,
     /// By the worker's number.
     pub(super) mailboxes: Box<[Mailbox]>,
 }
@@ -62,6 +64,7 @@ impl Shared {
             associations: Addresses::default(),
             webs: AtomicU32::default(),
             orders: Orders::default(),
+            clerk: OnceLock::new(),
             mailboxes: wakers.iter().map(|waker| Mailbox::new(Arc::clone(waker))).collect(),
         }
     }
@@ -223,6 +226,17 @@ impl Workers {
         let change = self.shared.orders.give(live, self.threads.len());
         self.threads.iter().for_each(|(_, waker)| waker.wake());
         change
+    }
+
+    /// Says who asks the stores from now on; only the first one does. Until then users who are not configured are
+    /// told that nobody can be asked.
+    pub fn set_clerk(&self, clerk: Arc<dyn Clerk>) {
+        let _ = self.shared.clerk.set(clerk);
+    }
+
+    /// The way of the stores' answers.
+    pub fn answers(&self) -> Answers {
+        Answers(Arc::clone(&self.shared))
     }
 
     /// Whether refusals are told as [`super::Event`]s.

@@ -50,6 +50,9 @@ impl Engine {
                 }
                 Letter::Parted(client) => self.on_parted(&client),
                 Letter::Question(question) => self.questions.keep(*question),
+                // Taken up at the end of the wake-up.
+                Letter::LookedUp(user) => self.server.provide_key(&user),
+                Letter::Doubted(user) => self.on_doubted(user.as_deref()),
             }
         }
     }

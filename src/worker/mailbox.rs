@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::mobility::{Answer, Arrival, Packet};
 use super::remote::Question;
 use super::streams::Stream;
+use crate::auth::UserName;
 use crate::net::Waker;
 use crate::time::Mono;
 use crate::turn::{Client, FiveTuple};
@@ -37,6 +38,10 @@ pub(super) enum Letter {
     Question(Box<Question>),
     /// The sender's client is gone, whose allocation the receiver has.
     Parted(Client),
+    /// The stores have said what they know of a user about whom the receiver has asked.
+    LookedUp(Arc<UserName>),
+    /// They say something else than before, about one user or about shared secrets.
+    Doubted(Option<Arc<UserName>>),
 }
 
 /// The letters for one worker.

@@ -121,8 +121,25 @@ impl Engine {
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
         let out = &mut self.response[..];
         let server = &mut self.server;
-        match server.receive_forwarded(now, origin, &client, bytes, out, &mut door, &stats.turn) {
-            Verdict::ToPeer(decision) => self.send_to_peer(&decision, piece, &stats),
+        let verdict =
+            server.receive_forwarded(now, origin, &client, bytes, out, &mut door, &stats.turn);
+        if let Verdict::ToPeer(decision) = &verdict {
+            self.send_to_peer(decision, piece, &stats);
+        }
+        self.settle_forwarded(now, (origin, hops), client, content, verdict);
+    }
+
+    /// Does what else the server says about a packet that has arrived at another worker.
+    pub(super) fn settle_forwarded(
+        &mut self,
+        now: Now,
+        (origin, hops): (u32, u8),
+        client: Client,
+        content: Content,
+        verdict: Verdict,
+    ) {
+        let stats = Arc::clone(&self.stats);
+        match verdict {
             // A response that did not fit is no response.
             Verdict::Reply(Reply { length: 0, .. }) => {}
             Verdict::Reply(reply) => {
@@ -148,6 +165,7 @@ impl Engine {
                 let _ = self.post(origin, Letter::Stays(client.tuple));
             }
             Verdict::Elsewhere(_) | Verdict::Hold | Verdict::Drop(_) | Verdict::Ignore => {}
+            Verdict::ToPeer(_) | Verdict::Park => {}
             // Connections with peers are for clients on streams, which come whole.
             Verdict::Later | Verdict::Bound(..) => {}
         }
@@ -237,7 +255,7 @@ impl Engine {
     }
 
     /// Copies a packet into a slot of its own.
-    fn lay_down(&mut self, packet: &Content, stats: &Stats) -> Piece {
+    pub(super) fn lay_down(&mut self, packet: &Content, stats: &Stats) -> Piece {
         let slot = self.outbox.reserve(1, stats);
         let (start, length) = (HEADROOM, packet.bytes.len().min(SLOT_SIZE - HEADROOM));
         let piece = Piece { slot, start, length, class: packet.class };

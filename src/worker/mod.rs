@@ -63,6 +63,7 @@ mod group;
 mod handover;
 mod held;
 mod links;
+mod lookups;
 mod mailbox;
 mod mobility;
 mod orders;
@@ -85,6 +86,7 @@ mod webs;
 
 pub use event::{Event, Events};
 pub use group::{Clock, Workers};
+pub use lookups::{Answers, Clerk};
 pub use orders::{Change, Live};
 pub use record::{Demand, Record, RecordKind, RecordKinds, RecordQueue, Records, What};
 pub use remote::{Busy, Page, Remote};

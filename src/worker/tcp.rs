@@ -135,7 +135,7 @@ impl Engine {
                     return Ok(After::Changed);
                 }
             }
-            Verdict::Later => self.effects(now),
+            Verdict::Later | Verdict::Park => self.effects(now),
             Verdict::Bound(reply, connection) => {
                 self.answer(client, reply, stats);
                 return Ok(After::Bound(connection));

@@ -113,7 +113,20 @@ impl Engine {
     }
 
     pub(super) fn on_packet(&mut self, now: Now, client: &Client, piece: Piece, stats: &Stats) {
-        let verdict = match self.decide(now, client, piece.slot, piece.place(), stats) {
+        let verdict = self.decide(now, client, piece.slot, piece.place(), stats);
+        self.act(now, client, piece, verdict, stats);
+    }
+
+    /// Does what the server says about a client's datagram.
+    pub(super) fn act(
+        &mut self,
+        now: Now,
+        client: &Client,
+        piece: Piece,
+        verdict: Verdict,
+        stats: &Stats,
+    ) {
+        let verdict = match verdict {
             Verdict::Elsewhere(worker) => self.send_elsewhere(now, worker, client, piece, stats),
             Verdict::Hold => return self.hold(client, piece),
             verdict => verdict,
@@ -133,6 +146,7 @@ impl Engine {
             // Whoever can be asked has been asked; connections with peers are for clients on streams.
             Verdict::Later | Verdict::Bound(..) | Verdict::Elsewhere(_) | Verdict::Hold => {}
             Verdict::Drop(_) | Verdict::Ignore => {}
+            Verdict::Park => self.effects(now),
         }
     }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{FakeSockets, Host, Random, Response};
-use turnwire::auth::{self, Authority, Secret, User};
+use turnwire::auth::{self, Authority, Secret, User, UserName};
 use turnwire::stun::Class;
 use turnwire::time::{Mono, Now};
 use turnwire::turn::{
     Client, ConnectFailure, ConnectionId, Dropped, Effect, Ledger, PeerPolicy, PortRange, Progress,
-    RESPONSE_MAX, RelayAddress, RelayId, Reply, Seat, Server, Session, Settings, Stats, Verdict,
+    RESPONSE_MAX, RelayAddress, RelayId, Reply, Resumed, Seat, Server, Session, Settings, Stats,
+    Verdict,
 };
 
 /// When every test begins.
@@ -102,6 +103,7 @@ impl Setup {
                 sessions: Vec::new(),
                 records: Vec::new(),
                 deeds: Vec::new(),
+                lookups: Vec::new(),
             }
         };
         (0..count).map(make).collect()
@@ -119,6 +121,7 @@ pub(crate) struct TestServer {
     sessions: Vec<Session>,
     records: Vec<Progress>,
     deeds: Vec<Deed>,
+    lookups: Vec<Arc<UserName>>,
 }
 
 /// What the server wants of its worker for connections with peers.
@@ -213,6 +216,7 @@ impl TestServer {
             Verdict::Ignore | Verdict::Later | Verdict::Elsewhere(_) | Verdict::Hold => {
                 assert_eq!(counted, (0, 0));
             }
+            Verdict::Park => assert_eq!(counted, (0, 0)),
         }
         assert_eq!(self.stats.live(), self.server.allocations() as u64);
         verdict
@@ -249,6 +253,28 @@ impl TestServer {
         std::mem::take(&mut self.deeds)
     }
 
+    /// Whom it wants to be looked for since it was asked last.
+    pub(crate) fn lookups(&mut self) -> Vec<Arc<UserName>> {
+        self.poll();
+        std::mem::take(&mut self.lookups)
+    }
+
+    /// Goes on with what has waited for the stores: each request with what is done, and the response.
+    pub(crate) fn resume(&mut self) -> Vec<(Resumed, Option<Response>)> {
+        let mut all = Vec::new();
+        loop {
+            let (out, sockets) = (&mut self.out, &mut self.sockets);
+            let Some(resumed) = self.server.resume(self.now, out, sockets, &self.stats) else {
+                return all;
+            };
+            let response = match &resumed.verdict {
+                Verdict::Reply(reply) => Some(Response::new(&self.out[..reply.length])),
+                _ => None,
+            };
+            all.push((resumed, response));
+        }
+    }
+
     fn poll(&mut self) {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
@@ -262,6 +288,7 @@ impl TestServer {
                 Effect::Began(progress) | Effect::Usage(progress) => self.records.push(*progress),
                 Effect::Moved(_) | Effect::Released { .. } => {}
                 Effect::Renewed { .. } | Effect::Parted { .. } => {}
+                Effect::LookUp { user, .. } => self.lookups.push(user),
             }
         }
     }

@@ -331,6 +331,8 @@ impl Workers {
                 Effect::Parted { client, holder } => {
                     self.post(holder as usize, Letter::Parted(client));
                 }
+                // Nobody is looked for where all are configured.
+                Effect::LookUp { .. } => {}
                 // TCP allocations have tests of their own.
                 Effect::Connect { .. } | Effect::ConnectTimedOut(_) | Effect::Disconnect(_) => {}
             }

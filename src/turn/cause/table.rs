@@ -20,7 +20,7 @@ const HOSTILE: &str =
     "Nobody's client does this by itself: something between alters packets, or somebody is trying.";
 
 /// In the order of [`super::Cause::index`].
-pub(super) const TABLE: [Entry; 52] = [
+pub(super) const TABLE: [Entry; 54] = [
     entry(
         "challenge",
         401,
@@ -302,5 +302,19 @@ pub(super) const TABLE: [Entry; 52] = [
         "the password was not made with a shared secret of this server",
         "The application's secret is none of auth.secrets, or it hashes with something else than auth.digests \
          has, or the name was changed after the password was made.",
+    ),
+    entry(
+        "store_unavailable",
+        500,
+        "it cannot be looked up who you are: try again",
+        "No store of [[stores]] can say whether there is such a user: the log says why, once a minute, and \
+         users who are known go on.",
+    ),
+    entry(
+        "only_md5",
+        438,
+        "only an MD5 key of this user is known: no SHA-256",
+        "Normal: the client goes on with MD5. It costs one round trip, which auth.sha256 = false spares where the \
+         stores keep MD5 keys only, as coturn's databases do.",
     ),
 ];

@@ -98,6 +98,9 @@ fn denial(f: &mut fmt::Formatter<'_>, kind: DenialKind, facts: &Facts<'_>) -> fm
         }
         DenialKind::UnknownUser => write!(f, "unknown user {user}"),
         DenialKind::WrongPassword => write!(f, "wrong password for user {user}"),
+        DenialKind::StoreDown | DenialKind::NotAsked => {
+            write!(f, "no store can say whether there is a user {user}: try again")
+        }
         DenialKind::WrongSecret => {
             write!(f, "the password of {user} was not made with a secret of this server")
         }

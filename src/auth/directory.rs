@@ -1,0 +1,352 @@
+//! What stores have said about users, for as long as that may be relied upon.
+//!
+//! All workers share one. It is asked when a request comes from somebody who is neither configured nor in an
+//! allocation; no packet of a call comes here.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use foldhash::quality::RandomState;
+use hashbrown::{Equivalent, HashMap};
+
+use super::{Credential, Keys, Secret};
+use crate::time::Mono;
+
+/// After a failure, so long is a user who was known taken without asking again.
+const TRUST: Duration = Duration::from_secs(5);
+/// How long it stays that a store could not say, for one user: requests that come at once need not ask each.
+const UNSAID: Duration = Duration::from_millis(500);
+/// A password that does not match may be new: it is asked for again when the answer is older than this.
+const DOUBT: Duration = Duration::from_secs(10);
+/// An answer is good for the request that asked for it, at least.
+const LEAST: Duration = Duration::from_secs(1);
+/// Names that are nobody's, as far as is known: strangers make them up.
+const STRANGERS: usize = 8192;
+/// Of so many entries one has to go when there is no room; those that are in use are passed over.
+const CHANCES: usize = 8;
+
+/// How long answers are relied upon, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// A user's keys.
+    pub keep: Duration,
+    /// That there is no such user.
+    pub keep_unknown: Duration,
+    /// A user's keys, beyond that, while no store can say anything.
+    pub stale: Duration,
+    /// Users that are remembered: each takes about a kilobyte.
+    pub users: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_secs(300),
+            keep_unknown: Duration::from_secs(10),
+            stale: Duration::from_secs(3600),
+            users: 65536,
+        }
+    }
+}
+
+/// What the stores say about one user.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It is there, with these keys, and that may be relied upon for so long, or for as long as is configured.
+    User(Arc<Keys>, Option<Duration>),
+    /// There is no such user.
+    NoUser,
+    /// They cannot say.
+    Unavailable,
+}
+
+/// A user of a realm.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserName {
+    /// The realm.
+    pub realm: Arc<str>,
+    /// The name, prepared.
+    pub name: Box<str>,
+}
+
+/// The same, to look for.
+#[derive(Hash)]
+struct Wanted<'a> {
+    realm: &'a str,
+    name: &'a str,
+}
+
+impl Equivalent<Arc<UserName>> for Wanted<'_> {
+    fn equivalent(&self, key: &Arc<UserName>) -> bool {
+        *key.name == *self.name && *key.realm == *self.realm
+    }
+}
+
+/// What the directory has about a user.
+pub(super) enum Entry {
+    /// Good keys. The flag: whether they are old enough to be asked for again when they do not match.
+    User(Arc<Keys>, bool),
+    NoUser,
+    /// The stores have to be asked.
+    NotAsked,
+    /// They have just been asked and could not say.
+    Unavailable,
+}
+
+/// The memory of all answers.
+#[derive(Debug, Default)]
+pub struct Directory {
+    inner: Mutex<Inner>,
+    /// Until when answers that are out of date are taken, in microseconds: a store has failed.
+    trusted_until: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    retention: Retention,
+    users: Table<Known>,
+    strangers: Table<Stranger>,
+    /// By realm; none is known of a realm that is not here.
+    secrets: HashMap<Arc<str>, Arc<[Secret]>, RandomState>,
+}
+
+#[derive(Debug)]
+struct Known {
+    keys: Arc<Keys>,
+    heard: Mono,
+    keep: Option<Duration>,
+    /// When it was asked for last, with whatever result.
+    asked: Mono,
+    /// Somebody has come with it since it was heard.
+    used: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stranger {
+    until: Mono,
+    /// Whether there is such a user is not known.
+    unsaid: bool,
+}
+
+/// Entries by user, and the order in which they are looked through.
+#[derive(Debug)]
+struct Table<T> {
+    of: HashMap<Arc<UserName>, T, RandomState>,
+    /// The same users.
+    order: VecDeque<Arc<UserName>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { of: HashMap::default(), order: VecDeque::new() }
+    }
+}
+
+impl<T> Table<T> {
+    fn get_mut(&mut self, wanted: &Wanted<'_>) -> Option<&mut T> {
+        self.of.get_mut(wanted)
+    }
+
+    /// Files an entry. Without room another goes, if possible one that `spare` does not hold.
+    fn insert(&mut self, name: &Arc<UserName>, value: T, most: usize, spare: impl Fn(&T) -> bool) {
+        if self.of.insert(Arc::clone(name), value).is_some() {
+            return;
+        }
+        if self.order.len() >= most {
+            for chance in 1..=CHANCES {
+                let Some(oldest) = self.order.pop_front() else {
+                    break;
+                };
+                if chance < CHANCES && self.of.get(&oldest).is_some_and(&spare) {
+                    self.order.push_back(oldest);
+                } else {
+                    self.of.remove(&oldest);
+                    break;
+                }
+            }
+        }
+        self.order.push_back(Arc::clone(name));
+    }
+
+    fn remove(&mut self, wanted: &Wanted<'_>) -> Option<T> {
+        let (name, value) = self.of.remove_entry(wanted)?;
+        // Rare enough: somebody was deleted, or came into being.
+        self.order.retain(|other| !Arc::ptr_eq(other, &name));
+        Some(value)
+    }
+
+    /// Looks at the next entries in turn and forgets those that are not worth keeping.
+    fn pass(&mut self, count: usize, mut keep: impl FnMut(&Arc<UserName>, &mut T) -> bool) {
+        for _ in 0..count.min(self.order.len()) {
+            let Some(name) = self.order.pop_front() else {
+                return;
+            };
+            if self.of.get_mut(&name).is_some_and(|value| keep(&name, value)) {
+                self.order.push_back(name);
+            } else {
+                self.of.remove(&name);
+            }
+        }
+    }
+}
+
+impl Directory {
+    /// An empty one.
+    pub fn new(retention: Retention) -> Self {
+        let directory = Self::default();
+        directory.lock().retention = retention;
+        directory
+    }
+
+    /// Goes by another retention. With `doubt` nothing that is known is relied upon any more: other stores may say
+    /// something else. It is asked for anew when somebody comes, and goes on while they cannot say.
+    pub fn set_retention(&self, retention: Retention, doubt: bool) {
+        let mut inner = self.lock();
+        inner.retention = retention;
+        if doubt {
+            inner.strangers = Table::default();
+            for known in inner.users.of.values_mut() {
+                known.keep = Some(Duration::ZERO);
+            }
+        }
+    }
+
+    /// What is known of a user.
+    pub(super) fn find(&self, realm: &str, name: &str, now: Mono) -> Entry {
+        let (wanted, trusted) = (Wanted { realm, name }, self.is_trusted(now));
+        let mut inner = self.lock();
+        let retention = inner.retention;
+        if let Some(known) = inner.users.get_mut(&wanted) {
+            let age = now.since(known.heard);
+            let keep = known.keep.unwrap_or(retention.keep);
+            if age < keep || (trusted && age < keep + retention.stale) {
+                known.used = true;
+                let doubtful = now.since(known.asked) >= DOUBT;
+                return Entry::User(Arc::clone(&known.keys), doubtful);
+            }
+        }
+        match inner.strangers.get_mut(&wanted) {
+            Some(stranger) if now < stranger.until && stranger.unsaid => Entry::Unavailable,
+            Some(stranger) if now < stranger.until => Entry::NoUser,
+            _ => Entry::NotAsked,
+        }
+    }
+
+    /// Whether a credential of a store's user is still good, as far as is known.
+    pub(super) fn vouches_for(&self, credential: &Credential) -> bool {
+        let wanted = Wanted { realm: credential.realm(), name: credential.username() };
+        let mut inner = self.lock();
+        if let Some(known) = inner.users.get_mut(&wanted) {
+            return known.keys.have(credential.key());
+        }
+        inner.strangers.get_mut(&wanted).is_none_or(|stranger| stranger.unsaid)
+    }
+
+    /// Remembers what the stores have said. True when a credential that was good before is so no more.
+    pub fn learn(&self, now: Mono, user: &Arc<UserName>, answer: Answer) -> bool {
+        let wanted = Wanted { realm: &user.realm, name: &user.name };
+        let until = match answer {
+            Answer::Unavailable => (now + TRUST).as_micros(),
+            _ => 0,
+        };
+        self.trusted_until.store(until, Ordering::Relaxed);
+        let mut inner = self.lock();
+        let retention = inner.retention;
+        let (most, strangers) = (retention.users.max(1), retention.users.clamp(1, STRANGERS));
+        match answer {
+            Answer::User(keys, keep) => {
+                inner.strangers.remove(&wanted);
+                let earlier = inner.users.get_mut(&wanted).map(|known| Arc::clone(&known.keys));
+                let (keys, lost) = merged(keys, earlier);
+                let keep = keep.map(|keep| keep.max(LEAST));
+                let known = Known { keys, heard: now, keep, asked: now, used: false };
+                inner.users.insert(user, known, most, |known| known.used || known.keys.are_held());
+                lost
+            }
+            Answer::NoUser => {
+                let until = now + retention.keep_unknown;
+                inner
+                    .strangers
+                    .insert(user, Stranger { until, unsaid: false }, strangers, |_| false);
+                inner.users.remove(&wanted).is_some()
+            }
+            Answer::Unavailable => {
+                let until = now + UNSAID;
+                inner
+                    .strangers
+                    .insert(user, Stranger { until, unsaid: true }, strangers, |_| false);
+                if let Some(known) = inner.users.get_mut(&wanted) {
+                    known.asked = now;
+                }
+                false
+            }
+        }
+    }
+
+    /// Looks at the next `count` users in turn: forgets those whose time is over, and tells of whom the stores are to
+    /// be asked again, before an answer that somebody relies on is out of date.
+    pub fn pass(&self, now: Mono, count: usize) -> Vec<Arc<UserName>> {
+        let mut inner = self.lock();
+        let retention = inner.retention;
+        let mut due = Vec::new();
+        inner.strangers.pass(count, |_, stranger| now < stranger.until);
+        inner.users.pass(count, |name, known| {
+            let age = now.since(known.heard);
+            let keep = known.keep.unwrap_or(retention.keep);
+            let held = known.keys.are_held();
+            if age >= keep * 3 / 4 && (known.used || held) {
+                due.push(Arc::clone(name));
+            }
+            held || age < keep + retention.stale
+        });
+        due
+    }
+
+    /// The shared secrets that stores have for a realm; `None` when they have not said yet.
+    pub(super) fn secrets(&self, realm: &str) -> Option<Arc<[Secret]>> {
+        self.lock().secrets.get(realm).cloned()
+    }
+
+    /// Remembers these. True when one of before is gone.
+    pub fn learn_secrets(&self, realm: &Arc<str>, secrets: Vec<Secret>) -> bool {
+        let mut inner = self.lock();
+        let secrets: Arc<[Secret]> = secrets.into();
+        let before = inner.secrets.insert(Arc::clone(realm), Arc::clone(&secrets));
+        before.is_some_and(|before| before.iter().any(|secret| !secrets.contains(secret)))
+    }
+
+    /// Users that are remembered, and names that are known to be nobody's.
+    pub fn counts(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.users.order.len(), inner.strangers.order.len())
+    }
+
+    /// Whether answers that are out of date are good: no store says anything.
+    fn is_trusted(&self, now: Mono) -> bool {
+        now.as_micros() < self.trusted_until.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // It is whole at every moment.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// New keys with what they have in common with those of before, and whether one is gone.
+fn merged(keys: Arc<Keys>, earlier: Option<Arc<Keys>>) -> (Arc<Keys>, bool) {
+    let Some(earlier) = earlier else {
+        return (keys, false);
+    };
+    match Arc::try_unwrap(keys) {
+        Ok(mut keys) => {
+            let lost = keys.take_over(&earlier);
+            (Arc::new(keys), lost)
+        }
+        Err(keys) => (keys, true),
+    }
+}
+
+#[cfg(test)]
+mod tests;
