@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::capacity::Capacity;
 use super::discovery;
 use super::error::StartError;
+use super::health::Itself;
 use super::places::{Listened, Places};
 use super::secret::{self, Place};
 use crate::auth::{self, Authority};
@@ -22,6 +23,8 @@ pub(super) struct Base {
     pub(super) alternates: Arc<Alternates>,
     /// The root of all nonces: clients keep theirs over a change.
     pub(super) master: [u8; 16],
+    /// Whom this server knows as itself, to see whether it relays.
+    pub(super) itself: Itself,
     /// The secret of a server that was given no credentials.
     pub(super) generated: Option<auth::Secret>,
 }
@@ -45,7 +48,7 @@ impl Base {
         }
         let places = places.unwrap_or(&self.places);
         places.check_backend(&config)?;
-        let authority = Authority::new(config.auth.clone(), self.master)?;
+        let authority = Authority::new(self.itself.admitted(&config.auth), self.master)?;
         cap_limits(&mut config, &places.relays(), false);
         Ok(Live {
             turn: Arc::new(self.turn_settings(&config, places, former)),
@@ -83,6 +86,7 @@ impl Base {
             mobility: config.turn.mobility,
             limits: config.limits.clone(),
             usage_interval: None,
+            self_check: Some(Arc::clone(&self.itself.check)),
         }
     }
 }

@@ -14,7 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::certificates::{Entry, Report};
-use super::health::{Health, Phase};
+use super::health::{Health, Phase, Readiness};
 use super::watch::{Lost, live, sum};
 use crate::tls;
 use crate::turn::{Alternates, Cause, Counter, Dropped, EndReason, Ledger};
@@ -36,6 +36,8 @@ pub(super) struct Sources {
     pub(super) certificates: Option<Arc<Report>>,
     /// What the process is doing.
     pub(super) health: Health,
+    /// Whether it relays.
+    pub(super) readiness: Readiness,
 }
 
 impl fmt::Debug for Sources {
@@ -87,6 +89,15 @@ impl Collector for Sources {
             "draining",
             "Whether it takes no new allocations since it is about to end",
             draining,
+        )?;
+        let checks = [
+            ([("result", "passed")], self.readiness.passed()),
+            ([("result", "failed")], self.readiness.failed()),
+        ];
+        page.counts(
+            "self_checks",
+            "Packets relayed to itself while /readyz is asked, by result",
+            checks,
         )?;
         if let Some(report) = &self.certificates {
             page.certificates(report, self.clock.now().unix)?;
@@ -379,7 +390,8 @@ mod tests {
             lost: Lost::of(Events::queue(1).0),
             clock: Clock::start(),
             certificates: None,
-            health: Health::new(),
+            health: Health::new(2),
+            readiness: Readiness::unasked(),
         };
         render(&registry(Arc::new(sources))).unwrap()
     }

@@ -120,11 +120,14 @@ async fn until_end(
                 _ => fulfil(running, reloader, asked).await,
             },
             _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
-            _ = pulse.tick() => if running.workers.failed() {
-                // A half that listens and does not answer is worse than a restart.
-                tracing::error!(event = "worker_lost", "a worker has ended by itself: stopping");
-                return false;
-            },
+            _ = pulse.tick() => {
+                if running.workers.failed() {
+                    // A half that listens and does not answer is worse than a restart.
+                    tracing::error!(event = "worker_lost", "a worker has ended by itself: stopping");
+                    return false;
+                }
+                running.sources.feel_pulse(&running.workers);
+            }
             _ = counted.tick(), if drain.is_some() => {
                 if drain.as_mut().is_some_and(|drain| drain.is_over(running)) {
                     return true;
@@ -139,6 +142,7 @@ async fn fulfil(running: &Running, reloader: &mut Reloader, asked: Asked) {
     let answer = match asked.wish {
         Wish::Reload => {
             let answer = reloader.reload(&running.workers).await;
+            running.sources.readiness.ask_at(&reloader.listeners());
             if let Some(certificates) = &running.certificates {
                 certificates.read_again();
             }

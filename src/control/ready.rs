@@ -7,6 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// What was bound.
 #[derive(Clone, Debug)]
@@ -97,6 +98,14 @@ pub(super) fn notify(state: &str) {
     };
     if let Err(error) = send(address.as_bytes(), state) {
         tracing::warn!(event = "notify", "the service manager at {address:?} is not told: {error}");
+    }
+}
+
+/// Tells it that all is well, if it wants to know (`WatchdogSec`).
+pub(super) fn watchdog() {
+    static WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("WATCHDOG_USEC").is_some());
+    if *WANTED {
+        notify("WATCHDOG=1");
     }
 }
 

@@ -5,6 +5,7 @@
 //!    Whatever fails here ends it, and nothing has changed.
 //! 3. The workers go by it, all parts [commit](Commit), and the ports are given out by it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ impl Reloader {
         parts: Vec<Box<dyn Part>>,
     ) -> Self {
         Self { flags, config, base, ledger, parts }
+    }
+
+    /// Where clients come to over UDP.
+    pub(super) fn listeners(&self) -> Vec<SocketAddr> {
+        self.base.listened.bound.udp.clone()
     }
 
     /// How long live allocations may go on after SIGTERM.

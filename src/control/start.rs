@@ -11,7 +11,7 @@ use super::admin::{self, Admin, Socket};
 use super::base::{Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
-use super::health::Health;
+use super::health::{Health, Itself, Readiness};
 use super::metrics::Sources;
 use super::places::{self, Listened, Places};
 use super::ready::{self, Bound, ReadyFile};
@@ -56,7 +56,8 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let generated = generated_secret(&mut config)?;
     let mut master = [0; 16];
     getrandom::fill(&mut master).map_err(StartError::Random)?;
-    let authority = Authority::new(config.auth.clone(), master)?;
+    let (itself, echoes) = Itself::new()?;
+    let authority = Authority::new(itself.admitted(&config.auth), master)?;
     let sockets = Sockets::bind(&config.worker)?;
     places::try_relays(&chosen)?;
     let endpoint = config.admin.map(bind_admin).transpose()?;
@@ -78,7 +79,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     places.report(&config);
     places.check_backend(&config)?;
     let others = alternates::alternates(&config.redirect);
-    let base = Base { places, listened, alternates: others, master, generated };
+    let base = Base { places, listened, alternates: others, master, itself, generated };
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));
     let ledger = Arc::new(Ledger::new(&settings));
@@ -101,6 +102,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let others = Arc::clone(&base.alternates);
     alternates::watch(&others, &config.redirect, &config.auth, clock);
     let certificates_report = certificates.as_ref().map(|it| Arc::clone(&it.report));
+    let readiness = Readiness::watch(&base.itself, echoes, &bound.udp, clock)?;
     let sources = Sources {
         stats: workers.stats().to_vec(),
         ledger,
@@ -108,7 +110,8 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         lost,
         clock,
         certificates: certificates_report,
-        health: Health::new(),
+        health: Health::new(workers.stats().len()),
+        readiness,
     };
     let sources = Arc::new(sources);
     let admin = Admin::new(Arc::clone(&sources), wisher);

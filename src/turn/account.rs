@@ -140,7 +140,8 @@ impl Server {
 
     /// Files all of them anew, for another interval: spread, so that they do not come at once.
     pub(super) fn file_all_reports(&mut self, now: Mono) {
-        let slots = self.allocations.iter().map(|(slot, _)| slot as u32);
+        let told = self.allocations.iter().filter(|(_, allocation)| !allocation.own);
+        let slots = told.map(|(slot, _)| slot as u32);
         for slot in slots {
             self.reports.clear(slot);
             if let Some(interval) = self.settings.usage_interval {

@@ -8,7 +8,9 @@ use super::ledger::{Owner, Token};
 use super::pools::Wanted;
 use super::rate::Bucket;
 use super::server::Context;
-use super::{Cause, OpenError, Protocol, RelayAddress, RelayId, RelaySockets, Server, SessionId};
+use super::{
+    Cause, Ledger, OpenError, Protocol, RelayAddress, RelayId, RelaySockets, Server, SessionId,
+};
 use crate::auth::OnExpiry;
 use crate::stun::{Family, attribute};
 use crate::time::Now;
@@ -62,6 +64,9 @@ impl Server {
             }
             return Err(Cause::AllocationExists);
         }
+        if self.is_self_check(context) {
+            return self.allocate_for_check(context, out, sockets);
+        }
         self.redirect(context)?;
         let plan = self.plan(context)?;
         let client = context.client.tuple.client.ip();
@@ -79,6 +84,26 @@ impl Server {
                 Err(self.or_elsewhere(context, cause))
             }
         }
+    }
+
+    /// As any other, but that it counts nowhere and is sent nowhere.
+    fn allocate_for_check(
+        &mut self,
+        context: &Context<'_>,
+        out: &mut [u8],
+        sockets: &mut dyn RelaySockets,
+    ) -> Result<usize, Cause> {
+        let plan = self.plan(context)?;
+        let who = &context.who.credential;
+        let owner = Ledger::uncounted(who.realm(), who.owner());
+        let slot = self.make(context, &plan, &owner, sockets)?;
+        Ok(self.allocate_response(context, slot, out))
+    }
+
+    fn is_self_check(&self, context: &Context<'_>) -> bool {
+        let username = context.who.credential.username();
+        let check = self.settings.self_check.as_ref();
+        check.is_some_and(|check| check.is(&context.client.tuple, username))
     }
 
     /// RFC 8656 §7.2, checks 3 to 9, in order.
@@ -170,6 +195,7 @@ impl Server {
             id: SessionId::new(self.seat.number, self.born),
             client: *context.client,
             owner: Arc::clone(owner),
+            own: self.is_self_check(context),
             credential: Arc::clone(&context.who.credential),
             hard_end,
             birth: Birth {
@@ -197,7 +223,9 @@ impl Server {
         if let Some(end) = end {
             self.wheel.set(slot, end);
         }
-        self.tell_birth(slot, now.mono);
+        if !self.allocations[slot as usize].own {
+            self.tell_birth(slot, now.mono);
+        }
         Ok(slot)
     }
 

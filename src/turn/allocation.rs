@@ -22,6 +22,8 @@ pub(super) struct Allocation {
     pub(super) id: SessionId,
     pub(super) client: Client,
     pub(super) owner: Arc<Owner>,
+    /// The process's own, to see whether it relays ([`super::SelfCheck`]): it counts nowhere.
+    pub(super) own: bool,
     /// What the Allocate was made with: later requests must be of the same realm and
     /// username (441).
     pub(super) credential: Arc<Credential>,

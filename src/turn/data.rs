@@ -188,8 +188,10 @@ impl Server {
         take(&mut allocation.to_client, &allocation.owner.to_client, now, cost, limits)?;
         allocation.traffic.to_client_packets += 1;
         allocation.traffic.to_client_bytes += cost;
-        stats.to_client_packets.add(1);
-        stats.to_client_bytes.add(cost);
+        if !allocation.own {
+            stats.to_client_packets.add(1);
+            stats.to_client_bytes.add(cost);
+        }
         Ok(Delivery { client: allocation.client, framing })
     }
 
@@ -260,8 +262,10 @@ fn to_peer(
     take(&mut allocation.to_peer, &allocation.owner.to_peer, now, cost, limits)?;
     allocation.traffic.to_peer_packets += 1;
     allocation.traffic.to_peer_bytes += cost;
-    stats.to_peer_packets.add(1);
-    stats.to_peer_bytes.add(cost);
+    if !allocation.own {
+        stats.to_peer_packets.add(1);
+        stats.to_peer_bytes.add(cost);
+    }
     Ok(())
 }
 

@@ -51,7 +51,8 @@ impl Filter {
                     || relays.any(|relay| [relay.local, relay.advertised].contains(&address))
             }
         };
-        self.id.is_none_or(|id| id == allocation.id)
+        !allocation.own
+            && self.id.is_none_or(|id| id == allocation.id)
             && same(&self.user, [credential.username(), credential.owner()])
             && same(&self.realm, [credential.realm(); 2])
             && self.transport.is_none_or(|transport| transport == tuple.transport)

@@ -84,6 +84,16 @@ struct Held {
 }
 
 impl Owner {
+    fn new(realm: &Arc<str>, name: &str) -> Self {
+        Self {
+            realm: Arc::clone(realm),
+            name: name.into(),
+            to_peer: SharedBucket::default(),
+            to_client: SharedBucket::default(),
+            held: Mutex::default(),
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -194,6 +204,11 @@ impl Ledger {
         inner.allocations += 1;
         *inner.addresses.entry(prefix(client)).or_default() += 1;
         Ok(owner)
+    }
+
+    /// The owner of an allocation that counts nowhere and is never dismissed.
+    pub(super) fn uncounted(realm: &Arc<str>, name: &str) -> Arc<Owner> {
+        Arc::new(Owner::new(realm, name))
     }
 
     /// The inverse of [`Self::admit`].
@@ -309,13 +324,7 @@ impl Ledger {
 
 impl Inner {
     fn new_owner(&mut self, realm: &Arc<str>, name: &str) -> Arc<Owner> {
-        let owner = Arc::new(Owner {
-            realm: Arc::clone(realm),
-            name: name.into(),
-            to_peer: SharedBucket::default(),
-            to_client: SharedBucket::default(),
-            held: Mutex::default(),
-        });
+        let owner = Arc::new(Owner::new(realm, name));
         let users = self.realms.entry(Arc::clone(realm)).or_default();
         users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
         owner

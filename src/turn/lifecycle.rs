@@ -144,6 +144,9 @@ impl Server {
             }
         }
         self.demobilize(&allocation);
+        if allocation.own {
+            return;
+        }
         self.ledger.dismiss(&allocation.owner, allocation.counted(), now);
         stats.ended[reason as usize].add(1);
         let session = Box::new(allocation.session(reason, now));

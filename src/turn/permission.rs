@@ -76,7 +76,10 @@ impl Server {
         {
             return Err(Cause::ChannelConflict);
         }
-        let decision = self.settings.admit_peer(allocation, peer)?;
+        let own = allocation.own
+            && self.settings.self_check.as_ref().is_some_and(|it| it.peers().contains(&peer));
+        let decision =
+            if own { Decision::Allow } else { self.settings.admit_peer(allocation, peer)? };
         if decision == Decision::Guarded && !self.settings.peers.admits_port(peer) {
             return Err(Cause::PeerDenied { peer: peer.ip(), by: DeniedBy::OwnPort });
         }

@@ -87,7 +87,9 @@ impl Server {
         stats: &Stats,
     ) -> Reply {
         let cause = Cause::Auth(denial.kind);
-        stats.refuse(cause);
+        if !self.settings.may_be_self_check(&client.tuple) {
+            stats.refuse(cause);
+        }
         let length = self.denial_response(now.mono, client, request, denial, out);
         Reply { length, method: request.method, refusal: Some(cause), detour: None }
     }

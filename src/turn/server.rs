@@ -173,7 +173,8 @@ impl Server {
                 {
                     return verdict;
                 }
-                let guarded = !self.settings.limits.exempts(client.tuple.client.ip());
+                let guarded = !self.settings.limits.exempts(client.tuple.client.ip())
+                    && !self.settings.may_be_self_check(&client.tuple);
                 let rate = self.settings.limits.unauthenticated_per_second;
                 let bounded = slot.is_none() && guarded && rate != 0;
                 let admit = || self.ledger.guard.admit(&client.tuple, now.mono, rate);

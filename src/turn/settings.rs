@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Alternates, Discovery, PeerPolicy, Prefix};
+use super::{Alternates, Discovery, FiveTuple, PeerPolicy, Prefix, SelfCheck};
 use crate::stun::Family;
 
 /// What the server may do and how much of it.
@@ -38,6 +38,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How often it is told what an allocation has relayed; never, but at its end, when absent.
     pub usage_interval: Option<Duration>,
+    /// How the process finds out whether it relays.
+    pub self_check: Option<Arc<SelfCheck>>,
 }
 
 impl Default for Settings {
@@ -57,11 +59,17 @@ impl Default for Settings {
             alternates: Arc::default(),
             limits: Limits::default(),
             usage_interval: None,
+            self_check: None,
         }
     }
 }
 
 impl Settings {
+    /// Whether a packet may have come from the process itself, which looks whether it relays.
+    pub(super) fn may_be_self_check(&self, tuple: &FiveTuple) -> bool {
+        self.self_check.as_ref().is_some_and(|check| check.may_be(tuple))
+    }
+
     /// The relay addresses of a family, with their place in `relays`.
     pub(super) fn relays_of(&self, family: Family) -> impl Iterator<Item = &RelayAddress> {
         self.relays.iter().filter(move |relay| Family::of(&relay.local) == family)

@@ -254,6 +254,7 @@ impl Engine {
                 std::thread::yield_now();
             }
             self.now = self.clock.now();
+            self.stats.wake_ups.add(1);
             for event in ready.iter() {
                 match Token::unpack(event.token()) {
                     Token::Waker => {

@@ -224,7 +224,7 @@ impl Workers {
     /// last one must be [done](Change::is_done).
     pub fn change(&self, live: Live) -> Change {
         let change = self.shared.orders.give(live, self.threads.len());
-        self.threads.iter().for_each(|(_, waker)| waker.wake());
+        self.wake();
         change
     }
 
@@ -239,6 +239,12 @@ impl Workers {
         Answers(Arc::clone(&self.shared))
     }
 
+    /// Has each look for work once, also those that have none: what they have done then shows in their
+    /// [`Stats::wake_ups`].
+    pub fn wake(&self) {
+        self.threads.iter().for_each(|(_, waker)| waker.wake());
+    }
+
     /// Whether refusals are told as [`super::Event`]s.
     pub fn set_verbose(&self, verbose: bool) {
         self.shared.verbose.store(verbose, Ordering::Relaxed);
@@ -248,9 +254,7 @@ impl Workers {
     /// which its other end has to be read meanwhile.
     pub fn stop(self) {
         self.shared.stop.store(true, Ordering::Release);
-        for (_, waker) in &self.threads {
-            waker.wake();
-        }
+        self.wake();
         for (thread, _) in self.threads {
             // A worker that panicked has said so itself; the others are still to be joined.
             let _ = thread.join();

@@ -8,6 +8,8 @@ use crate::turn::{self, Counter};
 pub struct Stats {
     /// The decisions.
     pub turn: turn::Stats,
+    /// Times that it has looked for work: who has done so lately is alive.
+    pub wake_ups: Counter,
     /// Datagrams that the kernel dropped because a socket's receive buffer was full.
     pub receive_full: Counter,
     /// Trains sent: several datagrams with one system call and one walk through the kernel.

@@ -68,6 +68,15 @@ impl Server {
 
     /// Starts it and waits for nothing. Flags of the test's own come after the usual ones.
     pub(crate) fn spawn(scratch: Scratch, flags: &[&str]) -> Self {
+        Self::spawn_with(scratch, flags, &[])
+    }
+
+    /// The same with these in its environment.
+    pub(crate) fn spawn_with(
+        scratch: Scratch,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let socket = scratch.path("notify");
         let _ = fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).expect("a socket for sd_notify");
@@ -86,6 +95,7 @@ impl Server {
             .args(flags)
             .current_dir(&scratch.0)
             .env("NOTIFY_SOCKET", &socket)
+            .envs(environment.iter().copied())
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
             .stdout(File::create(scratch.path("stdout")).expect("a file for the output"))
@@ -236,9 +246,14 @@ pub(crate) fn address(value: &Value) -> SocketAddr {
 
 /// Status and body of a `GET`.
 pub(crate) fn get(server: SocketAddr, path: &str) -> (u16, String) {
+    get_as(server, path, "*/*")
+}
+
+/// The same in a form of the client's choice.
+pub(crate) fn get_as(server: SocketAddr, path: &str, accept: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server).expect("the admin endpoint");
     stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nAccept: {accept}\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers and closes");

@@ -2,7 +2,7 @@
 //!
 //! | path | Unix socket | TCP |
 //! |---|---|---|
-//! | `/metrics`, `/healthz` | everybody who may open it | everybody |
+//! | `/metrics`, `/livez`, `/readyz`, `/healthz` | everybody who may open it | everybody |
 //! | `/v1/...` | everybody who may open it | with a token only |
 //!
 //! It trusts nobody: a connection serves one request and has an end, no more than a few are open at a time, and what
@@ -10,6 +10,7 @@
 //!
 //! What changes the server is asked of the main loop (`wishes`).
 
+mod health;
 mod listen;
 mod page;
 mod socket;
@@ -27,15 +28,12 @@ use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use prometheus_client::registry::Registry;
-use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::health::Phase;
 use super::metrics::{self, Sources};
-use super::watch::live;
 use super::wishes::Wisher;
 use listen::Bounded;
-use page::{json, page};
+use page::page;
 
 pub(super) use socket::{Socket, SocketError};
 
@@ -79,7 +77,11 @@ impl Admin {
 
 /// What everybody may see who gets there.
 fn open() -> Router<Arc<Admin>> {
-    Router::new().route("/metrics", get(scrape)).route("/healthz", get(health))
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/healthz", get(health::summary))
 }
 
 /// What the operator may see and do.
@@ -114,24 +116,6 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
         Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
         Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()),
     }
-}
-
-async fn health(State(admin): State<Arc<Admin>>) -> Response {
-    let sources = &admin.sources;
-    let phase = sources.health.phase();
-    let code = match phase {
-        Phase::Running => StatusCode::OK,
-        Phase::Draining | Phase::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let now = sources.clock.now().mono;
-    let body = json!({
-        "status": phase.label(),
-        "allocations": live(&sources.stats),
-        "drain_seconds_left": sources.health.drain_left(now).map(|left| left.as_secs()),
-        "uptime_seconds": now.as_secs(),
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    json(code, &body)
 }
 
 /// One request for each connection.

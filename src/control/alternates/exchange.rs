@@ -27,14 +27,14 @@ const ANSWER: usize = 4096;
 
 /// How a server is spoken to, and where.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(in crate::control) enum Way {
     Udp(SocketAddr),
     Tcp(SocketAddr),
     Tls(SocketAddr, Probe),
 }
 
 /// A session with its socket.
-pub(super) struct Exchange {
+pub(in crate::control) struct Exchange {
     session: Session,
     leg: Leg,
     clock: Clock,
@@ -50,7 +50,7 @@ enum Leg {
 }
 
 impl Exchange {
-    pub(super) async fn open(
+    pub(in crate::control) async fn open(
         way: Way,
         credentials: Option<Arc<Credentials>>,
         clock: Clock,
@@ -72,7 +72,38 @@ impl Exchange {
         Ok(Self { session, leg, clock, out: vec![0; REQUEST_MAX] })
     }
 
-    pub(super) async fn ask(&mut self, request: Request) -> Result<(), Failure> {
+    /// The address that it speaks from.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(in crate::control) fn local(&self) -> io::Result<SocketAddr> {
+        match &self.leg {
+            Leg::Udp(socket) => socket.local_addr(),
+            Leg::Tcp(stream, _) => stream.local_addr(),
+            Leg::Tls(sealed, _) => sealed.stream.local_addr(),
+        }
+    }
+
+    /// Sends a message that is none of a request: data for a peer.
+    pub(in crate::control) async fn tell(&mut self, message: &[u8]) {
+        self.out[..message.len()].copy_from_slice(message);
+        self.send(message.len()).await;
+    }
+
+    /// The next data from a peer.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub(in crate::control) async fn hear(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            let packet = self.leg.receive().await?;
+            if let Event::Data(data) = self.session.receive(&packet) {
+                return Ok(packet[data.payload].to_vec());
+            }
+        }
+    }
+
+    pub(in crate::control) async fn ask(&mut self, request: Request) -> Result<(), Failure> {
         let lost = Failure::NoAnswer { method: request.method().0 };
         let (now, id) = (self.clock.now().mono, new_id());
         // The buffer is long enough for every request.
@@ -223,7 +254,7 @@ impl Sealed {
 }
 
 /// Says the first word of DTLS and waits for an answer.
-pub(super) async fn greet(address: SocketAddr) -> io::Result<()> {
+pub(in crate::control) async fn greet(address: SocketAddr) -> io::Result<()> {
     let socket = connected(address).await?;
     let mut random = [0; 32];
     // Without random numbers the process would not have started.

@@ -7,7 +7,7 @@
 //! | TLS | the same inside of TLS; a certificate that all clients would refuse counts as no answer |
 //! | DTLS | the greeting of a handshake there, and the rest at the same server's UDP place |
 
-mod exchange;
+pub(super) mod exchange;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
