@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
-use turnwire::tools::{credentials, load};
+use turnwire::tools::{check, credentials, load};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -45,6 +45,19 @@ Example:
 
 Exit code: 0 when everybody whom coturn lets in is taken along, 3 when not; 1 when the file cannot
 be read, or the result cannot be written or used.
+";
+
+const CHECK_HELP: &str = "\
+Any TURN server can be asked. Each way to it is walked from its name to data that come back through
+the relay, from a second allocation and from a socket outside; what fails is named, with its cause
+and what to do about it. Run it from another network than the server's: from next to it, a firewall
+and a wrong external address do not show.
+
+Examples:
+  turnwire check turn:turn.example.org --user alice --password secret --all
+  turnwire check turns:turn.example.org:443 --secret-file secret --json
+
+Exit code: 0 when every way works, 1 when some do not, 3 when none does.
 ";
 
 const CREDENTIALS_HELP: &str = "\
@@ -101,6 +114,9 @@ pub(crate) enum Command {
     /// Load a TURN server of yours, and say what it delivers and what it costs
     #[command(after_help = LOAD_HELP)]
     Load(Box<load::Options>),
+    /// Say whether a TURN server works, way by way, and why not
+    #[command(after_help = CHECK_HELP)]
+    Check(Box<check::Options>),
     /// Mint an ephemeral credential, as an application does, and print it to be pasted
     #[command(after_help = CREDENTIALS_HELP)]
     Credentials(Box<credentials::Options>),

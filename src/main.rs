@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Import { file: None, .. } => print(&import::options_page()),
         Command::Explain { .. } => print(&turnwire::control::causes_page()),
         Command::Load(options) => turnwire::tools::load::run(&options),
+        Command::Check(options) => turnwire::tools::check::run(&options),
         Command::Credentials(options) => turnwire::tools::credentials::run(&options),
     }
 }

@@ -29,6 +29,19 @@ pub enum Trust {
     Anyone,
 }
 
+impl Trust {
+    /// The certificates that vouch for servers; `None` when nobody has to.
+    pub(super) fn roots(&self) -> Result<Option<RootCertStore>, NoClient> {
+        match self {
+            Self::System => {
+                system_bundle().as_deref().and_then(roots).ok_or(NoClient::NoRoots).map(Some)
+            }
+            Self::Authorities(path) => roots_in(path).map(Some),
+            Self::Anyone => Ok(None),
+        }
+    }
+}
+
 /// What the connections to one server have in common. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -70,13 +83,9 @@ impl Client {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        let config = match trust {
-            Trust::System => {
-                let text = system_bundle().ok_or(NoClient::NoRoots)?;
-                config.with_root_certificates(roots(&text).ok_or(NoClient::NoRoots)?)
-            }
-            Trust::Authorities(path) => config.with_root_certificates(roots_in(path)?),
-            Trust::Anyone => config
+        let config = match trust.roots()? {
+            Some(roots) => config.with_root_certificates(roots),
+            None => config
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Anyone { provider, look: () })),
         };
@@ -121,6 +130,51 @@ pub(super) fn roots(text: &[u8]) -> Option<RootCertStore> {
 #[derive(Clone, Debug)]
 pub struct Dislike(Error);
 
+/// The kinds of what a client has against a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Objection {
+    /// Nobody who is trusted vouches for its certificate.
+    Issuer,
+    /// Its certificate's time is over.
+    Expired,
+    /// Its certificate's time has not come.
+    Early,
+    /// Its certificate is for other names.
+    Name,
+    /// It speaks something else.
+    NotTls,
+    /// It knows none of the client's protocols (ALPN).
+    Protocol,
+    /// Something else.
+    Other,
+}
+
+impl Dislike {
+    /// Something that another library than this room's has said.
+    pub fn other(words: impl Into<String>) -> Self {
+        Self(Error::General(words.into()))
+    }
+
+    /// Of what kind it is.
+    pub const fn objection(&self) -> Objection {
+        use CertificateError as Because;
+        match &self.0 {
+            Error::InvalidCertificate(why) => match why {
+                Because::UnknownIssuer | Because::BadSignature => Objection::Issuer,
+                Because::Expired | Because::ExpiredContext { .. } => Objection::Expired,
+                Because::NotValidYet | Because::NotValidYetContext { .. } => Objection::Early,
+                Because::NotValidForName | Because::NotValidForNameContext { .. } => {
+                    Objection::Name
+                }
+                _ => Objection::Other,
+            },
+            Error::InvalidMessage(_) => Objection::NotTls,
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Objection::Protocol,
+            _ => Objection::Other,
+        }
+    }
+}
+
 impl From<Error> for Dislike {
     fn from(error: Error) -> Self {
         Self(error)
@@ -129,26 +183,22 @@ impl From<Error> for Dislike {
 
 impl fmt::Display for Dislike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use CertificateError as Because;
-        let words = match &self.0 {
-            Error::InvalidCertificate(Because::UnknownIssuer | Because::BadSignature) => {
+        let words = match (self.objection(), &self.0) {
+            (Objection::Issuer, _) => {
                 "nobody who is trusted here vouches for the server's certificate: \
                  its chain is incomplete, or its root is one of your own"
             }
-            Error::InvalidCertificate(Because::Expired | Because::ExpiredContext { .. }) => {
-                "the server's certificate has expired"
+            (Objection::Expired, _) => "the server's certificate has expired",
+            (Objection::Early, _) => {
+                "the server's certificate is not good yet: is this host's clock right?"
             }
-            Error::InvalidCertificate(
-                Because::NotValidYet | Because::NotValidYetContext { .. },
-            ) => "the server's certificate is not good yet: is this host's clock right?",
-            Error::InvalidCertificate(
-                Because::NotValidForName | Because::NotValidForNameContext { .. },
-            ) => "the server's certificate is for other names",
-            Error::InvalidMessage(_) => "what the server speaks there is not TLS",
-            Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            (Objection::Name, _) => "the server's certificate is for other names",
+            (Objection::NotTls, _) => "what the server speaks there is not TLS",
+            (_, Error::AlertReceived(AlertDescription::HandshakeFailure)) => {
                 "the server has no certificate or cipher for this client"
             }
-            other => return write!(f, "TLS: {other}"),
+            (_, Error::General(words)) => words,
+            (_, other) => return write!(f, "TLS: {other}"),
         };
         f.write_str(words)
     }

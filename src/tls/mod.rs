@@ -41,11 +41,11 @@ mod session;
 mod testing;
 
 pub use chain::{Doubt, Roots};
-pub use client::{Client, Dislike, NoClient, Trust};
+pub use client::{Client, Dislike, NoClient, Objection, Trust};
 pub use failure::{Cause, Failure};
 pub use files::{Barrier, Files, InvalidFile, Why};
 pub use identities::{Identities, NoIdentity};
 pub use identity::{Identity, InvalidIdentity};
-pub use probe::{Opinion, Probe, Probes, dtls_greeting, is_dtls_answer};
+pub use probe::{Opinion, Probe, Probes, Shown, dtls_greeting, is_dtls_answer};
 pub use server::{Protocol, Server, ServerError, Settings, Version};
 pub use session::{INPUT_MAX, Received, Session};

@@ -9,6 +9,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore};
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::Trust;
 use super::chain::system_bundle;
 use super::client::{Anyone, Dislike, Look, NoClient, roots};
 
@@ -35,6 +38,24 @@ pub enum Opinion {
     Bad(Dislike),
 }
 
+/// What a server has shown of its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// How many it sends: its own and those that vouch for it.
+    pub certificates: usize,
+    /// Nobody else has issued it.
+    pub self_signed: bool,
+    /// Until when it is good, in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl Shown {
+    /// Whole days from `now` (seconds since 1970) to its end; negative when that is past.
+    pub fn days_left(&self, now: u64) -> i64 {
+        self.not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX)).div_euclid(24 * 3600)
+    }
+}
+
 #[derive(Debug)]
 struct Judge {
     /// Nothing on a system without root certificates.
@@ -49,12 +70,21 @@ struct Lenient {
     /// The name that clients will look for is known.
     named: bool,
     opinion: Mutex<Opinion>,
+    shown: Mutex<Option<Shown>>,
 }
 
 impl Probes {
     /// With the roots of this system, if it has any.
     pub fn new() -> Self {
         Self::with(system_bundle().as_deref().and_then(roots))
+    }
+
+    /// With those whom the caller trusts; with [`Trust::Anyone`] nobody vouches for anything.
+    ///
+    /// # Errors
+    /// There are no certificates where they should be.
+    pub fn trusting(trust: &Trust) -> Result<Self, NoClient> {
+        trust.roots().map(Self::with)
     }
 
     fn with(roots: Option<RootCertStore>) -> Self {
@@ -77,7 +107,7 @@ impl Probes {
             ServerName::try_from(name.to_owned()).map_err(|_| NoClient::Name(name.to_owned()))
         });
         let opinion = Mutex::new(Opinion::Good);
-        let look = Lenient { judge, named: name.is_some(), opinion };
+        let look = Lenient { judge, named: name.is_some(), opinion, shown: Mutex::default() };
         let verifier = Arc::new(Anyone { provider: Arc::clone(&provider), look });
         let name = known.unwrap_or(Ok(ServerName::from(address)))?;
         let mut config = ClientConfig::builder_with_provider(provider)
@@ -104,6 +134,27 @@ impl Probe {
     /// When the system gives no random numbers.
     pub fn connect(&self) -> Result<ClientConnection, Error> {
         ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    }
+
+    /// Offers these protocols (ALPN), the best first.
+    #[must_use]
+    pub fn speaking(mut self, protocols: &[&[u8]]) -> Self {
+        let offered = protocols.iter().map(|name| name.to_vec()).collect();
+        Arc::make_mut(&mut self.config).alpn_protocols = offered;
+        self
+    }
+
+    /// Looks at a chain that was shown elsewhere, the leaf first, each in DER.
+    pub fn look(&self, chain: &[Vec<u8>]) {
+        let all: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        if let Some((leaf, others)) = all.split_first() {
+            self.verifier.look.look(leaf, others, &self.name, UnixTime::now());
+        }
+    }
+
+    /// What was shown last, once there was something.
+    pub fn shown(&self) -> Option<Shown> {
+        *self.verifier.look.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is thought of the certificate that was shown last.
@@ -155,6 +206,12 @@ impl Look for Lenient {
         now: UnixTime,
     ) {
         let opinion = self.judge(leaf, others, name, now);
+        let shown = X509Certificate::from_der(leaf).ok().map(|(_, parsed)| Shown {
+            certificates: 1 + others.len(),
+            self_signed: parsed.issuer() == parsed.subject(),
+            not_after: parsed.validity().not_after.timestamp(),
+        });
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         *self.opinion.lock().unwrap_or_else(PoisonError::into_inner) = opinion;
     }
 }

@@ -1,9 +1,8 @@
 //! `turnwire credentials`: an ephemeral credential, in the forms in which it is pasted.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,8 +14,6 @@ use crate::client::{Scheme, Transport, Uri};
 
 /// A year: who wants more wants a user with a password.
 const TTL_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-/// A file that is longer holds something else.
-const SECRET_MAX: u64 = 4096;
 /// RFC 8489 §14.3
 const USERNAME_MAX: usize = 508;
 
@@ -84,26 +81,13 @@ pub fn run(options: &Options) -> ExitCode {
 fn secret(options: &Options) -> Result<Secret, String> {
     let secret = match (&options.secret, &options.secret_file) {
         (Some(secret), _) => secret.clone(),
-        (None, Some(path)) => read(path)?,
+        (None, Some(path)) => argument::secret_in(path)?,
         (None, None) => Secret::new(""),
     };
     match secret.expose() {
         "" => Err("the secret is empty: it is what auth.secrets has, or the server's own in its state directory".into()),
         _ => Ok(secret),
     }
-}
-
-fn read(path: &Path) -> Result<Secret, String> {
-    let mut text = String::new();
-    let read = match path.to_str() {
-        Some("-") => io::stdin().take(SECRET_MAX + 1).read_to_string(&mut text),
-        _ => File::open(path).and_then(|it| it.take(SECRET_MAX + 1).read_to_string(&mut text)),
-    };
-    read.map_err(|error| format!("the secret cannot be read from {}: {error}", path.display()))?;
-    if text.len() as u64 > SECRET_MAX {
-        return Err(format!("{} is longer than any secret", path.display()));
-    }
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }
 
 fn mint(options: &Options, secret: &Secret, now: u64) -> Result<Minted, String> {

@@ -1,4 +1,5 @@
-//! DTLS 1.2 for datagrams (RFC 7350, RFC 6347), sans-IO: the server's side of associations.
+//! DTLS 1.2 for datagrams (RFC 7350, RFC 6347), sans-IO: the server's side of associations, and a plain
+//! [`Client`] for the tools.
 //!
 //! # How it is driven
 //! A datagram whose first byte is 20 to 63 is DTLS (RFC 7983 §7). Of a client that is not known:
@@ -36,6 +37,7 @@
 
 mod acceptor;
 mod assembly;
+mod client;
 mod cookie;
 mod failure;
 mod ffi;
@@ -49,6 +51,7 @@ mod tests;
 
 pub use acceptor::Acceptor;
 pub(super) use acceptor::Credentials;
+pub use client::Client;
 pub use cookie::{Cookie, Cookies};
 pub use handshake::{Handshake, Progress};
 pub use hello::{ClientHello, VERIFY_REQUEST_MAX};

@@ -1,0 +1,99 @@
+//! `turnwire check`: whether a TURN server works, way by way, and why not.
+//!
+//! Every way to the server (UDP, TCP, TLS or DTLS, by IPv4 or IPv6) is walked alone, on a thread of its own, from
+//! the name to data that come back, and the first thing that fails on it is named: a [`Fault`] has a name for
+//! scripts, a sentence that says what is wrong and one that says what to do. What can be tried in spite of a fault
+//! is tried.
+//!
+//! ```text
+//! options, target   what is asked, and the ways that follow from it
+//! link              a socket that messages go through, whatever lies around them
+//! dialogue          a client's session over a link: requests with their answers, and data
+//! walk              the stages of one way: reach, tls, binding, challenge, authenticate, allocate, ...
+//! peers             data: from one relay to another, and between a relay and a socket outside
+//! fault             everything that can be wrong, with words
+//! report            the table for people, and JSON
+//! ```
+//!
+//! Any server may be asked: nothing of this one's own is needed. What a server tells besides (reason phrases) makes
+//! the answer more exact.
+
+mod dialogue;
+mod fault;
+mod link;
+mod options;
+mod peers;
+mod report;
+mod target;
+mod walk;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use options::Options;
+
+use fault::{Blame, Fault};
+use report::Report;
+use target::Target;
+
+/// No way works at all.
+const NOTHING: u8 = 3;
+
+/// Walks every way and prints what was found. 0 when all ways work, 1 when some do not, 3 when none does.
+pub fn run(options: &Options) -> ExitCode {
+    let started = match options.start(unix()) {
+        Ok(start) => start,
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut reports: Vec<Report> = Vec::new();
+    for uri in &options.uris {
+        match Target::all(uri, options) {
+            Ok(targets) => reports.extend(std::thread::scope(|scope| {
+                let walks: Vec<_> = targets
+                    .into_iter()
+                    .map(|target| scope.spawn(|| walk::walk(target, options, &started)))
+                    .collect();
+                let done = walks.into_iter().map(|walk| walk.join());
+                // A walk that panicked has said so itself.
+                done.filter_map(Result::ok).collect::<Vec<_>>()
+            })),
+            Err(fault) => reports.push(Report::nowhere(uri, fault)),
+        }
+    }
+    compare(&mut reports);
+    let text = if options.json { report::json(&reports) } else { report::page(&reports) };
+    // Nobody may be reading; the exit code says it as well.
+    let _ = io::stdout().write_all(text.as_bytes());
+    match reports.iter().filter(|report| report.works()).count() {
+        works if works == reports.len() => ExitCode::SUCCESS,
+        0 => ExitCode::from(NOTHING),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// What one way alone cannot know: that silence over UDP is a firewall's when a stream gets through.
+fn compare(reports: &mut [Report]) {
+    let streams: Vec<String> = reports
+        .iter()
+        .filter(|report| {
+            report.answered() && report.target.as_ref().is_some_and(|it| it.way.is_stream())
+        })
+        .map(|report| report.host.clone())
+        .collect();
+    for report in reports {
+        if streams.contains(&report.host) {
+            report.blame(|fault| match fault {
+                Fault::Silent(Blame::Udp) => Some(Fault::UdpBlocked),
+                _ => None,
+            });
+        }
+    }
+}
+
+fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}

@@ -1,0 +1,140 @@
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::auth::{Secret, parse_username};
+use crate::client::{Credentials, Scheme, Uri};
+use crate::tls::{Probes, Trust};
+use crate::tools::argument;
+
+/// For how long the credentials are minted that a check needs, in seconds.
+const MINTED: u64 = 3600;
+/// The same for those that a server takes whose clock is far ahead: ten years.
+pub(super) const FAR: u64 = 10 * 365 * 24 * 3600;
+
+/// The flags of `turnwire check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Servers: turn:HOST, turn:HOST:PORT?transport=tcp, turns:HOST, stun:HOST
+    #[arg(value_name = "URI", required = true)]
+    pub uris: Vec<Uri>,
+
+    /// User name
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// The user's password (`ps` shows it)
+    #[arg(long, value_name = "PASSWORD", value_parser = argument::secret, requires = "user")]
+    pub password: Option<Secret>,
+
+    /// Shared secret to mint an ephemeral credential with, instead of a password (`ps` shows it)
+    #[arg(long, value_name = "SECRET", value_parser = argument::secret, conflicts_with = "password")]
+    pub secret: Option<Secret>,
+
+    /// A file with nothing but the shared secret in it, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "password"])]
+    pub secret_file: Option<PathBuf>,
+
+    /// Try UDP, TCP, TLS and DTLS, by IPv4 and IPv6, instead of what the URI says
+    #[arg(long)]
+    pub all: bool,
+
+    /// Only by IPv4
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Only by IPv6
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+
+    /// The realm that the server should name
+    #[arg(long, value_name = "REALM")]
+    pub realm: Option<String>,
+
+    /// The address that relays should have
+    #[arg(long, value_name = "IP")]
+    pub relay: Option<IpAddr>,
+
+    /// Certificates (PEM) that vouch for the server, instead of this system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Packets that go to and fro through the relay
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub packets: u32,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What all walks have in common.
+pub(super) struct Start {
+    /// When it began, in seconds since 1970.
+    pub(super) unix: u64,
+    pub(super) identity: Option<Identity>,
+    pub(super) probes: Probes,
+}
+
+/// Who asks.
+pub(super) struct Identity {
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) kind: Known,
+    /// Minted with the same secret, for a server whose clock is ahead.
+    pub(super) later: Option<Arc<Credentials>>,
+}
+
+/// What is known about the credentials themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// A name and a password.
+    Password,
+    /// An ephemeral name that somebody else has minted, and until when it is good.
+    Ephemeral(u64),
+    /// Minted here from the shared secret.
+    Minted,
+}
+
+impl Options {
+    /// Reads and mints what the walks need.
+    pub(super) fn start(&self, unix: u64) -> Result<Start, String> {
+        let trust = self.ca.clone().map_or(Trust::System, Trust::Authorities);
+        let probes = Probes::trusting(&trust).map_err(|error| error.to_string())?;
+        let identity = self.identity(unix)?;
+        if identity.is_none() && self.uris.iter().any(|uri| uri.scheme == Scheme::Turn) {
+            return Err(
+                "who are you? give --user with --password, or --secret, or --secret-file: \
+                        nobody gets a relay without credentials"
+                    .to_owned(),
+            );
+        }
+        Ok(Start { unix, identity, probes })
+    }
+
+    fn identity(&self, unix: u64) -> Result<Option<Identity>, String> {
+        let words = |error: crate::client::InvalidCredentials| error.to_string();
+        let secret = match (&self.secret, &self.secret_file) {
+            (Some(secret), _) => Some(secret.clone()),
+            (None, Some(path)) => Some(argument::secret_in(path)?),
+            (None, None) => None,
+        };
+        if let Some(secret) = secret {
+            let user = self.user.as_deref().unwrap_or("turnwire-check");
+            let minted = |ttl| {
+                Credentials::ephemeral(&secret, user, unix + ttl).map(Arc::new).map_err(words)
+            };
+            let (credentials, later) = (minted(MINTED)?, Some(minted(FAR)?));
+            return Ok(Some(Identity { credentials, kind: Known::Minted, later }));
+        }
+        let (Some(user), Some(password)) = (&self.user, &self.password) else {
+            return Ok(None);
+        };
+        let credentials = Arc::new(Credentials::new(user, password).map_err(words)?);
+        let kind = match parse_username(user, ':') {
+            // A plain number is as likely a telephone number.
+            Some((expires, _)) if expires > 1_000_000_000 => Known::Ephemeral(expires),
+            _ => Known::Password,
+        };
+        Ok(Some(Identity { credentials, kind, later: None }))
+    }
+}
