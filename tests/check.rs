@@ -1,7 +1,5 @@
 //! `turnwire check`: servers with one thing wrong each, and the name it is called by.
 
-#[path = "common/certificate.rs"]
-mod certificate;
 mod common;
 #[path = "process/server.rs"]
 mod server;
@@ -14,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use certificate::{Authority, Issued};
+use common::certificate::{self, Authority, Issued};
 use common::{Client, Credential};
 use serde_json::Value;
 use server::{Scratch, Server};

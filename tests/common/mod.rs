@@ -6,7 +6,7 @@
 mod backend;
 #[cfg(feature = "dtls")]
 mod carried;
-mod certificate;
+pub(crate) mod certificate;
 mod client;
 mod connections;
 mod credential;
