@@ -5,16 +5,16 @@ use clap::{Parser, Subcommand};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
-use turnwire::tools::{check, credentials, load};
+use turnwire::tools::{admin, check, credentials, load};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
 try it with. It never relays for strangers.
 
-kill -HUP has the configuration file read again: all of it comes into force or nothing does, and
-the log says which.
+turnwire reload, or kill -HUP, has the configuration file read again: all of it comes into force or
+nothing does, and the log says which.
 
 What stands on the command line can be seen by everybody on this machine (ps). Passwords and
 secrets belong in the file; config/turnwire.toml is the reference.
@@ -105,6 +105,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with_all = ["file", "output"])]
         options: bool,
     },
+    #[command(flatten)]
+    Admin(admin::Command),
     /// Say what the causes of refusals mean, and what to do
     Explain {
         /// Print all of them, as docs/troubleshooting.md has them

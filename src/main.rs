@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use turnwire::config::{self, Flags, import};
+use turnwire::tools::admin;
 
 use cli::{Cli, Command};
 
@@ -30,10 +31,27 @@ fn main() -> ExitCode {
         Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
         Command::Import { file: None, .. } => print(&import::options_page()),
         Command::Explain { .. } => print(&turnwire::control::causes_page()),
+        Command::Admin(command) => steer(&command),
         Command::Load(options) => turnwire::tools::load::run(&options),
         Command::Check(options) => turnwire::tools::check::run(&options),
         Command::Credentials(options) => turnwire::tools::credentials::run(&options),
     }
+}
+
+/// Speaks to a running server, whose socket is where it says, where its configuration says, or where it usually is.
+fn steer(command: &admin::Command) -> ExitCode {
+    let target = command.target();
+    let sockets = match (&target.socket, &target.config) {
+        (Some(path), _) => vec![path.clone()],
+        (None, config) => {
+            let flags = Flags { config: config.clone(), ..Flags::default() };
+            match config::load(&flags) {
+                Ok(config) => turnwire::control::admin_sockets(&config),
+                Err(problems) => return fail(problems),
+            }
+        }
+    };
+    admin::run(command, &sockets)
 }
 
 /// Whoever has read enough may close the pipe.

@@ -40,6 +40,7 @@ mod start;
 mod watch;
 mod wishes;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ use start::Running;
 use watch::{INTERVAL, Watch};
 use wishes::{Asked, Wish, Wishes};
 
-use crate::config::{Config, Flags, Level};
+use crate::config::{AdminSocket, Config, Flags, Level};
 
 /// How often it is seen whether all workers are alive.
 const PULSE: Duration = Duration::from_secs(1);
@@ -62,6 +63,18 @@ const PULSE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(3600);
 /// How often it is seen whether a drain is over.
 const COUNTED: Duration = Duration::from_millis(100);
+
+/// Where the admin socket of a server with this configuration may be.
+pub fn admin_sockets(config: &Config) -> Vec<PathBuf> {
+    match &config.admin_socket {
+        AdminSocket::Off => Vec::new(),
+        AdminSocket::At(path) => vec![path.clone()],
+        AdminSocket::Auto => {
+            let directories = secret::state_directories(config).into_iter();
+            directories.map(|directory| directory.join(admin::SOCKET_NAME)).collect()
+        }
+    }
+}
 
 /// Serves until SIGTERM or SIGINT. Success is a clean end. A failed start is a failure with one
 /// line in the log, and so is the loss of a worker. `config` is what `flags` have given, which are
@@ -115,6 +128,8 @@ async fn until_end(
                     let configured = Some(reloader.drain()).filter(|limit| !limit.is_zero());
                     let limit = limit.or(configured).unwrap_or(DRAIN);
                     drain = Some(Drain::begin(running, limit));
+                    // Who has asked is answered before an end that comes at once.
+                    counted.reset();
                     asked.answer(Ok(draining(running, limit)));
                 }
                 _ => fulfil(running, reloader, asked).await,

@@ -114,7 +114,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         readiness,
     };
     let sources = Arc::new(sources);
-    let admin = Admin::new(Arc::clone(&sources), wisher);
+    let admin = Admin::new(Arc::clone(&sources), wisher, workers.remote());
     if let Some((listener, _)) = endpoint {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| StartError::System("the admin endpoint", error))?;

@@ -1,5 +1,6 @@
 //! What the client-side subcommands do. They stand on [`crate::client`] and know nothing of the server's rooms.
 
+pub mod admin;
 mod argument;
 pub mod check;
 pub mod credentials;

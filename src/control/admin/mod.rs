@@ -13,7 +13,10 @@
 mod health;
 mod listen;
 mod page;
+mod query;
+mod sessions;
 mod socket;
+mod status;
 mod steer;
 
 use std::io;
@@ -32,10 +35,11 @@ use tokio::net::TcpListener;
 
 use super::metrics::{self, Sources};
 use super::wishes::Wisher;
+use crate::worker::Remote;
 use listen::Bounded;
 use page::page;
 
-pub(super) use socket::{Socket, SocketError};
+pub(super) use socket::{SOCKET_NAME, Socket, SocketError};
 
 /// How long a connection may take for its one request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,12 +55,13 @@ pub(super) struct Admin {
     sources: Arc<Sources>,
     registry: Registry,
     wisher: Wisher,
+    remote: Remote,
 }
 
 impl Admin {
-    pub(super) fn new(sources: Arc<Sources>, wisher: Wisher) -> Arc<Self> {
+    pub(super) fn new(sources: Arc<Sources>, wisher: Wisher, remote: Remote) -> Arc<Self> {
         let registry = metrics::registry(Arc::clone(&sources));
-        Arc::new(Self { sources, registry, wisher })
+        Arc::new(Self { sources, registry, wisher, remote })
     }
 
     /// Answers requests over TCP until the task is dropped.
@@ -86,7 +91,12 @@ fn open() -> Router<Arc<Admin>> {
 
 /// What the operator may see and do.
 fn steering() -> Router<Arc<Admin>> {
+    let sessions = get(sessions::list).delete(sessions::end_many);
     Router::new()
+        .route("/v1/sessions", sessions)
+        .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::end_one))
+        .route("/v1/status", get(status::status))
+        .route("/v1/counters", get(status::counters))
         .route("/v1/reload", post(steer::reload))
         .route("/v1/drain", post(steer::drain))
         .route("/v1/log-level", put(steer::log_level))

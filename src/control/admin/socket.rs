@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Type};
 
 /// Its name in the state directory.
-const NAME: &str = "admin.sock";
+pub(in crate::control) const SOCKET_NAME: &str = "admin.sock";
 /// Clients that may wait in the system's queue.
 const BACKLOG: i32 = 64;
 /// What the address of a Unix socket has room for (unix(7)).
@@ -76,10 +76,10 @@ impl Socket {
         directories: &[PathBuf],
     ) -> Result<(Self, UnixListener), SocketError> {
         let none = io::Error::new(io::ErrorKind::NotFound, "there is no state directory");
-        let mut last = SocketError::System(PathBuf::from(NAME), none);
+        let mut last = SocketError::System(PathBuf::from(SOCKET_NAME), none);
         for directory in directories {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-            let path = directory.join(NAME);
+            let path = directory.join(SOCKET_NAME);
             last = match made {
                 Err(error) => SocketError::System(path, error),
                 Ok(()) => match Self::bind(&path) {

@@ -1,0 +1,198 @@
+//! One request over a Unix socket, and its answer.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// More than any answer has, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// A running server, by its admin socket.
+#[derive(Clone, Debug)]
+pub struct Server {
+    path: PathBuf,
+}
+
+/// An answer of the API.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub code: u16,
+    /// JSON.
+    pub body: Value,
+}
+
+/// Why there is no answer, or none that grants anything.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Nobody listens at any of these.
+    NoServer(Vec<PathBuf>),
+    /// The socket cannot be used.
+    Socket(PathBuf, io::Error),
+    /// The server says no, and why.
+    Refused(String),
+    /// What answers is no server of ours.
+    Foreign(PathBuf),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoServer(paths) => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                let paths = if paths.is_empty() { "anywhere".into() } else { paths.join(" or ") };
+                write!(
+                    f,
+                    "no server runs here: none listens at {paths}; --socket names its socket, \
+                     --config the configuration that it runs with"
+                )
+            }
+            Self::Socket(path, error) => match error.kind() {
+                io::ErrorKind::PermissionDenied => write!(
+                    f,
+                    "{} is for the user that the server was started as: run this as that user, \
+                     or as root (sudo)",
+                    path.display()
+                ),
+                _ => write!(f, "the server at {} does not answer: {error}", path.display()),
+            },
+            Self::Refused(why) => f.write_str(why),
+            Self::Foreign(path) => {
+                write!(f, "what answers at {} is no admin API", path.display())
+            }
+        }
+    }
+}
+
+impl Server {
+    /// The server behind the first of these paths at which one listens.
+    ///
+    /// # Errors
+    /// There is none, or its socket is not for us.
+    pub fn find(paths: &[PathBuf]) -> Result<Self, Trouble> {
+        for path in paths {
+            match UnixStream::connect(path) {
+                Ok(_) => return Ok(Self { path: path.clone() }),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(Trouble::Socket(path.clone(), error));
+                }
+                Err(_) => {}
+            }
+        }
+        Err(Trouble::NoServer(paths.to_vec()))
+    }
+
+    pub(super) fn get(&self, path: &str) -> Result<Value, Trouble> {
+        self.granted("GET", path, None)
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        self.granted("POST", path, Some(body))
+    }
+
+    /// What a request is answered with that is granted.
+    ///
+    /// # Errors
+    /// There is no answer, or it says why not.
+    pub fn granted(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Trouble> {
+        let Answer { code, mut body } = self.call(method, path, body)?;
+        if code < 300 {
+            return Ok(body);
+        }
+        match body.get_mut("detail").map(Value::take) {
+            Some(Value::String(detail)) => Err(Trouble::Refused(detail)),
+            _ => Err(Trouble::Foreign(self.path.clone())),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Trouble> {
+        let broken = |error| Trouble::Socket(self.path.clone(), error);
+        let text = exchange(&self.path, method, path, body).map_err(broken)?;
+        answer(&text).ok_or_else(|| Trouble::Foreign(self.path.clone()))
+    }
+}
+
+fn exchange(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let body = body.map_or_else(String::new, Value::to_string);
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: turnwire\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut text = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut text)?;
+    if text.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(text)
+}
+
+/// The server closes behind each answer, and sends none in chunks.
+fn answer(text: &[u8]) -> Option<Answer> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let code = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    Some(Answer { code, body: serde_json::from_str(body).ok()? })
+}
+
+/// A text as a part of a path or of a query.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_its_code_and_its_json() {
+        let found =
+            answer(b"HTTP/1.1 409 Conflict\r\ncontent-length: 9\r\n\r\n{\"a\":17}\n").unwrap();
+        assert_eq!((found.code, found.body["a"].as_u64()), (409, Some(17)));
+        for other in
+            [&b"SSH-2.0-OpenSSH\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\n\r\n<html>", b"\xFF", b""]
+        {
+            assert!(answer(other).is_none());
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_a_name_is_no_part_of_the_path() {
+        assert_eq!(encode("1700:al\u{ed}ce &?/%+"), "1700%3Aal%C3%ADce%20%26%3F%2F%25%2B");
+    }
+
+    #[test]
+    fn without_a_server_it_is_said_where_it_was_looked_for() {
+        let trouble =
+            Server::find(&[PathBuf::from("/nonexistent/a"), PathBuf::from("/nonexistent/b")]);
+        let said = trouble.err().unwrap().to_string();
+        assert!(said.contains("none listens at /nonexistent/a or /nonexistent/b"), "{said}");
+    }
+}
