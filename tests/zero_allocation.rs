@@ -94,7 +94,7 @@ impl Server {
         let authority = Arc::new(Authority::new(auth, [7; 16]).expect("valid settings"));
         let ledger = Arc::new(Ledger::new(&turn));
         let sockets = Sockets::bind(&settings).expect("free ports");
-        let address = sockets.addresses()[0];
+        let address = sockets.listening().addresses()[0];
         let (events, _) = Events::queue(16);
         let clock = Clock::start();
         let workers =

@@ -4,21 +4,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::capacity::Capacity;
+use super::certificates::Certificates;
 use super::discovery;
 use super::error::StartError;
 use super::health::Itself;
 use super::places::{Listened, Places};
+use super::ready::ReadyFile;
 use super::secret::{self, Place};
 use crate::auth::{self, Authority};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::net;
+use crate::tls::{self, Identities};
 use crate::turn::{self, Alternates, PeerPolicy, PortRange, RelayAddress};
-use crate::worker::Live;
+use crate::worker::{Datapath, Live};
 
 /// What was found out, beside the configuration.
 pub(super) struct Base {
     pub(super) places: Places,
     pub(super) listened: Listened,
+    pub(super) certificates: Certificates,
+    /// What TLS was served with last.
+    pub(super) tls: Option<tls::Server>,
     /// Other servers, with what is known of them.
     pub(super) alternates: Arc<Alternates>,
     /// The root of all nonces: clients keep theirs over a change.
@@ -27,11 +33,12 @@ pub(super) struct Base {
     pub(super) itself: Itself,
     /// The secret of a server that was given no credentials.
     pub(super) generated: Option<auth::Secret>,
+    pub(super) ready_file: Option<ReadyFile>,
 }
 
 impl Base {
     /// What the workers are to go by, with other places where those are to change. `former` are relay addresses and
-    /// ports of before.
+    /// ports of before; `same_tls` when TLS is spoken as before.
     ///
     /// # Errors
     /// The configuration cannot be used here.
@@ -40,8 +47,13 @@ impl Base {
         config: &Config,
         places: Option<&Places>,
         former: Vec<(RelayAddress, PortRange)>,
+        identities: Option<&Arc<Identities>>,
+        same_tls: bool,
     ) -> Result<Live, StartError> {
         let mut config = config.clone();
+        let tls = self.tls.as_ref().filter(|_| same_tls);
+        config.worker.tls = tls_server(tls, identities, &config.tls)?;
+        config.worker.identities = identities.cloned();
         match &self.generated {
             Some(secret) if has_no_credentials(&config) => config.auth.secrets.push(secret.clone()),
             _ => self.generated = generated_secret(&mut config)?.or(self.generated.take()),
@@ -53,10 +65,11 @@ impl Base {
         Ok(Live {
             turn: Arc::new(self.turn_settings(&config, places, former)),
             authority: Arc::new(authority),
-            streams: config.worker.streams,
-            dtls: config.worker.dtls_limits,
-            proxies: config.worker.proxies,
-            web: config.worker.web,
+            streams: config.worker.streams.clone(),
+            dtls: config.worker.dtls_limits.clone(),
+            proxies: config.worker.proxies.clone(),
+            web: config.worker.web.clone(),
+            path: Datapath::of(&config.worker),
         })
     }
 
@@ -89,6 +102,17 @@ impl Base {
             self_check: Some(Arc::clone(&self.itself.check)),
         }
     }
+}
+
+/// What streams with TLS are served with, if there is a certificate: what was `before`, whose tickets are good then.
+pub(super) fn tls_server(
+    before: Option<&tls::Server>,
+    identities: Option<&Arc<Identities>>,
+    settings: &config::Tls,
+) -> Result<Option<tls::Server>, StartError> {
+    let settings = tls::Settings { min_version: settings.min_version, ..tls::Settings::default() };
+    let make = |identities| tls::Server::new(identities, &settings).map_err(StartError::from);
+    identities.map(|it| before.map_or_else(|| make(it), |it| Ok(it.clone()))).transpose()
 }
 
 /// Makes or finds the secret of a server that has no credentials, and configures it.

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -31,11 +31,18 @@ const CLOSE: i64 = 3;
 
 /// The certificates of this server, as the sessions, the metrics and the signals see them.
 pub(super) struct Certificates {
-    /// What handshakes take.
-    pub(super) identities: Arc<Identities>,
+    watch: Arc<Mutex<Watch>>,
     /// What the metrics show.
     pub(super) report: Arc<Report>,
     again: Arc<Notify>,
+    clock: Clock,
+}
+
+/// Other certificates, read and not in force yet.
+pub(super) struct Fresh {
+    all: Vec<Watched>,
+    /// What handshakes take; nothing without a certificate.
+    pub(super) identities: Option<Arc<Identities>>,
 }
 
 /// What has become of the certificates, for the metrics.
@@ -57,6 +64,7 @@ pub(super) struct Entry {
 }
 
 /// One pair of files, and what is known of it.
+#[derive(Clone)]
 struct Watched {
     files: Files,
     identity: Identity,
@@ -68,6 +76,7 @@ struct Watched {
 }
 
 /// Files that cannot be used as they are.
+#[derive(Clone)]
 struct Trouble {
     stamps: Stamps,
     since: Mono,
@@ -97,35 +106,52 @@ enum Remark {
 }
 
 impl Certificates {
-    /// Reads them all; `None` when none is configured.
+    /// Watches none; the first ones come by [`Self::prepare`] and [`Self::commit`].
+    pub(super) fn watch(clock: Clock) -> Self {
+        let (report, again) = (Arc::<Report>::default(), Arc::<Notify>::default());
+        let watch = Watch { all: Vec::new(), identities: None, report: Arc::clone(&report) };
+        let watch = Arc::new(Mutex::new(watch));
+        tokio::spawn(run(Arc::clone(&watch), clock, Arc::clone(&again)));
+        Self { watch, report, again, clock }
+    }
+
+    /// Reads those that are not in use.
     ///
     /// # Errors
-    /// One of them cannot be used: a server that comes up without it would be found out by calls
+    /// One of them cannot be used: a server that goes on without it would be found out by calls
     /// that fail.
-    pub(super) fn load(files: &[Files], clock: Clock) -> Result<Option<Self>, StartError> {
-        let now = clock.now();
+    pub(super) fn prepare(&self, files: &[Files]) -> Result<Fresh, StartError> {
+        let watch = lock(&self.watch);
         let mut all = Vec::new();
         for files in files {
-            let read = stamps(files);
-            let identity = files.load()?;
-            let files = files.clone();
-            let watched = Watched { files, identity, read, trouble: None, warned: None };
-            watched.introduce(now);
-            all.push(watched);
+            let known = watch.all.iter().find(|watched| watched.files == *files);
+            all.push(known.map_or_else(|| Watched::read(files), |known| Ok(known.clone()))?);
         }
-        let Ok(identities) = Identities::new(identities(&all)) else {
-            return Ok(None);
+        // The workers have the set for good, whatever is in it.
+        let identities = match &watch.identities {
+            Some(identities) if !all.is_empty() => Some(Arc::clone(identities)),
+            _ => Identities::new(identities(&all)).ok().map(Arc::new),
         };
-        let mut watch = Watch { all, identities: Arc::new(identities), report: Arc::default() };
+        Ok(Fresh { all, identities })
+    }
+
+    /// Puts them in the place of those that were in use.
+    pub(super) fn commit(&self, fresh: Fresh) {
+        let (mut watch, now) = (lock(&self.watch), self.clock.now());
+        let Fresh { all, identities: set } = fresh;
+        let before = std::mem::replace(&mut watch.all, all);
+        for watched in &watch.all {
+            if before.iter().all(|known| known.files != watched.files) {
+                watched.introduce(now);
+            }
+        }
+        if let Some(set) = set {
+            // There is one at least.
+            let _ = set.replace(identities(&watch.all));
+            watch.identities = Some(set);
+        }
         watch.note();
         watch.warn(now);
-        let this = Self {
-            identities: Arc::clone(&watch.identities),
-            report: Arc::clone(&watch.report),
-            again: Arc::default(),
-        };
-        tokio::spawn(watch.run(clock, Arc::clone(&this.again)));
-        Ok(Some(this))
     }
 
     /// Has them read again now, and what is wrong told now.
@@ -134,27 +160,33 @@ impl Certificates {
     }
 }
 
+fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
+    watch.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The task that watches.
+async fn run(watch: Arc<Mutex<Watch>>, clock: Clock, again: Arc<Notify>) {
+    let mut ticks = tokio::time::interval(POLL);
+    loop {
+        let asked = tokio::select! {
+            _ = ticks.tick() => false,
+            () = again.notified() => true,
+        };
+        let (mut watch, now) = (lock(&watch), clock.now());
+        watch.look(now, asked);
+        watch.warn(now);
+    }
+}
+
+/// What is watched.
 struct Watch {
     all: Vec<Watched>,
-    identities: Arc<Identities>,
+    /// What the workers have, once there has been a certificate.
+    identities: Option<Arc<Identities>>,
     report: Arc<Report>,
 }
 
 impl Watch {
-    async fn run(mut self, clock: Clock, again: Arc<Notify>) {
-        let mut ticks = tokio::time::interval(POLL);
-        loop {
-            let asked = tokio::select! {
-                _ = ticks.tick() => false,
-                () = again.notified() => true,
-            };
-            let now = clock.now();
-            self.look(now, asked);
-            self.warn(now);
-        }
-    }
-
     /// Takes what has changed into use; `asked` when somebody waits for an answer.
     fn look(&mut self, now: Now, asked: bool) {
         let mut changed = false;
@@ -174,8 +206,9 @@ impl Watch {
                 }
             }
         }
-        // There is one at least, as there was at the start.
-        if changed && self.identities.replace(identities(&self.all)).is_ok() {
+        if changed && let Some(set) = &self.identities {
+            // One has changed, so there is one at least.
+            let _ = set.replace(identities(&self.all));
             self.note();
         }
     }
@@ -200,6 +233,12 @@ impl Watch {
 }
 
 impl Watched {
+    fn read(files: &Files) -> Result<Self, StartError> {
+        let read = stamps(files);
+        let (identity, files) = (files.load()?, files.clone());
+        Ok(Self { files, identity, read, trouble: None, warned: None })
+    }
+
     /// Reads the files again if they have changed.
     fn look(&mut self, now: Mono, asked: bool) -> Option<Remark> {
         let stamps = stamps(&self.files);

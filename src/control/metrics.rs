@@ -32,8 +32,8 @@ pub(super) struct Sources {
     /// Events that found no place in the queue to the log.
     pub(super) lost: Lost,
     pub(super) clock: Clock,
-    /// The certificates, if there are any.
-    pub(super) certificates: Option<Arc<Report>>,
+    /// The certificates.
+    pub(super) certificates: Arc<Report>,
     /// What the process is doing.
     pub(super) health: Health,
     /// Whether it relays.
@@ -99,8 +99,8 @@ impl Collector for Sources {
             "Packets relayed to itself while /readyz is asked, by result",
             checks,
         )?;
-        if let Some(report) = &self.certificates {
-            page.certificates(report, self.clock.now().unix)?;
+        if !self.certificates.entries().is_empty() {
+            page.certificates(&self.certificates, self.clock.now().unix)?;
         }
         page.build()
     }
@@ -192,6 +192,9 @@ impl Page<'_, '_> {
         let refused = self.sum(|s| &s.streams_refused);
         self.count("streams_accepted", "TCP connections accepted", accepted)?;
         self.count("streams_refused", "TCP connections refused by a limit", refused)?;
+        let gone = self.sum(|s| &s.listener_gone);
+        let help = "Datagrams without an allocation to a listener that is configured no more";
+        self.count("listener_gone", help, gone)?;
         let idle = self.sum(|s| &s.streams_idle);
         self.count("streams_idle", "TCP connections closed without an allocation", idle)?;
         let unfit = Unfit::LABELS.iter().enumerate();
@@ -389,7 +392,7 @@ mod tests {
             alternates: Arc::default(),
             lost: Lost::of(Events::queue(1).0),
             clock: Clock::start(),
-            certificates: None,
+            certificates: Arc::default(),
             health: Health::new(2),
             readiness: Readiness::unasked(),
         };

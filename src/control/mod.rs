@@ -50,6 +50,7 @@ use tokio::time::interval;
 pub use causes::causes_page;
 use drain::Drain;
 use error::StartError;
+use ready::ReadyFile;
 use reload::Reloader;
 use start::Running;
 use watch::{INTERVAL, Watch};
@@ -101,7 +102,7 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
     };
     let mut watch = Watch::new();
     let clean = until_end(&running, &mut wishes, &mut reloader, &mut watch).await;
-    stop(running, watch);
+    stop(running, reloader.take_ready_file(), watch);
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -158,9 +159,7 @@ async fn fulfil(running: &Running, reloader: &mut Reloader, asked: Asked) {
         Wish::Reload => {
             let answer = reloader.reload(&running.workers).await;
             running.sources.readiness.ask_at(&reloader.listeners());
-            if let Some(certificates) = &running.certificates {
-                certificates.read_again();
-            }
+            reloader.read_certificates();
             answer
         }
         Wish::LogLevel(level) => {
@@ -182,9 +181,8 @@ fn draining(running: &Running, limit: Duration) -> String {
 }
 
 /// Ends every session, logs each, and takes back what says that the server is ready.
-fn stop(running: Running, mut watch: Watch) {
-    let Running { workers, admin_socket, sources, log_thread, ready_file, certificates: _ } =
-        running;
+fn stop(running: Running, ready_file: Option<ReadyFile>, mut watch: Watch) {
+    let Running { workers, admin_socket, sources, log_thread } = running;
     ready::notify("STOPPING=1");
     sources.health.stop();
     let cut = workers.live();

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use super::addresses::{self, Chosen, Facts};
+use super::addresses::{self, AdvertisedReason, Chosen, Facts};
 use super::discovery;
 use super::error::StartError;
 use super::ready::Bound;
@@ -11,6 +11,7 @@ use super::reflexive;
 use crate::config::Config;
 use crate::net::Endpoint;
 use crate::turn::{Discovery, RelayAddress};
+use crate::worker::Listening;
 
 /// What was found out.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +26,8 @@ pub(super) struct Places {
 /// What is listened on.
 #[derive(Clone, Debug)]
 pub(super) struct Listened {
-    pub(super) bound: Bound,
-    /// The first and the second address of each one for NAT discovery.
-    pub(super) alternates: Vec<(SocketAddr, SocketAddr)>,
+    pub(super) listening: Listening,
+    pub(super) admin: Option<SocketAddr>,
 }
 
 impl Places {
@@ -47,8 +47,8 @@ impl Places {
     ) -> Result<Self, StartError> {
         let mut places = Self { chosen, ..Self::default() };
         let (relays, external) = (places.relays(), &config.relay.external);
-        let seconds = &listened.alternates;
-        places.discovery = discovery::advertised(seconds, &relays, external, asking(config))?;
+        let (seconds, ask) = (listened.listening.alternates(), asking(config, &places.chosen));
+        places.discovery = discovery::advertised(&seconds, &relays, external, ask)?;
         places.own = listened.own(&relays, facts);
         Ok(places)
     }
@@ -61,6 +61,33 @@ impl Places {
                 Err(StartError::OwnBackend(backend))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Tells where allocations are made from now on and why, if that is elsewhere.
+    pub(super) fn report_change(&self, after: &Self, config: &Config) {
+        for Chosen { relay, .. } in &self.chosen {
+            let now = after.chosen.iter().find(|it| it.relay.local == relay.local);
+            let (local, before) = (relay.local, relay.advertised);
+            match now.map(|it| it.relay.advertised) {
+                None => tracing::info!(
+                    event = "relay_address_gone",
+                    %local,
+                    "no new allocations on {local}; live ones stay there until they end",
+                ),
+                Some(now) if now != before => tracing::warn!(
+                    event = "external_address_changed",
+                    %local,
+                    %before,
+                    %now,
+                    "{local} is {now} outside, and was {before}: new allocations are told so, live \
+                     ones keep theirs",
+                ),
+                Some(_) => {}
+            }
+        }
+        if self.chosen != after.chosen || self.discovery != after.discovery {
+            after.report(config);
         }
     }
 
@@ -79,22 +106,58 @@ impl Places {
 impl Listened {
     /// Every address that a socket of this server is reached at.
     fn own(&self, relays: &[RelayAddress], facts: &Facts) -> Vec<SocketAddr> {
-        let Bound { udp, tcp, tls, dtls, admin } = &self.bound;
-        let sockets = [udp, tcp, tls, dtls].into_iter().flatten().chain(admin);
-        addresses::own_sockets(&sockets.copied().collect::<Vec<_>>(), relays, facts)
+        let Bound { udp, tcp, tls, dtls, admin } = self.bound();
+        // Those that end are there as long as somebody is served.
+        let leaving = self.listening.leaving();
+        let sockets = [udp, tcp, tls, dtls, leaving].into_iter().flatten().chain(admin);
+        addresses::own_sockets(&sockets.collect::<Vec<_>>(), relays, facts)
+    }
+
+    pub(super) fn bound(&self) -> Bound {
+        let Self { listening, admin } = self;
+        Bound {
+            udp: listening.addresses(),
+            tcp: listening.addresses(),
+            tls: listening.tls(),
+            dtls: listening.dtls(),
+            admin: *admin,
+        }
     }
 }
 
-/// Chooses the relay addresses. May take seconds, if a STUN server has to be asked.
+/// Takes out of the listeners what this host cannot have, and says where NAT discovery is served.
+///
+/// # Errors
+/// It cannot be served so.
+pub(super) fn lay_out(
+    config: &mut Config,
+    relays: &[RelayAddress],
+    facts: &Facts,
+) -> Result<(), StartError> {
+    let worker = &mut config.worker;
+    addresses::drop_unsupported(&mut worker.listeners, facts);
+    addresses::drop_unsupported(&mut worker.tls_listeners, facts);
+    addresses::drop_unsupported(&mut worker.dtls_listeners, facts);
+    let seconds = &config.nat_alternates;
+    worker.alternates = discovery::alternates(seconds, &worker.listeners, relays, facts)?;
+    Ok(())
+}
+
+/// Chooses the relay addresses. May take seconds, if a STUN server has to be asked; it is not asked for what is
+/// `known`.
 ///
 /// # Errors
 /// There is none, or two would be known as one.
-pub(super) fn choose(config: &Config, facts: &Facts) -> Result<Vec<Chosen>, StartError> {
+pub(super) fn choose(
+    config: &Config,
+    facts: &Facts,
+    known: &[Chosen],
+) -> Result<Vec<Chosen>, StartError> {
     let mut listeners = config.worker.listeners.clone();
     addresses::drop_unsupported(&mut listeners, facts);
     let relay = &config.relay;
-    let chosen =
-        addresses::choose(&listeners, &relay.addresses, &relay.external, facts, asking(config));
+    let ask = asking(config, known);
+    let chosen = addresses::choose(&listeners, &relay.addresses, &relay.external, facts, ask);
     if chosen.is_empty() {
         return Err(StartError::NoRelay);
     }
@@ -117,8 +180,13 @@ pub(super) fn try_relays(chosen: &[Chosen]) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks the STUN server how it sees an address of ours.
-fn asking(config: &Config) -> impl Fn(IpAddr) -> Option<Result<IpAddr, String>> {
+/// Asks the STUN server how it sees an address of ours, if that is not `known` from it.
+fn asking(config: &Config, known: &[Chosen]) -> impl Fn(IpAddr) -> Option<Result<IpAddr, String>> {
     let server = config.relay.stun_server.as_deref();
-    move |local| server.map(|server| reflexive::ask(server, local))
+    move |local| {
+        let seen =
+            |it: &&Chosen| it.relay.local == local && it.advertised == AdvertisedReason::Reflexive;
+        let known = known.iter().find(seen).map(|it| Ok(it.relay.advertised));
+        server.map(|server| known.unwrap_or_else(|| reflexive::ask(server, local)))
+    }
 }

@@ -9,6 +9,8 @@ use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use super::error::StartError;
+
 /// What was bound.
 #[derive(Clone, Debug)]
 pub(super) struct Bound {
@@ -39,8 +41,8 @@ impl Bound {
         )
     }
 
-    /// The line `ready`.
-    pub(super) fn log(&self) {
+    /// The line `ready`, or another one with the same in it.
+    pub(super) fn log(&self, event: &'static str) {
         let list = |addresses: &[SocketAddr]| {
             let texts: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
             texts.join(",")
@@ -50,7 +52,7 @@ impl Bound {
         let tls = (!self.tls.is_empty()).then(|| list(&self.tls));
         let dtls = (!self.dtls.is_empty()).then(|| list(&self.dtls));
         let pid = std::process::id();
-        tracing::info!(event = "ready", udp, tcp, tls, dtls, admin, pid, "ready");
+        tracing::info!(event, udp, tcp, tls, dtls, admin, pid, "{event}");
     }
 }
 
@@ -80,6 +82,17 @@ impl ReadyFile {
             let _ = fs::remove_file(&temporary);
         }
         written.map(|()| Self(path.to_owned()))
+    }
+
+    /// Writes it for what is listened on now, if it is to be there.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn renew(path: Option<&Path>, bound: &Bound) -> Result<Option<Self>, StartError> {
+        let write = |path: &Path| {
+            Self::write(path, bound).map_err(|error| StartError::ReadyFile(path.to_owned(), error))
+        };
+        path.map(write).transpose()
     }
 
     /// Removes it.

@@ -13,11 +13,12 @@ use super::addresses::Facts;
 use super::base::Base;
 use super::error::StartError;
 use super::log;
-use super::places::{self, Places};
+use super::places::{self, Listened, Places};
+use super::ready::ReadyFile;
 use super::wishes::Answer;
 use crate::config::{self, Config, Flags, Level};
-use crate::turn::Ledger;
-use crate::worker::Workers;
+use crate::turn::{Ledger, PortRange, RelayAddress};
+use crate::worker::{Sockets, Workers};
 
 /// How often it is looked whether all workers go by a change.
 const LOOK: Duration = Duration::from_millis(2);
@@ -52,6 +53,14 @@ pub(super) struct Reloader {
     parts: Vec<Box<dyn Part>>,
 }
 
+/// Where another configuration has the server listen and relay.
+struct Found {
+    places: Places,
+    listened: Listened,
+    /// Listeners that come and go.
+    sockets: Option<Sockets>,
+}
+
 impl Reloader {
     /// `config` is in force, as the flags and their file have given it.
     pub(super) const fn new(
@@ -66,12 +75,22 @@ impl Reloader {
 
     /// Where clients come to over UDP.
     pub(super) fn listeners(&self) -> Vec<SocketAddr> {
-        self.base.listened.bound.udp.clone()
+        self.base.listened.listening.addresses()
     }
 
     /// How long live allocations may go on after SIGTERM.
     pub(super) const fn drain(&self) -> Duration {
         self.config.drain
+    }
+
+    /// What says that the server is ready.
+    pub(super) const fn take_ready_file(&mut self) -> Option<ReadyFile> {
+        self.base.ready_file.take()
+    }
+
+    /// Has the certificates read again, and what is wrong with them told.
+    pub(super) fn read_certificates(&self) {
+        self.base.certificates.read_again();
     }
 
     /// Reads the configuration again and has everybody go by it.
@@ -114,13 +133,23 @@ impl Reloader {
     /// # Errors
     /// It cannot be used here, and nothing has changed.
     async fn change(&mut self, config: Config, workers: &Workers) -> Result<bool, StartError> {
-        let places = self.find_places(&config).await?;
+        let found = self.find(&config, workers).await?;
+        let (places, listened, sockets) = match found {
+            Some(Found { places, listened, sockets }) => (Some(places), Some(listened), sockets),
+            None => (None, None, None),
+        };
         let former = self.former(&config, &places);
-        let live = self.base.live(&config, places.as_ref(), former)?;
+        let fresh = self.base.certificates.prepare(&config.tls.certificates)?;
+        let same_tls = self.config.tls.min_version == config.tls.min_version;
+        let identities = fresh.identities.as_ref();
+        let live = self.base.live(&config, places.as_ref(), former, identities, same_tls)?;
+        let tls = live.path.tls.clone();
         let parts = self.parts.iter_mut().map(|part| part.prepare(&self.config, &config));
         let commits = parts.collect::<Result<Vec<_>, _>>()?;
+        let listens = listened.as_ref().unwrap_or(&self.base.listened);
+        let ready_file = ReadyFile::renew(config.ready_file.as_deref(), &listens.bound())?;
         let turn = Arc::clone(&live.turn);
-        let change = workers.change(live);
+        let change = workers.change(live, sockets);
         let mut waited = Duration::ZERO;
         while !change.is_done() && waited < PATIENCE {
             tokio::time::sleep(LOOK).await;
@@ -131,26 +160,49 @@ impl Reloader {
         self.ledger.reconfigure(&turn);
         log::set_level(config.log.level);
         workers.set_verbose(config.log.level >= Level::Debug);
+        if self.config.ready_file != config.ready_file
+            && let Some(file) = self.base.ready_file.take()
+        {
+            file.remove();
+        }
+        self.base.ready_file = ready_file;
+        self.base.certificates.commit(fresh);
+        self.base.tls = tls.or_else(|| self.base.tls.take().filter(|_| same_tls));
+        if let Some(listened) = listened {
+            self.base.listened = listened;
+            self.base.listened.bound().log("listening");
+        }
         if let Some(places) = places {
-            places.report(&config);
+            self.base.places.report_change(&places, &config);
             self.base.places = places;
         }
         self.config = config;
         Ok(change.is_done())
     }
 
-    /// Finds the addresses anew, if the configuration says other things about them.
-    async fn find_places(&self, config: &Config) -> Result<Option<Places>, StartError> {
-        if self.config.same_places(config) {
+    /// Finds the addresses and binds the listeners anew, if the configuration says other things about them.
+    async fn find(&self, config: &Config, workers: &Workers) -> Result<Option<Found>, StartError> {
+        let same_places = self.config.same_places(config);
+        if same_places && self.config.same_listeners(config) {
             return Ok(None);
         }
-        let (config, listened) = (config.clone(), self.base.listened.clone());
+        let mut config = config.clone();
+        // What there is, whatever the number of cores is by now.
+        config.worker.workers = workers.stats().len();
+        let (before, listened) = (self.base.places.clone(), self.base.listened.clone());
         // A STUN server may be asked, which takes its time.
         let found = tokio::task::spawn_blocking(move || {
             let facts = Facts::gather();
-            let chosen = places::choose(&config, &facts)?;
+            let known = if same_places { &before.chosen[..] } else { &[] };
+            let chosen = places::choose(&config, &facts, known)?;
             places::try_relays(&chosen)?;
-            Places::complete(chosen, &config, &listened, &facts)
+            let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
+            places::lay_out(&mut config, &relays, &facts)?;
+            let sockets = Sockets::rebind(&listened.listening, &config.worker)?;
+            let listened = Listened { listening: sockets.listening().clone(), ..listened };
+            let places = Places::complete(chosen, &config, &listened, &facts)?;
+            let sockets = (!sockets.is_idle()).then_some(sockets);
+            Ok(Found { places, listened, sockets })
         });
         let failed =
             |error| StartError::System("to find the addresses", std::io::Error::other(error));
@@ -158,11 +210,7 @@ impl Reloader {
     }
 
     /// Relay addresses and ports that some allocation may have still, beside those that come.
-    fn former(
-        &self,
-        config: &Config,
-        places: &Option<Places>,
-    ) -> Vec<(crate::turn::RelayAddress, crate::turn::PortRange)> {
+    fn former(&self, config: &Config, places: &Option<Places>) -> Vec<(RelayAddress, PortRange)> {
         let (now, ports) = (self.base.places.relays(), self.config.relay.ports);
         let next = places.as_ref().map_or_else(|| now.clone(), Places::relays);
         let mut all: Vec<_> = now.into_iter().map(|relay| (relay, ports)).collect();

@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::addresses::{self, Facts};
+use super::addresses::Facts;
 use super::admin::{self, Admin, Socket};
-use super::base::{Base, cap_limits, generated_secret};
+use super::base::{self, Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
 use super::health::{Health, Itself, Readiness};
@@ -18,11 +17,10 @@ use super::ready::{self, Bound, ReadyFile};
 use super::secret::state_directories;
 use super::watch::Lost;
 use super::wishes::Wisher;
-use super::{alternates, discovery, invitation, log, privileges};
+use super::{alternates, invitation, log, privileges};
 use crate::auth::{self, Authority};
-use crate::config::{self, AdminSocket, Config, Level};
+use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
-use crate::tls;
 use crate::turn::{Ledger, RelayAddress};
 use crate::worker::{Clock, Events, Sockets, Workers};
 
@@ -35,8 +33,6 @@ pub(super) struct Running {
     pub(super) admin_socket: Option<Socket>,
     pub(super) sources: Arc<Sources>,
     pub(super) log_thread: JoinHandle<()>,
-    pub(super) ready_file: Option<ReadyFile>,
-    pub(super) certificates: Option<Certificates>,
 }
 
 /// Starts everything in an order in which nobody is let in before all of it works.
@@ -46,13 +42,9 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
     }
     let facts = Facts::gather();
-    addresses::drop_unsupported(&mut config.worker.listeners, &facts);
-    addresses::drop_unsupported(&mut config.worker.tls_listeners, &facts);
-    addresses::drop_unsupported(&mut config.worker.dtls_listeners, &facts);
-    let chosen = places::choose(&config, &facts)?;
+    let chosen = places::choose(&config, &facts, &[])?;
     let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
-    let (seconds, listeners) = (&config.nat_alternates, &config.worker.listeners);
-    config.worker.alternates = discovery::alternates(seconds, listeners, &relays, &facts)?;
+    places::lay_out(&mut config, &relays, &facts)?;
     let generated = generated_secret(&mut config)?;
     let mut master = [0; 16];
     getrandom::fill(&mut master).map_err(StartError::Random)?;
@@ -62,24 +54,32 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     places::try_relays(&chosen)?;
     let endpoint = config.admin.map(bind_admin).transpose()?;
     let admin_socket = bind_socket(&config)?;
-    let bound = Bound {
-        udp: sockets.addresses().to_vec(),
-        tcp: sockets.addresses().to_vec(),
-        tls: sockets.tls().to_vec(),
-        dtls: sockets.dtls().to_vec(),
-        admin: endpoint.as_ref().map(|(_, address)| *address),
-    };
+    let admin = endpoint.as_ref().map(|(_, address)| *address);
+    let listened = Listened { listening: sockets.listening().clone(), admin };
+    let bound = listened.bound();
     cap_limits(&mut config, &relays, true);
-    let certificates = Certificates::load(&config.tls.certificates, clock)?;
-    config.worker.tls =
-        certificates.as_ref().map(|it| tls_server(&it.identities, &config.tls)).transpose()?;
-    config.worker.identities = certificates.as_ref().map(|it| Arc::clone(&it.identities));
-    let listened = Listened { bound: bound.clone(), alternates: sockets.alternates().to_vec() };
+    let certificates = Certificates::watch(clock);
+    let fresh = certificates.prepare(&config.tls.certificates)?;
+    config.worker.identities = fresh.identities.clone();
+    config.worker.tls = base::tls_server(None, fresh.identities.as_ref(), &config.tls)?;
+    certificates.commit(fresh);
+    let tls = config.worker.tls.clone();
     let places = Places::complete(chosen, &config, &listened, &facts)?;
     places.report(&config);
     places.check_backend(&config)?;
     let others = alternates::alternates(&config.redirect);
-    let base = Base { places, listened, alternates: others, master, itself, generated };
+    let report = Arc::clone(&certificates.report);
+    let mut base = Base {
+        places,
+        listened,
+        certificates,
+        tls,
+        alternates: others,
+        master,
+        itself,
+        generated,
+        ready_file: None,
+    };
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));
     let ledger = Arc::new(Ledger::new(&settings));
@@ -101,7 +101,6 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let lost = Lost::of(events);
     let others = Arc::clone(&base.alternates);
     alternates::watch(&others, &config.redirect, &config.auth, clock);
-    let certificates_report = certificates.as_ref().map(|it| Arc::clone(&it.report));
     let readiness = Readiness::watch(&base.itself, echoes, &bound.udp, clock)?;
     let sources = Sources {
         stats: workers.stats().to_vec(),
@@ -109,7 +108,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         alternates: others,
         lost,
         clock,
-        certificates: certificates_report,
+        certificates: report,
         health: Health::new(workers.stats().len()),
         readiness,
     };
@@ -134,8 +133,8 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         let listeners = config.worker.listeners.len();
         invite(secret, &config.auth, &bound, listeners, &relays, unix);
     }
-    let ready_file = announce(&config, &bound)?;
-    let running = Running { workers, admin_socket, sources, log_thread, ready_file, certificates };
+    base.ready_file = announce(&config, &bound)?;
+    let running = Running { workers, admin_socket, sources, log_thread };
     Ok((running, base))
 }
 
@@ -186,15 +185,6 @@ fn bind_socket(config: &Config) -> Result<Option<(Socket, UnixListener)>, StartE
     Ok(Some(bound))
 }
 
-/// What streams with TLS are served with.
-fn tls_server(
-    identities: &Arc<tls::Identities>,
-    settings: &config::Tls,
-) -> Result<tls::Server, StartError> {
-    let settings = tls::Settings { min_version: settings.min_version, ..tls::Settings::default() };
-    Ok(tls::Server::new(identities, &settings)?)
-}
-
 /// Prints what a client needs, for the owner of a server that was told nothing.
 fn invite(
     secret: &auth::Secret,
@@ -212,11 +202,8 @@ fn invite(
 
 /// Says that the server is ready, everywhere where somebody may wait for it.
 fn announce(config: &Config, bound: &Bound) -> Result<Option<ReadyFile>, StartError> {
-    let write = |path: &PathBuf| {
-        ReadyFile::write(path, bound).map_err(|error| StartError::ReadyFile(path.clone(), error))
-    };
-    let file = config.ready_file.as_ref().map(write).transpose()?;
-    bound.log();
+    let file = ReadyFile::renew(config.ready_file.as_deref(), bound)?;
+    bound.log("ready");
     ready::notify("READY=1");
     Ok(file)
 }

@@ -73,7 +73,7 @@ pub use receive::{Datagram, RecvBatch};
 pub use send::{HEADER_MAX, SendBatch};
 pub use socket::{
     Transport, UdpOptions, accept, bare_relay_socket, port_is_free, ready_to_send, relay_socket,
-    tcp_listener, udp_listener,
+    set_buffers, tcp_listener, udp_listener,
 };
 pub use stream::{read, write};
 pub use transmit::SendReport;

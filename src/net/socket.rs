@@ -160,6 +160,16 @@ fn udp_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Gives a UDP socket other buffers; 0 leaves one as it is.
+///
+/// # Errors
+/// What the system calls say.
+pub fn set_buffers(socket: BorrowedFd<'_>, options: &UdpOptions) -> io::Result<()> {
+    let socket = SockRef::from(&socket);
+    set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, options.receive_buffer)?;
+    set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, options.send_buffer)
+}
+
 /// RFC 8656 §14, §15: the DF bit is 0 unless a client asks for it. No path MTU is remembered or enforced.
 fn clear_df(socket: RawFd, family: Family) -> io::Result<()> {
     // With DONT the kernel would keep IPv4's "fragmentation needed" to itself, which clients are to be told

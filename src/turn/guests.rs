@@ -4,7 +4,7 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use super::rate::Bucket;
-use super::{Client, Dropped, Effect, FiveTuple, Server, Verdict};
+use super::{Client, Dropped, Effect, FiveTuple, Server, Transport, Verdict};
 use crate::time::{Mono, Now};
 
 /// Guests of one worker. Each is a client that has moved and has not sent data yet.
@@ -47,6 +47,12 @@ impl Guest {
 impl Guests {
     pub(super) fn has(&self, now: Mono, tuple: &FiveTuple) -> bool {
         !self.of.is_empty() && self.of.get(tuple).is_some_and(|guest| now < guest.until)
+    }
+
+    /// Whether one comes from a UDP listener.
+    pub(super) fn is_on(&self, leg: u32) -> bool {
+        let udp = |tuple: &FiveTuple| tuple.transport == Transport::Udp;
+        self.of.iter().any(|(tuple, guest)| guest.leg == leg && udp(tuple))
     }
 
     /// When [`Server::expire_guests`] has something to do.

@@ -1,5 +1,7 @@
 use super::allocation::Relay;
-use super::{Client, Effect, EndReason, FiveTuple, RelayId, RelaySockets, Server, Stats};
+use super::{
+    Client, Effect, EndReason, FiveTuple, RelayId, RelaySockets, Server, Stats, Transport,
+};
 use crate::stun::Family;
 use crate::time::{Mono, Now};
 
@@ -39,6 +41,17 @@ impl Server {
         stats: &Stats,
     ) {
         self.end(relay.slot, EndReason::NoSocket, now.mono, sockets, stats);
+    }
+
+    /// The first slot, from one on, whose client is at a UDP listener, or comes from there as a guest.
+    pub fn client_on(&self, leg: u32, from: usize) -> Option<usize> {
+        let there = |client: &Client| client.leg == leg && client.tuple.transport == Transport::Udp;
+        let has = |slot: &usize| {
+            let allocation = self.allocations.get(*slot);
+            allocation.is_some_and(|it| there(it.client_at(false)) || there(it.client_at(true)))
+        };
+        let found = (from..self.allocations.capacity()).find(has);
+        found.or_else(|| self.guests.is_on(leg).then_some(from))
     }
 
     /// Ends every allocation.

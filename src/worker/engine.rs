@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use slab::Slab;
+
 use super::appetite::BATCH;
 use super::dtls::Dtls;
 use super::gather::Gather;
@@ -19,7 +21,7 @@ use super::remote::Questions;
 use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
 use super::streams::Streams;
-use super::udp::{Listener, Serves};
+use super::udp::Listener;
 use super::webs::Webs;
 use super::{Change, Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings, What};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
@@ -123,12 +125,17 @@ pub(super) struct Engine {
     pub(super) clock: Clock,
     /// Read once for a wake-up and once at its end.
     pub(super) now: Now,
-    gather: Gather,
+    pub(super) gather: Gather,
     /// Packets, and reads of streams, in this wake-up.
     pub(super) taken: usize,
     waker: Arc<Waker>,
-    pub(super) listeners: Vec<Listener>,
-    pub(super) acceptors: Vec<Acceptor>,
+    pub(super) listeners: Slab<Listener>,
+    pub(super) acceptors: Slab<Acceptor>,
+    /// When it is looked whether those that are to end can be closed.
+    pub(super) look_again: Option<Mono>,
+    /// Whether DTLS is begun on UDP listeners beside the rest, and on those of its own.
+    pub(super) takes_dtls: bool,
+    pub(super) has_certificate: bool,
     /// What connections with TLS are served with.
     pub(super) tls: Option<tls::Server>,
     /// Addresses from which a proxy speaks for others.
@@ -177,26 +184,10 @@ impl Engine {
         let Parts { server, sockets, settings, offload, waker, .. } = parts;
         let poller = Poller::new()?;
         poller.add(waker.as_fd(), Token::Waker.pack(), Interest::Read)?;
-        let (mut listeners, passed_class) = (Vec::new(), settings.passed_class());
-        let dtls = Dtls::new(settings, parts.workers)?;
-        let both = match dtls {
-            Some(_) if settings.dtls_on_udp => Serves::PlainAndDtls,
-            _ => Serves::Plain,
-        };
-        let udp = sockets.udp.into_iter().map(|socket| (socket, both));
-        let own = sockets.dtls.into_iter().map(|socket| (socket, Serves::Dtls));
-        for (index, (socket, serves)) in udp.chain(own).enumerate() {
-            poller.add(socket.as_fd(), Token::Udp(index as u32).pack(), Interest::Read)?;
-            listeners.push(Listener::new(socket, offload.receive, serves, passed_class != 0)?);
-        }
-        let plain = sockets.tcp.into_iter().map(|socket| Acceptor { socket, tls_only: false });
-        let tls = sockets.tls.into_iter().map(|socket| Acceptor { socket, tls_only: true });
-        let acceptors: Vec<_> = plain.chain(tls).collect();
-        for (index, acceptor) in acceptors.iter().enumerate() {
-            let token = Token::Acceptor(index as u32).pack();
-            poller.add(acceptor.socket.as_fd(), token, Interest::Read)?;
-        }
-        Ok(Self {
+        let passed_class = settings.passed_class();
+        let identities = settings.identities.as_ref();
+        let dtls = Dtls::new(identities, &settings.dtls_limits, parts.workers)?;
+        let mut engine = Self {
             server,
             stats: parts.stats,
             poller,
@@ -208,8 +199,11 @@ impl Engine {
             taken: 0,
             clock: parts.clock,
             waker,
-            listeners,
-            acceptors,
+            listeners: Slab::new(),
+            acceptors: Slab::new(),
+            look_again: None,
+            takes_dtls: settings.dtls_on_udp && dtls.is_some(),
+            has_certificate: identities.is_some(),
             tls: settings.tls.clone(),
             proxies: settings.proxies.clone(),
             told: Told::default(),
@@ -233,7 +227,9 @@ impl Engine {
             order: None,
             sieve: Sieve::default(),
             questions: Questions::default(),
-        })
+        };
+        engine.open_listeners(sockets)?;
+        Ok(engine)
     }
 
     /// Works until it is told to stop.
@@ -282,7 +278,7 @@ impl Engine {
             self.read_unfinished(unfinished);
             if ready.len() == EVENTS {
                 // More is ready than was told, and the listeners carry everybody.
-                for index in 0..self.listeners.len() {
+                for index in 0..self.listeners.capacity() {
                     self.on_listener(index);
                 }
             }
@@ -318,7 +314,7 @@ impl Engine {
         let dtls = self.dtls.as_ref().and_then(Dtls::deadline);
         let streams =
             [self.stream_deadline(), self.links.next_timer(), self.webs.next_timer(), dtls];
-        [self.server.next_deadline(), self.next_report(), follow]
+        [self.server.next_deadline(), self.next_report(), follow, self.look_again]
             .into_iter()
             .chain(streams)
             .flatten()
@@ -345,6 +341,7 @@ impl Engine {
         self.finish_webs(now);
         self.outbox.flush(&self.stats);
         self.finish_streams(now);
+        self.finish_listeners(now);
     }
 
     /// Shows the server a client's packet, which lies in a slot of the arena.

@@ -221,9 +221,9 @@ impl Workers {
     }
 
     /// Has the workers go by other settings from their next wake-up on, which comes at once. One change at a time: the
-    /// last one must be [done](Change::is_done).
-    pub fn change(&self, live: Live) -> Change {
-        let change = self.shared.orders.give(live, self.threads.len());
+    /// last one must be [done](Change::is_done). `sockets` are listeners that come and go with it.
+    pub fn change(&self, live: Live, sockets: Option<Sockets>) -> Change {
+        let change = self.shared.orders.give(live, sockets, self.threads.len());
         self.wake();
         change
     }

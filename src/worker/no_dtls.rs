@@ -1,19 +1,34 @@
 //! What stands in the place of `dtls` in a build without it.
 
 use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use super::engine::Engine;
 use super::outbox::{Outbox, Piece};
-use super::{DtlsLimits, Settings, Stats};
+use super::{DtlsLimits, Stats};
 use crate::time::{Mono, Now};
-use crate::turn::Client;
+use crate::tls::Identities;
+use crate::turn::{Client, FiveTuple};
 
 /// None of it is ever made.
 pub(super) enum Dtls {}
 
 impl Dtls {
-    pub(super) const fn new(_: &Settings, _: usize) -> io::Result<Option<Self>> {
+    pub(super) const fn new(
+        _: Option<&Arc<Identities>>,
+        _: &DtlsLimits,
+        _: usize,
+    ) -> io::Result<Option<Self>> {
         Ok(None)
+    }
+
+    pub(super) const fn knows(&self, _: &FiveTuple) -> bool {
+        false
+    }
+
+    pub(super) const fn has_calls_on(&self, _: RawFd) -> bool {
+        false
     }
 
     pub(super) fn set_limits(&mut self, _: DtlsLimits) {}
@@ -50,6 +65,8 @@ impl Engine {
     pub(super) const fn shake_hands_by_dtls(&mut self) {}
 
     pub(super) const fn finish_dtls(&mut self, _: Now) {}
+
+    pub(super) const fn end_dtls_on(&mut self, _: RawFd) {}
 
     pub(super) const fn close_all_associations(&mut self) {}
 }

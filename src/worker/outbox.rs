@@ -149,6 +149,10 @@ impl Way {
         Self { socket: socket.as_raw_fd(), to, from: None, dont_fragment: false, class: 0 }
     }
 
+    pub(super) const fn socket(&self) -> RawFd {
+        self.socket
+    }
+
     /// With a source address of one's own choice, for a wildcard socket.
     pub(super) const fn from(mut self, from: Option<IpAddr>) -> Self {
         self.from = from;

@@ -85,6 +85,11 @@ impl Relays {
         Self { open: Vec::new(), listeners: HashMap::new(), paused: Vec::new(), options, trains }
     }
 
+    /// Gives sockets that are opened from now on other buffers.
+    pub(super) const fn set_buffer(&mut self, bytes: usize) {
+        self.options = UdpOptions { receive_buffer: bytes, send_buffer: bytes };
+    }
+
     pub(super) fn get(&self, relay: RelayId) -> Option<&Relay> {
         self.open.get(relay.index())?.as_ref()
     }

@@ -53,9 +53,7 @@ pub struct Settings {
 impl Settings {
     /// The bits of the traffic class that are kept.
     pub(super) const fn passed_class(&self) -> u8 {
-        let dscp = if self.pass_dscp { 0xFC } else { 0 };
-        let ecn = if self.pass_ecn { 0x03 } else { 0 };
-        dscp | ecn
+        passed_class(self.pass_dscp, self.pass_ecn)
     }
 
     /// How many workers that is on this machine.
@@ -65,6 +63,12 @@ impl Settings {
             count => count,
         }
     }
+}
+
+/// The bits of the traffic class that are kept.
+pub(super) const fn passed_class(dscp: bool, ecn: bool) -> u8 {
+    let (dscp, ecn) = (if dscp { 0xFC } else { 0 }, if ecn { 0x03 } else { 0 });
+    dscp | ecn
 }
 
 /// A second address and port beside those of a listener (RFC 5780 §6): what is not listened on yet

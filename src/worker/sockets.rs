@@ -1,7 +1,9 @@
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
-use super::{Alternate, Settings};
+use super::listening::{Corners, Departure, Entry, Hold, Kind};
+use super::{Alternate, Listening, Settings};
 use crate::net::{Transport, UdpOptions, port_is_free, tcp_listener, udp_listener};
 
 /// Connections that may wait to be accepted, on each listener of each worker.
@@ -9,25 +11,29 @@ const BACKLOG: u16 = 1024;
 /// Tries to find a port that is free for UDP and TCP, when any port will do.
 const ATTEMPTS: usize = 32;
 
-/// Every listener socket, bound and not yet served.
+/// Listener sockets, bound and not yet served.
 pub struct Sockets {
+    /// The new ones.
     pub(super) workers: Vec<Listeners>,
-    addresses: Vec<SocketAddr>,
-    tls: Vec<SocketAddr>,
-    dtls: Vec<SocketAddr>,
-    alternates: Vec<(SocketAddr, SocketAddr)>,
+    /// What is listened on with these.
+    listening: Listening,
+    /// Listeners that are to let nobody in any more, by their names.
+    pub(super) gone: Vec<(u32, Arc<Departure>)>,
+    /// Those of them that are to do so again.
+    pub(super) back: Vec<u32>,
+    pub(super) holds: Vec<Hold>,
     options: UdpOptions,
 }
 
-/// The listener sockets of one worker.
+/// New listener sockets of one worker, with the names of the listeners.
 #[derive(Default)]
 pub(super) struct Listeners {
-    pub(super) udp: Vec<UdpSocket>,
-    pub(super) tcp: Vec<TcpListener>,
+    pub(super) udp: Vec<(u32, UdpSocket)>,
+    pub(super) tcp: Vec<(u32, TcpListener)>,
     /// For TLS alone.
-    pub(super) tls: Vec<TcpListener>,
+    pub(super) tls: Vec<(u32, TcpListener)>,
     /// For DTLS alone.
-    pub(super) dtls: Vec<UdpSocket>,
+    pub(super) dtls: Vec<(u32, UdpSocket)>,
 }
 
 /// An address that cannot be listened on.
@@ -50,7 +56,8 @@ fn hint(error: &io::Error) -> &'static str {
         }
         ErrorKind::PermissionDenied => {
             "; ports below 1024 need the capability CAP_NET_BIND_SERVICE (systemd: \
-             AmbientCapabilities=CAP_NET_BIND_SERVICE)"
+             AmbientCapabilities=CAP_NET_BIND_SERVICE), or, for a server that has become process.user \
+             since, a restart"
         }
         ErrorKind::AddrNotAvailable => "; this host has no such address",
         _ => "",
@@ -63,20 +70,27 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be listened on.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        Self::rebind(&Listening::default(), settings)
+    }
+
+    /// Binds what is not listened on yet. What is listened on already stays open, and nothing of it has changed before
+    /// the workers have taken this.
+    ///
+    /// # Errors
+    /// The first address that cannot be listened on; what was bound is closed again.
+    pub fn rebind(before: &Listening, settings: &Settings) -> Result<Self, BindError> {
         let buffer = settings.listener_buffer;
         let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
         let workers = (0..settings.threads()).map(|_| Listeners::default()).collect();
-        let (addresses, tls, dtls, alternates) = Default::default();
-        let mut sockets = Self { workers, addresses, tls, dtls, alternates, options };
-        // SO_REUSEPORT would let a second server share the port in silence: look first.
-        settings.listeners.iter().try_for_each(|address| is_free(*address))?;
-        for Alternate { listener, first, second } in &settings.alternates {
-            let port = settings.listeners[*listener].port();
-            is_free(*second)?;
-            is_free(SocketAddr::new(*first, second.port()))?;
-            is_free(SocketAddr::new(second.ip(), port))?;
-        }
+        let listening = Listening { next: before.next, ..Listening::default() };
+        let (gone, back, holds) = Default::default();
+        let mut sockets = Self { workers, listening, gone, back, holds, options };
+        let mut known = Known { before, unclaimed: before.open.clone() };
+        known.look(settings)?;
         for (place, address) in settings.listeners.iter().enumerate() {
+            if sockets.keep(&mut known, Kind::Plain, *address)? {
+                continue;
+            }
             // A free port has to be one on the second address as well.
             let beside = settings.alternates.iter().find(|it| it.listener == place);
             let beside = beside.map(|it| it.second).filter(|_| !address.ip().is_unspecified());
@@ -85,37 +99,119 @@ impl Sockets {
             })?;
         }
         for alternate in &settings.alternates {
-            sockets.bind_alternate(alternate)?;
+            sockets.bind_alternate(&mut known, alternate)?;
         }
-        settings.tls_listeners.iter().try_for_each(|address| sockets.listen_tls(*address))?;
-        settings.dtls_listeners.iter().try_for_each(|address| sockets.listen_dtls(*address))?;
+        for (kind, all) in
+            [(Kind::Tls, &settings.tls_listeners), (Kind::Dtls, &settings.dtls_listeners)]
+        {
+            for address in all {
+                if !sockets.keep(&mut known, kind, *address)? {
+                    sockets.listen_sealed(&known, kind, *address)?;
+                }
+            }
+        }
+        sockets.part(known);
         Ok(sockets)
     }
 
+    /// What is listened on when these are served.
+    pub const fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Whether the workers have nothing to do with it.
+    pub fn is_idle(&self) -> bool {
+        let none = |it: &Listeners| {
+            it.udp.is_empty() && it.tcp.is_empty() && it.tls.is_empty() && it.dtls.is_empty()
+        };
+        self.gone.is_empty() && self.back.is_empty() && self.workers.iter().all(none)
+    }
+
+    /// Goes on with a listener of before; false when there is none.
+    fn keep(
+        &mut self,
+        known: &mut Known<'_>,
+        kind: Kind,
+        asked: SocketAddr,
+    ) -> Result<bool, BindError> {
+        if let Some(entry) = known.claim(kind, asked) {
+            self.listening.open.push(Entry { asked, ..entry });
+            return Ok(true);
+        }
+        let Some((entry, hold)) = known.recall(kind, asked) else {
+            return Ok(false);
+        };
+        if kind == Kind::Plain {
+            // The TCP side has been closed.
+            for worker in &mut self.workers {
+                let tcp = tcp_listener(entry.bound, BACKLOG);
+                let fail = |source| BindError { address: asked, transport: "TCP", source };
+                worker.tcp.push((entry.name, tcp.map_err(fail)?));
+            }
+        }
+        self.back.push(entry.name);
+        self.holds.push(hold);
+        self.listening.open.push(Entry { asked, ..entry });
+        Ok(true)
+    }
+
+    /// Says farewell to what was listened on and is not any more.
+    fn part(&mut self, known: Known<'_>) {
+        let workers = self.workers.len();
+        let still =
+            known.before.leaving.iter().filter(|(entry, departure)| {
+                !departure.is_over() && !self.back.contains(&entry.name)
+            });
+        self.listening.leaving = still.cloned().collect();
+        for entry in known.unclaimed {
+            let departure = Departure::new(workers);
+            self.gone.push((entry.name, Arc::clone(&departure)));
+            if entry.kind != Kind::Tls {
+                self.listening.leaving.push((entry, departure));
+            }
+        }
+    }
+
     /// Binds what of the four addresses is not bound yet.
-    fn bind_alternate(&mut self, alternate: &Alternate) -> Result<(), BindError> {
-        let Alternate { listener, first, second } = *alternate;
-        let first = SocketAddr::new(first, self.addresses[listener].port());
-        let other = |port| fits(SocketAddr::new(first.ip(), port), first.port());
-        let second = self.listen_besides(second, other)?;
+    fn bind_alternate(
+        &mut self,
+        known: &mut Known<'_>,
+        alternate: &Alternate,
+    ) -> Result<(), BindError> {
+        let Alternate { listener, first, second: asked } = *alternate;
+        let Entry { name, bound, .. } = self.listening.open[listener];
+        let first = SocketAddr::new(first, bound.port());
+        let mut before = known.before.corners.iter();
+        let second = match before.find(|corners| corners.is_of(name, alternate)) {
+            Some(corners) => self.listen_besides(known, corners.bound.1, |_| true)?,
+            None => {
+                let other = |port| fits(SocketAddr::new(first.ip(), port), first.port());
+                self.listen_besides(known, asked, other)?
+            }
+        };
         let corners = [
             first,
             SocketAddr::new(first.ip(), second.port()),
             SocketAddr::new(second.ip(), first.port()),
         ];
         for corner in corners {
-            self.listen_besides(corner, |_| true)?;
+            self.listen_besides(known, corner, |_| true)?;
         }
-        self.alternates.push((first, second));
+        let bound = (first, second);
+        let corners = Corners { listener: name, first: first.ip(), second: asked, bound };
+        self.listening.corners.push(corners);
         Ok(())
     }
 
     fn listen_besides(
         &mut self,
+        known: &mut Known<'_>,
         address: SocketAddr,
         fits: impl Fn(u16) -> bool,
     ) -> Result<SocketAddr, BindError> {
-        if self.addresses.contains(&address) {
+        if self.listening.addresses().contains(&address)
+            || self.keep(known, Kind::Plain, address)?
+        {
             return Ok(address);
         }
         self.listen(address, fits)
@@ -127,7 +223,7 @@ impl Sockets {
         address: SocketAddr,
         fits: impl Fn(u16) -> bool,
     ) -> Result<SocketAddr, BindError> {
-        let mut bound = address;
+        let (mut bound, name) = (address, self.listening.next);
         for worker in &mut self.workers {
             let (udp, tcp) = if bound.port() == 0 {
                 bind_any(bound, &self.options, &fits)?
@@ -139,60 +235,99 @@ impl Sockets {
                 transport: "UDP",
                 source,
             })?;
-            worker.udp.push(udp);
-            worker.tcp.push(tcp);
+            worker.udp.push((name, udp));
+            worker.tcp.push((name, tcp));
         }
-        self.addresses.push(bound);
+        self.note(Kind::Plain, address, bound);
         Ok(bound)
     }
 
-    /// Binds the address for TLS on all workers.
-    fn listen_tls(&mut self, address: SocketAddr) -> Result<(), BindError> {
-        let fail = |source| BindError { address, transport: "TLS", source };
-        port_is_free(address, Transport::Tcp).map_err(fail)?;
-        let mut bound = address;
-        for worker in &mut self.workers {
-            let socket = tcp_listener(bound, BACKLOG).map_err(fail)?;
-            bound = socket.local_addr().map_err(fail)?;
-            worker.tls.push(socket);
+    /// Binds the address for TLS or DTLS on all workers.
+    fn listen_sealed(
+        &mut self,
+        known: &Known<'_>,
+        kind: Kind,
+        address: SocketAddr,
+    ) -> Result<(), BindError> {
+        let (label, transport) = match kind {
+            Kind::Dtls => ("DTLS", Transport::Udp),
+            Kind::Tls | Kind::Plain => ("TLS", Transport::Tcp),
+        };
+        let fail = |source| BindError { address, transport: label, source };
+        if !known.has(address) {
+            port_is_free(address, transport).map_err(fail)?;
         }
-        self.tls.push(bound);
+        let (mut bound, name) = (address, self.listening.next);
+        for worker in &mut self.workers {
+            if transport == Transport::Udp {
+                let socket = udp_listener(bound, &self.options).map_err(fail)?;
+                bound = socket.local_addr().map_err(fail)?;
+                worker.dtls.push((name, socket));
+            } else {
+                let socket = tcp_listener(bound, BACKLOG).map_err(fail)?;
+                bound = socket.local_addr().map_err(fail)?;
+                worker.tls.push((name, socket));
+            }
+        }
+        self.note(kind, address, bound);
         Ok(())
     }
 
-    /// The same for DTLS.
-    fn listen_dtls(&mut self, address: SocketAddr) -> Result<(), BindError> {
-        let fail = |source| BindError { address, transport: "DTLS", source };
-        port_is_free(address, Transport::Udp).map_err(fail)?;
-        let mut bound = address;
-        for worker in &mut self.workers {
-            let socket = udp_listener(bound, &self.options).map_err(fail)?;
-            bound = socket.local_addr().map_err(fail)?;
-            worker.dtls.push(socket);
+    fn note(&mut self, kind: Kind, asked: SocketAddr, bound: SocketAddr) {
+        let name = self.listening.next;
+        self.listening.next = name.wrapping_add(1);
+        self.listening.open.push(Entry { name, kind, asked, bound });
+    }
+}
+
+/// What is listened on before a change.
+struct Known<'a> {
+    before: &'a Listening,
+    /// What of it nobody has wanted yet.
+    unclaimed: Vec<Entry>,
+}
+
+impl Known<'_> {
+    /// Whether somebody else has an address that is wanted. SO_REUSEPORT would let a second server share the port in
+    /// silence, so it is looked at before the first is bound.
+    fn look(&self, settings: &Settings) -> Result<(), BindError> {
+        let look = |address: SocketAddr| if self.has(address) { Ok(()) } else { is_free(address) };
+        settings.listeners.iter().try_for_each(|address| look(*address))?;
+        for Alternate { listener, first, second } in &settings.alternates {
+            let port = settings.listeners[*listener].port();
+            look(*second)?;
+            look(SocketAddr::new(*first, second.port()))?;
+            look(SocketAddr::new(second.ip(), port))?;
         }
-        self.dtls.push(bound);
         Ok(())
     }
 
-    /// The addresses listened on for TLS alone, in the order of the settings.
-    pub fn tls(&self) -> &[SocketAddr] {
-        &self.tls
+    /// Whether sockets of this server have the address, or every one with its port.
+    fn has(&self, address: SocketAddr) -> bool {
+        let any = |ip: IpAddr| ip.is_unspecified();
+        let same = |bound: SocketAddr| {
+            bound.port() == address.port()
+                && bound.is_ipv4() == address.is_ipv4()
+                && (bound.ip() == address.ip() || any(bound.ip()) || any(address.ip()))
+        };
+        let leaving = self.before.leaving.iter().map(|(entry, _)| entry.bound);
+        self.before.open.iter().map(|entry| entry.bound).chain(leaving).any(same)
     }
 
-    /// The same for DTLS.
-    pub fn dtls(&self) -> &[SocketAddr] {
-        &self.dtls
+    /// A listener that goes on under this address: as it was configured, or as it was bound.
+    fn claim(&mut self, kind: Kind, asked: SocketAddr) -> Option<Entry> {
+        let of_kind = |entry: &Entry| entry.kind == kind;
+        let place = self.unclaimed.iter().position(|it| of_kind(it) && it.asked == asked);
+        let bound = || self.unclaimed.iter().position(|it| of_kind(it) && it.bound == asked);
+        place.or_else(bound).map(|place| self.unclaimed.remove(place))
     }
 
-    /// The addresses listened on, for UDP and for TCP alike, in the order of the settings; behind
-    /// these what the alternates add.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// The first and the second address of each alternate, with their ports.
-    pub fn alternates(&self) -> &[(SocketAddr, SocketAddr)] {
-        &self.alternates
+    /// One that is about to end, if it does not do so now.
+    fn recall(&self, kind: Kind, asked: SocketAddr) -> Option<(Entry, Hold)> {
+        let mut leaving = self.before.leaving.iter();
+        let (entry, departure) =
+            leaving.find(|(entry, _)| entry.kind == kind && entry.bound == asked)?;
+        Some((*entry, departure.hold()?))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Stats;
 use super::appetite::BATCH;
 use super::engine::Engine;
+use super::listen::Leaving;
 use super::outbox::{Piece, Way};
 use crate::net::{
     self, Datagram, Family, HEADROOM, enable_drop_count, enable_gro, enable_traffic_class,
@@ -22,11 +23,17 @@ const ICMP_ERRORS: usize = 8;
 
 /// A UDP listener socket.
 pub(super) struct Listener {
+    /// As its owner calls it.
+    pub(super) name: u32,
     pub(super) socket: UdpSocket,
     local: SocketAddr,
     /// Datagrams that the kernel has dropped on it so far.
     dropped: u32,
-    serves: Serves,
+    pub(super) serves: Serves,
+    /// Whether DTLS may be begun here.
+    pub(super) takes_dtls: bool,
+    /// When nobody new is let in.
+    pub(super) leaving: Option<Leaving>,
 }
 
 /// What is spoken on a listener.
@@ -52,6 +59,7 @@ impl Serves {
 impl Listener {
     /// `classes`: the kernel is to tell the traffic class of each datagram.
     pub(super) fn new(
+        name: u32,
         socket: UdpSocket,
         trains: bool,
         serves: Serves,
@@ -63,17 +71,29 @@ impl Listener {
             let _ = enable_gro(socket.as_fd());
         }
         let _ = enable_drop_count(socket.as_fd());
+        let (takes_dtls, leaving) = (serves != Serves::Plain, None);
+        let listener = Self { name, local, socket, dropped: 0, serves, takes_dtls, leaving };
         if classes {
-            let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };
-            enable_traffic_class(socket.as_fd(), family)?;
+            listener.tell_class();
         }
-        Ok(Self { local, socket, dropped: 0, serves })
+        Ok(listener)
+    }
+
+    /// Has the kernel tell the traffic class of each datagram.
+    pub(super) fn tell_class(&self) {
+        let family = if self.local.is_ipv4() { Family::V4 } else { Family::V6 };
+        // No error is possible for an open socket of the family.
+        let _ = enable_traffic_class(self.socket.as_fd(), family);
     }
 }
 
 impl Engine {
     pub(super) fn on_listener(&mut self, index: usize) {
         let stats = Arc::clone(&self.stats);
+        if !self.listeners.contains(index) {
+            // The event was about a socket that this wake-up has closed.
+            return;
+        }
         for _ in 0..LISTENER_BATCHES {
             let first = self.outbox.reserve(BATCH, &stats);
             let listener = &mut self.listeners[index];
@@ -98,14 +118,22 @@ impl Engine {
 
     /// Handles the datagrams of one client that the kernel has handed over in one piece.
     fn on_train(&mut self, now: Now, index: usize, datagram: Datagram, stats: &Stats) {
-        let local = self.listeners[index].local;
+        let listener = &self.listeners[index];
+        let (local, serves) = (listener.local, listener.serves);
+        let (leaves, takes_dtls) = (listener.leaving.is_some(), listener.takes_dtls);
         let server = datagram.to.map_or(local, |ip| SocketAddr::new(ip, local.port()));
         let tuple = FiveTuple { transport: Transport::Udp, client: datagram.from, server };
         let client = Client { tuple, leg: index as u32 };
-        let serves = self.listeners[index].serves;
+        if leaves && !self.is_known(&tuple) {
+            return stats.listener_gone.add(datagram.segments().len() as u64);
+        }
         for piece in pieces(&datagram, self.passed_class) {
             if serves.as_dtls(self.outbox.buffers.slot(piece.slot)[piece.start]) {
-                self.on_dtls(&client, piece, stats);
+                if takes_dtls && !leaves || self.is_known(&tuple) {
+                    self.on_dtls(&client, piece, stats);
+                } else {
+                    stats.listener_gone.add(1);
+                }
             } else {
                 self.on_packet(now, &client, piece, stats);
             }
@@ -158,8 +186,9 @@ impl Engine {
                 dtls.respond(&mut self.outbox, client, message, stats);
             }
             _ => {
-                let way = self.way_to(client);
-                self.outbox.push_response(way, &self.response[..length], stats);
+                if let Some(way) = self.way_to(client) {
+                    self.outbox.push_response(way, &self.response[..length], stats);
+                }
             }
         }
     }
@@ -167,18 +196,18 @@ impl Engine {
     /// The same as NAT behaviour discovery asks.
     fn respond_by(&mut self, detour: Detour, length: usize, stats: &Stats) {
         let mut listeners = self.listeners.iter();
-        if let Some(listener) = listeners.find(|listener| listener.local == detour.from) {
+        if let Some((_, listener)) = listeners.find(|(_, listener)| listener.local == detour.from) {
             let way = Way::new(&listener.socket, detour.to);
             self.outbox.push_response(way, &self.response[..length], stats);
         }
     }
 
-    /// The way to a client whose leg is a listener.
-    pub(super) fn way_to(&self, client: &Client) -> Way {
-        let listener = &self.listeners[client.leg as usize];
+    /// The way to a client whose leg is a listener, if that is there still.
+    pub(super) fn way_to(&self, client: &Client) -> Option<Way> {
+        let listener = self.listeners.get(client.leg as usize)?;
         let wildcard = listener.local.ip().is_unspecified();
-        Way::new(&listener.socket, client.tuple.client)
-            .from(wildcard.then_some(client.tuple.server.ip()))
+        let way = Way::new(&listener.socket, client.tuple.client);
+        Some(way.from(wildcard.then_some(client.tuple.server.ip())))
     }
 
     /// Queues the payload of a client's packet.
@@ -263,7 +292,9 @@ impl Engine {
             dtls.deliver(&mut self.outbox, &delivery.client, header, payload, padding, stats);
             return;
         }
-        let way = self.way_to(&delivery.client).class(class);
+        let Some(way) = self.way_to(&delivery.client).map(|way| way.class(class)) else {
+            return;
+        };
         if alone {
             let room = self.outbox.buffers.slot_mut(slot);
             room[start - header.len()..start].copy_from_slice(header);

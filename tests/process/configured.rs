@@ -21,6 +21,17 @@ impl Configured {
         Self { server: Server::start_in(scratch, &flags), file }
     }
 
+    /// The same with the listeners that the file names.
+    pub(crate) fn listening(text: &str) -> Self {
+        let scratch = Scratch::new();
+        let file = scratch.path("server.toml");
+        fs::write(&file, text).expect("a file");
+        let flags = ["--config", file.to_str().expect("UTF-8"), "--workers", "2"];
+        let mut server = Server::spawn_on(scratch, &[], &flags, &[]);
+        server.told("READY=1");
+        Self { server, file }
+    }
+
     /// Writes another configuration and has it read; what the log says of it.
     pub(crate) fn reload(&mut self, text: &str) -> serde_json::Value {
         fs::write(&self.file, text).expect("a file");

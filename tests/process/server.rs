@@ -77,6 +77,18 @@ impl Server {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        let listens = flags.contains(&"--listen");
+        let any = ["--listen", "127.0.0.1:0"];
+        Self::spawn_on(scratch, if listens { &[] } else { &any }, flags, environment)
+    }
+
+    /// The same without a listener of its own accord.
+    pub(crate) fn spawn_on(
+        scratch: Scratch,
+        listen: &[&str],
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let socket = scratch.path("notify");
         let _ = fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).expect("a socket for sd_notify");
@@ -84,10 +96,8 @@ impl Server {
         let anybody = fs::Permissions::from_mode(0o777);
         fs::set_permissions(&socket, anybody).expect("a socket of ours");
         let mut command = Command::new(env!("CARGO_BIN_EXE_turnwire"));
-        if !flags.contains(&"--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
-        }
         command
+            .args(listen)
             .args(["--log-format", "json", "--ready-file"])
             .arg(scratch.path("ready.json"))
             .arg("--state-directory")

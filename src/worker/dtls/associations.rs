@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::os::fd::RawFd;
 
 use slab::Slab;
 
@@ -86,6 +87,18 @@ impl Associations {
     /// The one that is without an allocation for longest.
     pub(super) fn longest_waiting(&self) -> Option<(Mono, u32)> {
         self.waiting.first().copied()
+    }
+
+    /// Whether a client on a socket has an allocation.
+    pub(super) fn has_calls_on(&self, socket: RawFd) -> bool {
+        let mut all = self.open.iter();
+        all.any(|(_, it)| it.way.socket() == socket && it.waiting.is_none())
+    }
+
+    /// Those on a socket.
+    pub(super) fn on(&self, socket: RawFd) -> Vec<u32> {
+        let of = self.open.iter().filter(|(_, it)| it.way.socket() == socket);
+        of.map(|(leg, _)| leg as u32).collect()
     }
 
     pub(super) fn legs(&self) -> Vec<u32> {

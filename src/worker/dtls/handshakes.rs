@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use slab::Slab;
@@ -67,6 +68,12 @@ impl Handshakes {
         self.crowd.remove(entry.tuple.client.ip(), entry.begun, place);
         self.due.remove(&(entry.due, place));
         Some(entry)
+    }
+
+    /// Those on a socket.
+    pub(super) fn on(&self, socket: RawFd) -> Vec<u32> {
+        let of = self.open.iter().filter(|(_, it)| it.way.socket() == socket);
+        of.map(|(place, _)| place as u32).collect()
     }
 
     /// Has it worked on, behind the others.

@@ -30,8 +30,10 @@ impl Engine {
             let length =
                 hello.verify_request(&dtls.cookies.mint(now, from, to, &hello), &mut answer);
             stats.dtls.cookies.add(1);
-            let way = self.way_to(client);
-            return self.outbox.push_response(way, &answer[..length], stats);
+            if let Some(way) = self.way_to(client) {
+                self.outbox.push_response(way, &answer[..length], stats);
+            }
+            return;
         }
         let handshake = dtls.handshakes.find(&tuple);
         if let Some(place) = handshake

@@ -1,4 +1,5 @@
 use std::ops::Range;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -30,7 +31,7 @@ impl Engine {
         stats: &Stats,
     ) {
         let (tuple, now, way) = (client.tuple, self.now.mono, self.way_to(client));
-        let Some(dtls) = &mut self.dtls else {
+        let (Some(dtls), Some(way)) = (&mut self.dtls, way) else {
             return;
         };
         let (ip, limits) = (tuple.client.ip(), &dtls.limits);
@@ -184,6 +185,19 @@ impl Engine {
         let client = Client { tuple: association.tuple, leg };
         self.server.disconnected(now, &client, &mut door, &stats.turn);
         self.effects(now);
+    }
+
+    /// Ends what there is on a socket that is about to be closed.
+    pub(in crate::worker) fn end_dtls_on(&mut self, socket: RawFd) {
+        let stats = Arc::clone(&self.stats);
+        let handshakes = self.dtls.as_ref().map(|dtls| dtls.handshakes.on(socket));
+        for place in handshakes.unwrap_or_default() {
+            self.end_handshake(place, Failure::new(Cause::Cancelled), &stats);
+        }
+        let legs = self.dtls.as_ref().map(|dtls| dtls.associations.on(socket));
+        for leg in legs.unwrap_or_default() {
+            self.close_association(leg, Farewell::InWords);
+        }
     }
 
     pub(in crate::worker) fn close_all_associations(&mut self) {

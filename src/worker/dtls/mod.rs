@@ -22,15 +22,18 @@ mod index;
 mod life;
 
 use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use associations::Associations;
 use handshakes::Handshakes;
 
 use super::outbox::{Outbox, Piece};
-use super::{DtlsLimits, Settings, Stats};
+use super::{DtlsLimits, Stats};
 use crate::time::Mono;
+use crate::tls::Identities;
 use crate::tls::dtls::{Acceptor, Cookies};
-use crate::turn::Client;
+use crate::turn::{Client, FiveTuple};
 
 /// What one worker knows about DTLS.
 pub(super) struct Dtls {
@@ -46,8 +49,12 @@ impl Dtls {
     ///
     /// # Errors
     /// When OpenSSL cannot do DTLS, or the system gives no random numbers.
-    pub(super) fn new(settings: &Settings, workers: usize) -> io::Result<Option<Self>> {
-        let Some(identities) = &settings.identities else {
+    pub(super) fn new(
+        identities: Option<&Arc<Identities>>,
+        limits: &DtlsLimits,
+        workers: usize,
+    ) -> io::Result<Option<Self>> {
+        let Some(identities) = identities else {
             return Ok(None);
         };
         let mut master = [0; 32];
@@ -58,8 +65,18 @@ impl Dtls {
             cookies: Cookies::new(master),
             associations: Associations::default(),
             handshakes: Handshakes::default(),
-            limits: settings.dtls_limits.per_worker(workers),
+            limits: limits.per_worker(workers),
         }))
+    }
+
+    /// Whether a 5-tuple has an association.
+    pub(super) fn knows(&self, tuple: &FiveTuple) -> bool {
+        self.associations.find(tuple).is_some()
+    }
+
+    /// Whether a client on a socket has an allocation.
+    pub(super) fn has_calls_on(&self, socket: RawFd) -> bool {
+        self.associations.has_calls_on(socket)
     }
 
     /// Goes by other bounds from the next datagram on.

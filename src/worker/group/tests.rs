@@ -26,7 +26,7 @@ impl Scene {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = Settings { workers: 1, listeners: vec![loopback], ..Settings::default() };
         let mut sockets = Sockets::bind(&settings).unwrap();
-        let address = sockets.addresses()[0];
+        let address = sockets.listening().addresses()[0];
         let turn = Arc::new(turn::Settings::default());
         let user = User { name: "alice".into(), password: Secret::new("wonder") };
         let auth = crate::auth::Settings { users: vec![user], ..crate::auth::Settings::default() };

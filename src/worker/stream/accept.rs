@@ -17,6 +17,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener of streams.
 pub(in crate::worker) struct Acceptor {
+    /// As its owner calls it.
+    pub(in crate::worker) name: u32,
     pub(in crate::worker) socket: TcpListener,
     /// It has nothing but TLS.
     pub(in crate::worker) tls_only: bool,
@@ -25,7 +27,10 @@ pub(in crate::worker) struct Acceptor {
 impl Engine {
     pub(in crate::worker) fn on_acceptor(&mut self, index: usize) {
         for _ in 0..ACCEPTS {
-            let Acceptor { socket, tls_only } = &self.acceptors[index];
+            // An event may be about a listener that this wake-up has closed.
+            let Some(Acceptor { socket, tls_only, .. }) = self.acceptors.get(index) else {
+                return;
+            };
             match net::accept(socket) {
                 Ok(Some((socket, client))) => self.on_connection(socket, client, *tls_only),
                 Ok(None) => return,
@@ -106,7 +111,7 @@ impl Engine {
     }
 
     fn set_accepting(&self, interest: Interest) {
-        for (index, acceptor) in self.acceptors.iter().enumerate() {
+        for (index, acceptor) in &self.acceptors {
             let token = Token::Acceptor(index as u32).pack();
             // It was added at start, so it can be changed.
             let _ = self.poller.modify(acceptor.socket.as_fd(), token, interest);

@@ -1,0 +1,244 @@
+//! Listeners that come and go with SIGHUP, under live calls.
+
+mod common;
+#[path = "process/configured.rs"]
+mod configured;
+#[path = "process/server.rs"]
+mod process;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use common::{Client, Credential, Peer, Trust, eventually, free_ports, unique_loopback};
+use configured::Configured;
+use process::address;
+
+const CHANNEL: u16 = 0x4000;
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Addresses of a host of one's own, with free ports.
+fn addresses<const N: usize>() -> [SocketAddr; N] {
+    let ip = unique_loopback();
+    let first = free_ports(&[ip], N as u16);
+    std::array::from_fn(|nth| SocketAddr::new(ip, first + nth as u16))
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+    texts.join(", ")
+}
+
+fn config(listen: &[SocketAddr], more: &str) -> String {
+    let listen = list(listen);
+    format!(
+        "[listen]\naddresses = [{listen}]\n{more}\n[relay]\naddresses = [\"127.0.0.1\"]\n\
+         [auth]\nusers.alice = \"wonder\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n"
+    )
+}
+
+fn as_alice(client: Client) -> Client {
+    client.with(Credential::user("alice", "wonder"))
+}
+
+/// A client with a call, and its peer.
+fn call(client: Client) -> (Client, Peer) {
+    let (mut client, peer) = (as_alice(client), Peer::new());
+    client.allocate();
+    client.bind(CHANNEL, peer.address);
+    (client, peer)
+}
+
+#[track_caller]
+fn goes_on(client: &mut Client, peer: &Peer) {
+    client.channel(CHANNEL, b"hello");
+    let (payload, relayed) = peer.receive();
+    assert_eq!(payload, b"hello");
+    peer.send(relayed, b"hi");
+    assert_eq!(client.channel_data(), (CHANNEL, b"hi".to_vec()));
+}
+
+/// Whether somebody new is answered over UDP.
+fn answers(server: SocketAddr) -> bool {
+    let socket = UdpSocket::bind((LOCAL, 0)).expect("a socket");
+    socket.connect(server).expect("a route");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let request = common::plain(
+        turnwire::stun::Kind::request(turnwire::stun::Method::BINDING),
+        &common::new_id(),
+        |_| (),
+    );
+    let _ = socket.send(&request);
+    socket.recv(&mut [0; 500]).is_ok()
+}
+
+#[test]
+fn a_listener_that_is_added_serves_beside_the_others() {
+    let [first, second] = addresses();
+    let mut configured = Configured::listening(&config(&[first], ""));
+    let (mut before, peer) = call(Client::udp_to(first));
+    configured.accepts(&config(&[first, second], ""));
+    let line = configured.server.of("listening")[0].clone();
+    assert_eq!(line["udp"], format!("{first},{second}"));
+    assert_eq!(configured.server.ready()["udp"].as_array().map(Vec::len), Some(2));
+    assert_eq!(address(&configured.server.ready()["tcp"][1]), second);
+    for mut client in [Client::udp_to(second), Client::tcp_to(second), Client::udp_to(first)] {
+        client = as_alice(client);
+        client.allocate();
+    }
+    goes_on(&mut before, &peer);
+}
+
+#[test]
+fn a_listener_that_is_taken_away_lets_nobody_in_and_serves_its_calls_to_their_end() {
+    let [first, second] = addresses();
+    let mut configured = Configured::listening(&config(&[first, second], ""));
+    let (mut udp, udp_peer) = call(Client::udp_to(second));
+    let (mut tcp, tcp_peer) = call(Client::tcp_to(second));
+    let mut idle = as_alice(Client::udp_to(second));
+    idle.challenge();
+    configured.accepts(&config(&[first], ""));
+    assert!(!answers(second));
+    assert!(answers(first));
+    assert!(TcpStream::connect(second).is_err());
+    goes_on(&mut udp, &udp_peer);
+    goes_on(&mut tcp, &tcp_peer);
+    assert_eq!(udp.refresh(600).code(), 0);
+    assert_eq!(tcp.refresh(600).code(), 0);
+    // Nobody else can take the port from the calls.
+    assert!(UdpSocket::bind(second).is_err());
+    assert_eq!(udp.refresh(0).code(), 0);
+    eventually("the port is free", || UdpSocket::bind(second).ok());
+    goes_on(&mut tcp, &tcp_peer);
+    assert_eq!(tcp.refresh(0).code(), 0);
+}
+
+/// The kernel spreads clients over the sockets of an address by how many these are.
+#[test]
+fn the_calls_at_a_listener_that_ends_stay_at_their_workers() {
+    let [first, second] = addresses();
+    let mut configured = Configured::listening(&config(&[first, second], ""));
+    let mut calls: Vec<_> = (0..24).map(|_| call(Client::udp_to(second))).collect();
+    configured.accepts(&config(&[first], ""));
+    while let Some((mut client, _)) = calls.pop() {
+        assert_eq!(client.refresh(0).code(), 0);
+        for (client, peer) in &mut calls {
+            goes_on(client, peer);
+        }
+    }
+    eventually("the port is free", || UdpSocket::bind(second).ok());
+}
+
+#[test]
+fn a_listener_may_come_back_while_it_has_calls() {
+    let [first, second] = addresses();
+    let both = config(&[first, second], "");
+    let mut configured = Configured::listening(&both);
+    let mut calls: Vec<_> = (0..8).map(|_| call(Client::udp_to(second))).collect();
+    let (mut stream, stream_peer) = call(Client::tcp_to(second));
+    for _ in 0..3 {
+        configured.accepts(&config(&[first], ""));
+        configured.accepts(&both);
+        for (client, peer) in &mut calls {
+            goes_on(client, peer);
+        }
+        calls.push(call(Client::udp_to(second)));
+    }
+    goes_on(&mut stream, &stream_peer);
+    call(Client::tcp_to(second));
+}
+
+#[test]
+fn an_address_that_somebody_else_has_changes_nothing_and_leaves_nothing_behind() {
+    let [first, second, taken] = addresses();
+    let _other = UdpSocket::bind(taken).expect("a free port");
+    let mut configured = Configured::listening(&config(&[first], ""));
+    let (mut before, peer) = call(Client::udp_to(first));
+    let wrong = config(&[second, taken], "").replace("alice", "carol");
+    let message = configured.refuses(&wrong);
+    assert!(message.contains(&format!("cannot listen on {taken} (UDP)")), "{message}");
+    assert!(answers(first));
+    goes_on(&mut before, &peer);
+    let free = (UdpSocket::bind(second), TcpListener::bind(second));
+    assert!(free.0.is_ok() && free.1.is_ok(), "{free:?}");
+    assert_eq!(configured.server.ready()["udp"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn listeners_for_tls_and_dtls_come_with_their_certificate_and_go() {
+    let trust = Trust::new();
+    let [first, sealed] = addresses();
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
+    let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
+    let plain = config(&[first], "");
+    let with = format!(
+        "{}{tls}",
+        config(&[first], &format!("tls = [\"{sealed}\"]\ndtls = [\"{sealed}\"]"))
+    );
+    let mut configured = Configured::listening(&plain);
+    let (mut before, before_peer) = call(Client::udp_to(first));
+    configured.accepts(&with);
+    let (mut secure, secure_peer) = call(Client::tls_to(sealed, &trust));
+    let (mut same, same_peer) = call(Client::tls_to(first, &trust));
+    assert_eq!(address(&configured.server.ready()["tls"][0]), sealed);
+    configured.accepts(&plain);
+    assert!(TcpStream::connect(sealed).is_err());
+    goes_on(&mut secure, &secure_peer);
+    goes_on(&mut same, &same_peer);
+    goes_on(&mut before, &before_peer);
+    // And once more, with other tickets and the same certificate.
+    configured.accepts(&with);
+    call(Client::tls_to(sealed, &trust));
+    configured.accepts(&format!("{with}min_version = \"1.3\"\n"));
+    call(Client::tls_to(sealed, &trust));
+    goes_on(&mut secure, &secure_peer);
+}
+
+#[cfg(feature = "dtls")]
+#[test]
+fn dtls_comes_and_goes_too() {
+    let trust = Trust::new();
+    let [first, sealed] = addresses();
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
+    let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
+    let with = format!("{}{tls}", config(&[first], &format!("dtls = [\"{sealed}\"]")));
+    let mut configured = Configured::listening(&config(&[first], ""));
+    configured.accepts(&with);
+    let (mut alone, alone_peer) = call(Client::dtls_to(sealed));
+    let (mut beside, beside_peer) = call(Client::dtls_to(first));
+    let _idle = Client::dtls_to(sealed);
+    configured.accepts(&format!("{}{tls}", config(&[first], "dtls_on_udp = false")));
+    for (client, peer) in [(&mut alone, &alone_peer), (&mut beside, &beside_peer)] {
+        goes_on(client, peer);
+        assert_eq!(client.refresh(600).code(), 0);
+    }
+    for server in [first, sealed] {
+        let socket = UdpSocket::bind((LOCAL, 0)).expect("a socket");
+        socket.connect(server).expect("a route");
+        let mut new = common::Dtls::new(socket);
+        new.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
+        assert!(!new.step(), "a new association at {server}");
+    }
+    assert_eq!(alone.refresh(0).code(), 0);
+    eventually("the port is free", || UdpSocket::bind(sealed).ok());
+    goes_on(&mut beside, &beside_peer);
+}
+
+#[test]
+fn the_second_address_of_nat_discovery_comes_and_goes() {
+    let ips = [unique_loopback(), unique_loopback()];
+    let port = free_ports(&ips, 2);
+    let [first, second] = [SocketAddr::new(ips[0], port), SocketAddr::new(ips[1], port + 1)];
+    let plain = config(&[first], "");
+    let mut configured = Configured::listening(&plain);
+    let (mut before, peer) = call(Client::udp_to(first));
+    let corners = [SocketAddr::new(ips[0], port + 1), SocketAddr::new(ips[1], port), second];
+    for _ in 0..2 {
+        configured.accepts(&config(&[first], &format!("nat_alternates = [\"{second}\"]")));
+        assert!(corners.iter().all(|corner| answers(*corner)));
+        goes_on(&mut before, &peer);
+        configured.accepts(&plain);
+        assert!(!corners.iter().any(|corner| answers(*corner)));
+        assert!(answers(first));
+    }
+    goes_on(&mut before, &peer);
+}
