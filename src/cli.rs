@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
-use turnwire::tools::{admin, check, credentials, load};
+use turnwire::tools::{admin, check, credentials, load, users};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -33,6 +33,22 @@ Example, what a packet costs a server here:
   turnwire load turn:127.0.0.1 --user alice --password wonderland --clients 50 --rate max --pid 4711
 
 Exit code: 0 when all was set up and nothing came corrupted or at the wrong place, else 1.
+";
+
+const USERS_HELP: &str = "\
+Without --store and --config they live in turnwire.db (SQLite) in the server's state directory. The
+tables are coturn's, so that both servers and both tools can use one database; beside coturn's MD5
+keys, users written here have keys for SHA-256.
+
+No password stands on the command line: it is asked for, or is the first line of standard input.
+
+Examples:
+  turnwire users add alice --realm example.org
+  pwgen 20 1 | turnwire users add bob --store postgresql://turn@localhost/turn
+  turnwire users list --store sqlite:/var/lib/turn/turndb --json
+  turnwire users secret add --generate
+
+Exit code: 0 when it was done, 1 when not.
 ";
 
 const IMPORT_HELP: &str = "\
@@ -119,6 +135,9 @@ pub(crate) enum Command {
     /// Say whether a TURN server works, way by way, and why not
     #[command(after_help = CHECK_HELP)]
     Check(Box<check::Options>),
+    /// Say who may come in: users and shared secrets in a database
+    #[command(after_help = USERS_HELP)]
+    Users(Box<users::Options>),
     /// Mint an ephemeral credential, as an application does, and print it to be pasted
     #[command(after_help = CREDENTIALS_HELP)]
     Credentials(Box<credentials::Options>),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use turnwire::config::{self, Flags, import};
-use turnwire::tools::admin;
+use turnwire::tools::{admin, users};
 
 use cli::{Cli, Command};
 
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Admin(command) => steer(&command),
         Command::Load(options) => turnwire::tools::load::run(&options),
         Command::Check(options) => turnwire::tools::check::run(&options),
+        Command::Users(options) => users(&options),
         Command::Credentials(options) => turnwire::tools::credentials::run(&options),
     }
 }
@@ -74,6 +75,19 @@ fn check_config(file: PathBuf) -> ExitCode {
         Ok(config) => {
             let _ = writeln!(io::stdout(), "{name}: ok: {}", cli::summary(&config));
             ExitCode::SUCCESS
+        }
+        Err(problems) => fail(problems),
+    }
+}
+
+fn users(options: &users::Options) -> ExitCode {
+    let (config, state_directory) = (options.config.clone(), options.state_directory.clone());
+    match config::load(&Flags { config, state_directory, ..Flags::default() }) {
+        Ok(config) => {
+            let directories = turnwire::control::state_directories(&config);
+            let known =
+                users::Known { stores: &[], realm: &config.auth.realm, directories: &directories };
+            users::run(options, known)
         }
         Err(problems) => fail(problems),
     }

@@ -5,6 +5,9 @@
 mod common;
 #[path = "databases/servers.rs"]
 mod servers;
+#[cfg(feature = "sqlite")]
+#[path = "databases/users.rs"]
+mod users;
 
 use std::time::{Duration, Instant};
 

@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "time",
         ],
     ),
-    ("tools", &["client", "net", "tls", "auth", "stun", "time"]),
+    ("tools", &["client", "store", "net", "tls", "auth", "stun", "time"]),
 ];
 
 /// What the core is told and never asks for itself.

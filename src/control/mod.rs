@@ -52,6 +52,7 @@ use drain::Drain;
 use error::StartError;
 use ready::ReadyFile;
 use reload::Reloader;
+pub use secret::state_directories;
 use start::Running;
 use watch::{INTERVAL, Watch};
 use wishes::{Asked, Wish, Wishes};

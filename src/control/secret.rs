@@ -76,7 +76,7 @@ pub(super) fn find_or_make(
 }
 
 /// Where this server keeps its state: what is configured, or the usual directories.
-pub(super) fn state_directories(config: &Config) -> Vec<PathBuf> {
+pub fn state_directories(config: &Config) -> Vec<PathBuf> {
     match &config.state_directory {
         Some(directory) => vec![directory.clone()],
         None => usual_directories(|name| std::env::var(name).ok()),

@@ -51,6 +51,7 @@ mod send;
 mod socket;
 mod stream;
 mod system;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -76,5 +77,6 @@ pub use socket::{
     set_buffers, tcp_listener, udp_listener,
 };
 pub use stream::{read, write};
+pub use terminal::without_echo;
 pub use transmit::SendReport;
 pub use user::{Account, account, become_user, effective_user, group, group_name, user_name};

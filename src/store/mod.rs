@@ -22,6 +22,7 @@ mod file;
 mod keeper;
 mod lines;
 mod open;
+mod place;
 #[cfg(feature = "redis")]
 mod redis;
 mod settings;
@@ -41,6 +42,7 @@ pub use error::StoreError;
 pub use file::FileStore;
 pub use keeper::{Entry, InvalidEntry, Keeper, Listed};
 pub use open::{keeper, open};
+pub use place::DATABASE;
 pub use settings::{Kind, Settings};
 
 /// What a store answers with, when it has it.

@@ -5,3 +5,4 @@ mod argument;
 pub mod check;
 pub mod credentials;
 pub mod load;
+pub mod users;

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use super::coturn::{keys, secrets_of};
 use super::{Entry, Found, Keeper, Listed, Question, Reply, Store, StoreError};
 use crate::auth::Secret;
-use statements::{KEYS, Statements, TABLES};
+use statements::{KEYS, Statements, TABLES, VERSION};
 
 #[cfg(feature = "sql")]
 pub(super) use remote::{mysql, postgresql};
@@ -132,6 +132,18 @@ impl<E: Engine> Tables<E> {
             if !self.has(table).await? {
                 self.engine.tell(create, &[]).await?;
             }
+        }
+        let says = self.engine.statements();
+        let versions = self.engine.ask(says.version, &[]).await?;
+        if versions.is_empty() {
+            self.engine.tell(says.add_version, &[VERSION]).await?;
+        }
+        if let Some(newer) =
+            versions.iter().filter_map(|row| text(row, 0)).find(|it| *it != VERSION)
+        {
+            let what =
+                format!("its tables are of version {newer}, and this program knows {VERSION} only");
+            return Err(StoreError::Unusable(what));
         }
         Ok(())
     }

@@ -3,6 +3,10 @@
 /// The statements in the words of one database.
 #[derive(Debug)]
 pub(in crate::store) struct Statements {
+    /// () -> version.
+    pub(super) version: &'static str,
+    /// (version)
+    pub(super) add_version: &'static str,
     /// (realm, name) -> name, hmackey.
     pub(super) user: &'static str,
     /// (realm, name) -> name, hmackey, sha256.
@@ -37,6 +41,8 @@ pub(in crate::store) struct Statements {
 macro_rules! statements {
     ($a:literal, $b:literal, $c:literal, $d:literal, $table:literal) => {
         Statements {
+            version: "SELECT version FROM turnwire_schema",
+            add_version: concat!("INSERT INTO turnwire_schema (version) VALUES (", $a, ")"),
             user: concat!(
                 "SELECT name, hmackey FROM turnusers_lt WHERE realm = ",
                 $a,
@@ -129,6 +135,10 @@ pub(super) static MYSQL: Statements = statements!(
 
 /// The table of users, without which it is no database of coturn's.
 pub(super) const USERS: &str = "turnusers_lt";
+/// A table that says by which of these descriptions the others were made.
+pub(super) const VERSIONS: &str = "turnwire_schema";
+/// This one.
+pub(super) const VERSION: &str = "1";
 /// The table of this server's own.
 pub(super) const KEYS: &str = "turnwire_key";
 
@@ -176,6 +186,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
         "CREATE TABLE admin_user (name varchar(32), realm varchar(127), password varchar(127), \
          PRIMARY KEY (name))",
     ),
+    (VERSIONS, "CREATE TABLE turnwire_schema (version varchar(16), PRIMARY KEY (version))"),
     (
         KEYS,
         "CREATE TABLE turnwire_key (realm varchar(127) default '', name varchar(512), \

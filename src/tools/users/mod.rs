@@ -1,0 +1,280 @@
+//! `turnwire users`: who is in a database, and who shall be.
+
+mod page;
+mod password;
+
+use std::fs::DirBuilder;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::{Secret, prepare};
+use crate::store::{DATABASE, Entry, Keeper, Kind, Settings, keeper};
+
+/// A person waits longer than a request does.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The flags of `turnwire users`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// What to do
+    #[command(subcommand)]
+    pub action: Action,
+
+    /// A database, as its URL (`ps` shows it), or the name of one of the configuration's stores
+    #[arg(long, value_name = "STORE", global = true)]
+    pub store: Option<String>,
+
+    /// The server's configuration file, for its stores and its realm
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Where the server keeps its own database, turnwire.db
+    #[arg(long, value_name = "DIRECTORY", global = true)]
+    pub state_directory: Option<String>,
+
+    /// The realm [default: the configuration's]
+    #[arg(long, value_name = "REALM", global = true)]
+    pub realm: Option<String>,
+}
+
+/// What is to be done with users.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Action {
+    /// Add a user, or give one a new password, which is asked for or read from standard input
+    Add {
+        /// The user's name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Make a password and print it, this once
+        #[arg(long, conflicts_with = "password_file")]
+        generate: bool,
+        /// A file with nothing but the password in it
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Remove a user
+    Remove {
+        /// The user's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List the users, of every realm unless --realm is given
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The secrets that the server shares with applications
+    #[command(subcommand)]
+    Secret(SecretAction),
+}
+
+/// What is to be done with shared secrets.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum SecretAction {
+    /// Add a secret, which is asked for or read from standard input
+    Add {
+        /// Make a secret and print it, this once
+        #[arg(long, conflicts_with = "secret_file")]
+        generate: bool,
+        /// A file with nothing but the secret in it
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+    },
+    /// Remove a secret, which is asked for or read from standard input
+    Remove {
+        /// A file with nothing but the secret in it
+        #[arg(long, value_name = "FILE")]
+        secret_file: Option<PathBuf>,
+        /// The one that begins with this, as `list` shows it
+        #[arg(long, value_name = "START", conflicts_with = "secret_file")]
+        starts_with: Option<String>,
+    },
+    /// List how the secrets begin
+    List {
+        /// Print them whole
+        #[arg(long)]
+        show: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What the configuration says.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Its stores.
+    pub stores: &'a [Settings],
+    /// Its realm.
+    pub realm: &'a str,
+    /// Where a server keeps its state, by preference.
+    pub directories: &'a [PathBuf],
+}
+
+/// Does it, and says what was done. Fails with one line that says why.
+pub fn run(options: &Options, known: Known<'_>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        let (settings, place) = settings(options, known)?;
+        let work = work(options, known, settings);
+        runtime.block_on(work).map_err(|problem| format!("{place}: {problem}"))
+    });
+    match done {
+        Ok(text) => {
+            // Nobody may be reading.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The database that is meant, and what it is called.
+fn settings(options: &Options, known: Known<'_>) -> Result<(Settings, String), String> {
+    let (settings, place) = match &options.store {
+        Some(text) => match known.stores.iter().find(|store| store.name == *text) {
+            Some(store) => (store.clone(), text.clone()),
+            None => (
+                Settings::from_url("store", text).map_err(|error| error.to_string())?,
+                "--store".into(),
+            ),
+        },
+        None => match known.stores.iter().find(|store| is_written_here(store.kind)) {
+            Some(store) => (store.clone(), store.name.clone()),
+            None => own_database(options, known)?,
+        },
+    };
+    Ok((Settings { timeout: TIMEOUT, ..settings }, place))
+}
+
+const fn is_written_here(kind: Kind) -> bool {
+    !matches!(kind, Kind::File | Kind::Http)
+}
+
+/// The server's own, which is made when it is not there.
+fn own_database(options: &Options, known: Known<'_>) -> Result<(Settings, String), String> {
+    let paths = || known.directories.iter().map(|directory| directory.join(DATABASE));
+    let reads = matches!(
+        options.action,
+        Action::List { .. }
+            | Action::Remove { .. }
+            | Action::Secret(SecretAction::List { .. } | SecretAction::Remove { .. })
+    );
+    let there = paths().find(|path| path.exists());
+    let made = || {
+        let mut tried = Vec::new();
+        for directory in known.directories {
+            match make_directory(directory) {
+                Ok(()) => return Ok(directory.join(DATABASE)),
+                Err(error) => tried.push(format!("{}: {error}", directory.display())),
+            }
+        }
+        Err(format!("no directory for it ({}): give a --state-directory", tried.join("; ")))
+    };
+    let path = match there {
+        Some(path) => path,
+        None if reads => {
+            let looked: Vec<_> = paths().map(|path| path.display().to_string()).collect();
+            return Err(format!(
+                "there is no database of users yet (looked for {}): make one with `turnwire users add`, or say \
+                 which with --store or --config",
+                looked.join(", ")
+            ));
+        }
+        None => made()?,
+    };
+    let place = path.display().to_string();
+    Ok((Settings { path: Some(path), ..Settings::new("store", Kind::Sqlite) }, place))
+}
+
+/// One that can be written.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let probe = directory.join(format!(".{}.probe", std::process::id()));
+    std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe))
+}
+
+/// What is to be printed.
+async fn work(options: &Options, known: Known<'_>, settings: Settings) -> Result<String, String> {
+    let realm = options.realm.as_deref().or(settings.realm.as_deref()).unwrap_or(known.realm);
+    let realm = prepare(realm).ok_or_else(|| format!("{realm:?} can be no realm"))?;
+    let realm = &*realm;
+    let keeper = keeper(&settings).map_err(|error| error.to_string())?;
+    match &options.action {
+        Action::Add { name, generate, password_file } => {
+            // A name that nobody could have is told before a password is asked for.
+            Entry::new(realm, name, &Secret::new("x")).map_err(|error| error.to_string())?;
+            let what = format!("password of {name}");
+            let password = password::new(&what, *generate, password_file.as_deref())?;
+            let entry = Entry::new(realm, name, &password).map_err(|error| error.to_string())?;
+            told(keeper.prepare()).await?;
+            let changed = told(keeper.put_user(&entry)).await?;
+            Ok(page::added(&entry, changed, generate.then_some(&password)))
+        }
+        Action::Remove { name } => {
+            // As it was when it was written.
+            let entry =
+                Entry::new(realm, name, &Secret::new("x")).map_err(|error| error.to_string())?;
+            match told(keeper.remove_user(entry.realm(), entry.name())).await? {
+                true => Ok(page::removed(&entry)),
+                false => Err(format!("there is no {name:?} of realm {realm:?}")),
+            }
+        }
+        Action::List { json } => {
+            let users = told(keeper.users(options.realm.as_deref())).await?;
+            Ok(page::users(&users, *json))
+        }
+        Action::Secret(action) => secret(action, realm, keeper).await,
+    }
+}
+
+async fn secret(
+    action: &SecretAction,
+    realm: &str,
+    keeper: Arc<dyn Keeper>,
+) -> Result<String, String> {
+    match action {
+        SecretAction::Add { generate, secret_file } => {
+            let secret = password::new("secret", *generate, secret_file.as_deref())?;
+            told(keeper.prepare()).await?;
+            let new = told(keeper.put_secret(realm, &secret)).await?;
+            Ok(page::secret_added(realm, new, generate.then_some(&secret)))
+        }
+        SecretAction::Remove { secret_file, starts_with } => {
+            let secret = match starts_with {
+                Some(start) => the_one(start, told(keeper.secrets(realm)).await?)?,
+                None => password::old("secret", secret_file.as_deref())?,
+            };
+            match told(keeper.remove_secret(realm, &secret)).await? {
+                true => Ok(format!("removed a secret of realm {realm:?}\n")),
+                false => Err(format!("there is no such secret of realm {realm:?}")),
+            }
+        }
+        SecretAction::List { show, json } => {
+            let secrets = told(keeper.secrets(realm)).await?;
+            Ok(page::secrets(realm, &secrets, *show, *json))
+        }
+    }
+}
+
+fn the_one(start: &str, secrets: Vec<Secret>) -> Result<Secret, String> {
+    let mut found = secrets.into_iter().filter(|secret| secret.expose().starts_with(start));
+    match (found.next(), found.next()) {
+        (Some(secret), None) => Ok(secret),
+        (None, _) => Err("no secret begins so".to_owned()),
+        (Some(_), Some(_)) => Err("several secrets begin so: give more of it".to_owned()),
+    }
+}
+
+async fn told<T, E: ToString>(work: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    work.await.map_err(|error| error.to_string())
+}
