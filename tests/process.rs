@@ -300,19 +300,32 @@ fn each_ended_session_has_one_line_with_its_exact_counts() {
 }
 
 #[test]
-fn refusals_are_quiet_until_they_are_asked_for() {
+fn of_refusals_the_log_has_the_first_of_a_kind_and_more_when_it_is_asked_for() {
     let flags = ["--user", "alice:wonder"];
-    for (level, expected) in [("info", 0), ("debug", 2)] {
+    for (level, expected) in [("info", 1), ("debug", 3)] {
         let mut server = Server::start(&[&flags[..], &["--log-level", level]].concat());
         let mut client = alice(&server);
         client.allocate();
         // A browser offers its private addresses in every call.
         assert_eq!(client.try_permit(&["10.1.2.3:5".parse().unwrap()]).code(), 403);
+        assert_eq!(client.try_permit(&["10.1.2.4:5".parse().unwrap()]).code(), 403);
         server.signal("TERM");
         server.rest();
         let refused = server.of("request_refused");
+        let ended = server.of("session_ended")[0];
+        assert_eq!(
+            (&ended["refusals"], &ended["last_refusal"]),
+            (&2.into(), &"peer_denied".into())
+        );
+        if let [denied] = refused[..] {
+            // What the first one says is enough for a person to act on.
+            assert_eq!((&denied["level"], &denied["user"]), (&"INFO".into(), &"alice".into()));
+            assert_eq!(denied["rule"], "built-in 10.0.0.0/8 (private address of RFC 1918)");
+            assert_eq!(denied["session"], ended["session"]);
+            assert!(denied["hint"].as_str().unwrap().contains("--allow-peer 10.1.2.3/32"));
+        }
         assert_eq!(refused.len(), expected, "{refused:?}");
-        if let [challenge, denied] = refused[..] {
+        if let [challenge, denied, _] = refused[..] {
             assert_eq!(
                 (&challenge["cause"], &challenge["code"]),
                 (&"challenge".into(), &401.into())

@@ -135,6 +135,11 @@ impl Authority {
         self.credentials.have(credential)
     }
 
+    /// The name of the user behind a USERHASH.
+    pub fn name_behind(&self, hash: &[u8]) -> Option<&str> {
+        self.credentials.name_behind(hash)
+    }
+
     /// The value of PASSWORD-ALGORITHMS for 401 and 438, if SHA-256 is offered.
     pub const fn algorithms(&self) -> Option<&'static [u8]> {
         if self.credentials.settings.sha256 { Some(&OFFERED) } else { None }

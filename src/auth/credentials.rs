@@ -213,8 +213,12 @@ impl Credentials {
         self.settings.tokens.keys.iter().find(|key| key.kid.as_bytes() == kid)
     }
 
+    pub(super) fn name_behind(&self, hash: &[u8]) -> Option<&str> {
+        self.hashes.get(<&[u8; 32]>::try_from(hash).ok()?).map(String::as_str)
+    }
+
     pub(super) fn by_hash(&self, hash: &[u8]) -> Option<Found<'_>> {
-        let name = self.hashes.get(<&[u8; 32]>::try_from(hash).ok()?)?;
+        let name = self.name_behind(hash)?;
         self.users.get(name).map(Found::Own)
     }
 

@@ -19,7 +19,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Format, Level, Log};
-use crate::turn::{Cause, FiveTuple, Session, Transport};
+use crate::turn::{Case, Cause, FiveTuple, Notice, Outcome, Session, Transport};
 use crate::worker::{Event, Unfit};
 
 /// How long the log's thread sleeps after it has written what there was: the workers then wake it
@@ -111,23 +111,7 @@ fn line(event: &Event) {
             relayed = %List(moved.relayed.iter().flatten()),
             "session moved to another client address",
         ),
-        Event::Refused { client, method, cause } => {
-            let rule = match cause {
-                Cause::PeerDenied { by, .. } => Some(display(by)),
-                _ => None,
-            };
-            tracing::debug!(
-                event = "request_refused",
-                client = %client.client,
-                transport = client.transport.label(),
-                method = method.name(),
-                code = cause.code(),
-                cause = cause.label(),
-                rule,
-                "request refused: {}",
-                cause.phrase(),
-            );
-        }
+        Event::Refused { case, notice } => refused(case, *notice),
         Event::Unfit { client, name, why } => unfit(client, name.as_deref(), why),
         Event::BackendUnreachable { backend, why } => tracing::warn!(
             event = "backend_unreachable",
@@ -135,6 +119,46 @@ fn line(event: &Event) {
             cause = %why,
             "https.backend {backend} cannot be reached: {why}; web clients are answered with 502 until it can",
         ),
+    }
+}
+
+/// The fields stand in this order in every line: the client's address and the cause are what programs look for that
+/// ban addresses. Lines at info are about clients only that have proved their addresses.
+fn refused(case: &Case, notice: Notice) {
+    let Outcome::Refused(refusal) = &case.outcome else {
+        return;
+    };
+    let cause = refusal.cause;
+    let rule = match &cause {
+        Cause::PeerDenied { by, .. } => Some(display(by)),
+        _ => None,
+    };
+    let (session, user) = (case.session.map(display), case.user.as_deref());
+    macro_rules! line {
+        ($level:ident, $untold:expr, $hint:expr) => {
+            tracing::$level!(
+                event = "request_refused",
+                client = %case.client.client,
+                cause = cause.label(),
+                code = cause.code(),
+                method = case.method.name(),
+                transport = case.client.transport.label(),
+                session,
+                user,
+                realm = case.realm.as_deref(),
+                rule,
+                untold = $untold,
+                hint = $hint,
+                "request refused: {}",
+                refusal.words,
+            )
+        };
+    }
+    match notice {
+        Notice::Each => line!(debug, None::<u16>, None::<&str>),
+        Notice::First { untold } => {
+            line!(info, (untold > 0).then_some(untold), Some(refusal.hint.as_str()));
+        }
     }
 }
 
@@ -174,6 +198,8 @@ fn ended(session: &Session) {
         to_client_packets = traffic.to_client_packets,
         to_client_bytes = traffic.to_client_bytes,
         reason = session.reason.label(),
+        refusals = session.refusals.map(|refusals| refusals.count),
+        last_refusal = session.refusals.map(|refusals| refusals.last.label()),
         "session ended",
     );
 }

@@ -77,7 +77,7 @@ impl Watch {
         if !doubted.0.is_empty() {
             tracing::info!(
                 event = "credential_refusals",
-                "credentials were refused: {doubted}; --log-level debug tells whose",
+                "credentials were refused: {doubted}; --log-level debug tells each",
             );
         }
         let missing = lost.wrapping_sub(self.lost);

@@ -215,6 +215,7 @@ impl Server {
             to_client: Bucket::default(),
             detached: false,
             revoked: false,
+            refusals: None,
             mobility: plan.mobile.then(|| self.mobilize(slot, context.client)),
         };
         let end = allocation.next_end();

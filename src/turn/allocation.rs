@@ -6,7 +6,7 @@ use super::account::{Account, Usage};
 use super::ledger::{Owner, Token};
 use super::mobility::Mobility;
 use super::rate::Bucket;
-use super::{Client, ConnectionId, FiveTuple, SessionId};
+use super::{Client, ConnectionId, FiveTuple, Refusals, SessionId};
 use crate::auth::Credential;
 use crate::stun::{ChannelNumber, Family, TransactionId};
 use crate::time::Mono;
@@ -45,6 +45,8 @@ pub(super) struct Allocation {
     pub(super) detached: bool,
     /// Its credential is none any more: only a new one of the same user is believed.
     pub(super) revoked: bool,
+    /// What was refused to its client.
+    pub(super) refusals: Option<Box<Refusals>>,
     /// What a mobile allocation has besides.
     pub(super) mobility: Option<Box<Mobility>>,
 }
@@ -202,6 +204,8 @@ pub struct Session {
     pub usage: Usage,
     /// Why it ended.
     pub reason: EndReason,
+    /// What was refused to its client, if anything was.
+    pub refusals: Option<Refusals>,
 }
 
 /// A mobile allocation's client has come to a new 5-tuple (RFC 8016).
@@ -314,6 +318,7 @@ impl Allocation {
             traffic: self.traffic,
             usage: self.account.usage(self.traffic, now),
             reason,
+            refusals: self.refusals.as_deref().copied(),
         }
     }
 }

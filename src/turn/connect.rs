@@ -106,7 +106,8 @@ impl Server {
         let State::Connecting(asked) = &found.state else {
             return None;
         };
-        let allocation = self.allocations.get(found.allocation as usize)?;
+        let slot = found.allocation;
+        let allocation = self.allocations.get(slot as usize)?;
         let client = allocation.client;
         if allocation.detached {
             // A mobile client that is away hears nothing: it will have to ask again.
@@ -129,8 +130,9 @@ impl Server {
                 self.forget_connection(connection, stats);
             }
         }
+        self.tell_connected(now, slot, refusal);
         let method = Method::CONNECT;
-        Some((client, Reply { length, method, refusal, detour: None }))
+        Some((client, Reply { length, method, refusal, proven: true, detour: None }))
     }
 
     /// A peer has connected to a relayed transport address (RFC 6062 §5.3).

@@ -155,7 +155,11 @@ impl Server {
         stats: &Stats,
     ) -> Result<Delivery, Dropped> {
         let delivery = self.deliver(now.mono, relay, sender, length, stats);
-        delivery.inspect_err(|reason| stats.drop(*reason))
+        if let Err(reason) = delivery {
+            stats.drop(reason);
+            self.tally_from_peer(now, relay, reason);
+        }
+        delivery
     }
 
     fn deliver(

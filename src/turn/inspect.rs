@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::allocation::Allocation;
 use super::connection::{Connection, State};
 use super::{
-    EndReason, FiveTuple, Prefix, Protocol, RelaySockets, Server, SessionId, Stats, Traffic,
-    Transport,
+    EndReason, FiveTuple, Prefix, Protocol, Refusals, RelaySockets, Server, SessionId, Stats,
+    Traffic, Transport,
 };
 use crate::time::{Mono, Now};
 
@@ -85,6 +85,8 @@ pub struct View {
     pub remaining: Duration,
     /// How much it has relayed.
     pub traffic: Traffic,
+    /// What was refused to its client, if anything was.
+    pub refusals: Option<Refusals>,
     /// Permissions that are good now.
     pub permissions: usize,
     /// Channels that are bound now.
@@ -187,6 +189,7 @@ impl Server {
             age: now.since(allocation.birth.at),
             remaining: allocation.last_end().map_or(Duration::ZERO, |end| end.since(now)),
             traffic: allocation.traffic,
+            refusals: allocation.refusals.as_deref().copied(),
             permissions: allocation.permissions.iter().filter(|it| live(it.until)).count(),
             channels: allocation.channels.iter().filter(|it| live(it.until)).count(),
             connections: allocation.tcp.as_ref().map_or(0, |tcp| tcp.connections.len()),

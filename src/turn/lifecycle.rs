@@ -74,13 +74,15 @@ impl Server {
         self.expire_connections(now.mono, stats);
         self.expire_guests(now.mono);
         self.expire_parked(now.mono, stats);
+        self.tell_tallies(now.mono);
         self.ledger.settle(now.mono);
     }
 
     /// When [`Self::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
         let due = [self.connections.next_due(), self.guests.next_due(), self.parked.next_due()];
-        due.into_iter().chain([self.wheel.next_deadline()]).flatten().min()
+        let due = due.into_iter().chain([self.next_tally()]);
+        due.chain([self.wheel.next_deadline()]).flatten().min()
     }
 
     fn expire_slot(&mut self, slot: u32, now: Mono, sockets: &mut dyn RelaySockets, stats: &Stats) {

@@ -73,7 +73,8 @@ impl Server {
             }
         }
         let length = finish(writer, request);
-        Reply { length, method: Method::BINDING, refusal: discovered.err(), detour }
+        let refusal = discovered.err();
+        Reply { length, method: Method::BINDING, refusal, proven: false, detour }
     }
 
     /// Answers a request that authentication has refused.
@@ -91,7 +92,8 @@ impl Server {
             stats.refuse(cause);
         }
         let length = self.denial_response(now.mono, client, request, denial, out);
-        Reply { length, method: request.method, refusal: Some(cause), detour: None }
+        let (method, proven) = (request.method, denial.proven);
+        Reply { length, method, refusal: Some(cause), proven, detour: None }
     }
 
     /// 400, 401, 438 or 500, as short as the RFC allows (RFC 8489 §9.2.4): the sender's address may

@@ -11,10 +11,11 @@ use super::guests::Guests;
 use super::index::Place;
 use super::parked::Parked;
 use super::request::Request;
+use super::tally::Tally;
 use super::wheel::Wheel;
 use super::{
-    Cause, Client, ConnectionId, Dropped, Effect, FiveTuple, Ledger, Random, RelaySockets, Reply,
-    Seat, Settings, Stats, Verdict,
+    Audience, Cause, Client, ConnectionId, Dropped, Effect, FiveTuple, Ledger, Random,
+    RelaySockets, Reply, Seat, Settings, Stats, Verdict,
 };
 use crate::auth::{Authenticated, Authority, DenialKind};
 use crate::stun::{Class, Error, Message, Method};
@@ -53,6 +54,10 @@ pub struct Server {
     pub(super) parked: Parked,
     /// Whether the packet in hand has waited for the stores.
     pub(super) resumed: bool,
+    /// Who hears of what is decided.
+    pub(super) audience: Arc<Audience>,
+    /// What was dropped of followed clients.
+    pub(super) tallies: Vec<Tally>,
 }
 
 /// How a request that is granted is answered.
@@ -104,7 +109,14 @@ impl Server {
             guests: Guests::default(),
             parked: Parked::default(),
             resumed: false,
+            audience: Arc::default(),
+            tallies: Vec::new(),
         }
+    }
+
+    /// Tells those what it decides.
+    pub fn heard_by(self, audience: Arc<Audience>) -> Self {
+        Self { audience, ..self }
     }
 
     /// One of several servers: what it hands out tells them apart.
@@ -138,6 +150,7 @@ impl Server {
                 return verdict;
             }
             stats.drop(reason);
+            self.tally(now, &client.tuple, reason);
             Verdict::Drop(reason)
         })
     }
@@ -208,6 +221,7 @@ impl Server {
                 if bounded && !doubted && method != Method::BINDING {
                     self.ledger.guard.refund(&client.tuple, rate);
                 }
+                self.tell(now, client, &request, slot, &verdict, out);
                 Ok(verdict)
             }
             _ => Err(Dropped::Unserved),
@@ -268,7 +282,7 @@ impl Server {
         };
         let context = Context { now, client, request, who: &who, stats };
         let method = request.method;
-        let reply = |length, refusal| Reply { length, method, refusal, detour: None };
+        let reply = |length, refusal| Reply { length, method, refusal, proven: true, detour: None };
         match self.handle(&context, slot, out, sockets) {
             Ok(Answer::Now(length)) => Verdict::Reply(reply(length, None)),
             Ok(Answer::Later) => Verdict::Later,

@@ -3,7 +3,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::allocation::Session;
-use super::{Cause, Client, ConnectionId, Detour, Dropped, FiveTuple, Move, Progress, RelayId};
+use super::{
+    Case, Cause, Client, ConnectionId, Detour, Dropped, Drops, FiveTuple, Move, Notice, Progress,
+    RelayId,
+};
 use crate::auth::UserName;
 use crate::stun::Method;
 use crate::time::Mono;
@@ -43,6 +46,8 @@ pub struct Reply {
     pub method: Method,
     /// Why it is a refusal, if it is one.
     pub refusal: Option<Cause>,
+    /// Whether a nonce, or that it is signed, has proved that the client receives at its address.
+    pub proven: bool,
     /// The way it takes, if that is not back to the client. Only on UDP.
     pub detour: Option<Detour>,
 }
@@ -76,6 +81,22 @@ pub enum Effect {
     },
     /// A mobile client has come to another 5-tuple.
     Moved(Box<Move>),
+    /// Somebody hears what was decided about a request.
+    Case {
+        /// The request with its outcome.
+        case: Box<Case>,
+        /// Who follows the client: a bit for each place in the [`Audience`](super::Audience).
+        followers: u8,
+        /// Whether the log is to tell it.
+        notice: Option<Notice>,
+    },
+    /// What was dropped of a client whom somebody follows.
+    Drops {
+        /// What it was.
+        drops: Box<Drops>,
+        /// Who follows the client.
+        followers: u8,
+    },
     /// A 5-tuple has no allocation any more: its client is at another one.
     Released {
         /// The 5-tuple, with its leg.

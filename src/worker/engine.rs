@@ -23,13 +23,15 @@ use super::stream::{Acceptor, Told};
 use super::streams::Streams;
 use super::udp::Listener;
 use super::webs::Webs;
-use super::{Change, Clock, Event, Events, Settings, Stats, StreamLimits, WebSettings, What};
+use super::{
+    Change, Clock, Event, Events, Heard, Settings, Stats, StreamLimits, WebSettings, What,
+};
 use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::tls;
 use crate::turn::{
-    Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Reply, Server,
-    Transport, Verdict,
+    Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Server, Transport,
+    Verdict,
 };
 
 /// Sockets served in one wake-up; the others are told again, behind these.
@@ -395,6 +397,7 @@ impl Engine {
                     }
                     let stopping = self.shared.stop.load(Ordering::Relaxed);
                     self.record_end(now, &session, stopping);
+                    self.shared.followers.tell_end(&session);
                     if stopping {
                         self.events.tell_at_last(Event::Ended(session));
                     } else {
@@ -403,6 +406,12 @@ impl Engine {
                 }
                 Effect::Began(progress) => self.record(now, What::Began(progress)),
                 Effect::Usage(progress) => self.record(now, What::Usage(progress)),
+                Effect::Case { case, followers, notice } => {
+                    self.tell_case(case, followers, notice);
+                }
+                Effect::Drops { drops, followers } => {
+                    self.shared.followers.tell(followers, &Heard::Drops(Arc::from(drops)));
+                }
                 Effect::Moved(moved) => {
                     if moved.worker != self.number as u32 {
                         self.follow(&moved);
@@ -441,16 +450,6 @@ impl Engine {
             && self.streams.get_mut(client.leg).is_some_and(|stream| stream.tuple == client.tuple)
         {
             self.streams.set_waiting(client.leg, Some(now.mono));
-        }
-    }
-
-    pub(super) fn tell_refusal(&mut self, client: &Client, reply: Reply) {
-        self.record_refusal(client, reply);
-        if let Some(cause) = reply.refusal
-            && self.shared.verbose.load(Ordering::Relaxed)
-        {
-            let Reply { method, .. } = reply;
-            self.events.tell(Event::Refused { client: client.tuple, method, cause });
         }
     }
 

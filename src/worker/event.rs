@@ -3,8 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{Records, Unfit};
-use crate::stun::Method;
-use crate::turn::{Cause, FiveTuple, Move, Session};
+use crate::turn::{Case, FiveTuple, Move, Notice, Session};
 
 /// Something worth a log line, told by a worker.
 #[derive(Clone, Debug)]
@@ -13,14 +12,13 @@ pub enum Event {
     Ended(Box<Session>),
     /// A mobile allocation's client has come to another address.
     Moved(Box<Move>),
-    /// A request was refused; told only while [`super::Workers::set_verbose`] asks for it.
+    /// A request was refused; of each cause and client one is told in a minute, and all of them only while
+    /// [`super::Workers::set_verbose`] asks for it.
     Refused {
-        /// Who asked.
-        client: FiveTuple,
-        /// What for.
-        method: Method,
-        /// Why not.
-        cause: Cause,
+        /// The request, and why it was refused.
+        case: Arc<Case>,
+        /// Why it is told.
+        notice: Notice,
     },
     /// A connection was closed for what it said, or a DTLS handshake has failed. Of what somebody can set right, one of each kind is told in a
     /// minute; all of them only while [`super::Workers::set_verbose`] asks for it.

@@ -10,11 +10,11 @@ use super::engine::{Engine, Parts};
 use super::mailbox::Mailbox;
 use super::orders::Orders;
 use super::random::SystemRandom;
-use super::{Answers, Change, Clerk, Events, Live, Remote, Settings, Sockets, Stats};
+use super::{Answers, Change, Clerk, Events, Followers, Live, Remote, Settings, Sockets, Stats};
 use crate::auth::Authority;
 use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
-use crate::turn::{self, Ledger, Seat};
+use crate::turn::{self, Audience, Ledger, Seat};
 
 /// The clocks of the process. All workers count from the same start.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     associations: Addresses,
     /// HTTP connections that are passed on.
     webs: AtomicU32,
+    /// Those who follow a client.
+    pub(super) followers: Followers,
     /// What the owner wants changed.
     pub(super) orders: Orders,
     /// Who asks the stores.
@@ -55,7 +57,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(wakers: &[Arc<Waker>]) -> Self {
+    fn new(wakers: &[Arc<Waker>], followers: Followers) -> Self {
         Self {
             stop: AtomicBool::default(),
             verbose: AtomicBool::default(),
@@ -63,6 +65,7 @@ impl Shared {
             #[cfg(feature = "dtls")]
             associations: Addresses::default(),
             webs: AtomicU32::default(),
+            followers,
             orders: Orders::default(),
             clerk: OnceLock::new(),
             mailboxes: wakers.iter().map(|waker| Mailbox::new(Arc::clone(waker))).collect(),
@@ -140,6 +143,7 @@ pub struct Workers {
     stats: Vec<Arc<Stats>>,
     shared: Arc<Shared>,
     offload: Offload,
+    audience: Arc<Audience>,
 }
 
 impl Workers {
@@ -157,11 +161,18 @@ impl Workers {
         events: &Events,
     ) -> io::Result<Self> {
         let count = sockets.workers.len();
+        let audience = Arc::new(Audience::default());
         let wakers = (0..count).map(|_| Waker::new().map(Arc::new));
         let wakers = wakers.collect::<io::Result<Vec<_>>>()?;
-        let shared = Arc::new(Shared::new(&wakers));
+        let shared = Arc::new(Shared::new(&wakers, Followers::new(Arc::clone(&audience))));
         let offload = if settings.trains { Offload::probe() } else { Offload::NONE };
-        let mut workers = Self { threads: Vec::new(), stats: Vec::new(), shared, offload };
+        let mut workers = Self {
+            threads: Vec::new(),
+            stats: Vec::new(),
+            shared,
+            offload,
+            audience: Arc::clone(&audience),
+        };
         for (number, (listeners, waker)) in sockets.workers.into_iter().zip(wakers).enumerate() {
             let stats = Arc::new(Stats::default());
             let server = turn::Server::new(
@@ -171,7 +182,8 @@ impl Workers {
                 Box::new(SystemRandom::new()),
                 clock.now().mono,
             )
-            .seated(Seat { number: number as u32, of: count as u32 });
+            .seated(Seat { number: number as u32, of: count as u32 })
+            .heard_by(Arc::clone(&audience));
             let engine = Engine::new(Parts {
                 server,
                 sockets: listeners,
@@ -245,9 +257,15 @@ impl Workers {
         self.threads.iter().for_each(|(_, waker)| waker.wake());
     }
 
-    /// Whether refusals are told as [`super::Event`]s.
+    /// Lets somebody follow a client.
+    pub fn followers(&self) -> Followers {
+        self.shared.followers.clone()
+    }
+
+    /// Whether all refusals are told as [`super::Event`]s.
     pub fn set_verbose(&self, verbose: bool) {
         self.shared.verbose.store(verbose, Ordering::Relaxed);
+        self.audience.set_verbose(verbose);
     }
 
     /// Ends all allocations and threads. The last events are in the queue when it returns, for

@@ -148,7 +148,7 @@ impl Engine {
                 let answer = Answer { holder: self.number as u32, client, until, bytes };
                 // Without it, the client asks again.
                 let _ = self.post(origin, Letter::Answer(Box::new(answer)));
-                self.tell_refusal(&client, reply);
+                self.record_refusal(&client, reply);
             }
             Verdict::Elsewhere(worker) if hops < HOPS => {
                 let packet = Packet { origin, hops: hops + 1, client, content };

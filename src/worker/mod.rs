@@ -58,6 +58,7 @@ mod dtls;
 mod dtls;
 mod engine;
 mod event;
+mod follow;
 mod gather;
 mod group;
 mod handover;
@@ -87,6 +88,7 @@ mod web;
 mod webs;
 
 pub use event::{Event, Events};
+pub use follow::{Follower, Followers, Heard};
 pub use group::{Clock, Workers};
 pub use listening::Listening;
 pub use lookups::{Answers, Clerk};

@@ -154,7 +154,7 @@ impl Engine {
         let limit = self.limits.queue + ANSWERS;
         let message = &self.response[..reply.length];
         self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
-        self.tell_refusal(client, reply);
+        self.record_refusal(client, reply);
     }
 
     pub(super) fn close_stream(&mut self, leg: u32) {

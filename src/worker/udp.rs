@@ -169,7 +169,7 @@ impl Engine {
                     Some(detour) => self.respond_by(detour, reply.length, stats),
                 }
                 self.effects(now);
-                self.tell_refusal(client, reply);
+                self.record_refusal(client, reply);
             }
             // Whoever can be asked has been asked; connections with peers are for clients on streams.
             Verdict::Later | Verdict::Bound(..) | Verdict::Elsewhere(_) | Verdict::Hold => {}

@@ -9,9 +9,9 @@ use turnwire::auth::{self, Authority, Secret, User, UserName};
 use turnwire::stun::Class;
 use turnwire::time::{Mono, Now};
 use turnwire::turn::{
-    Client, ConnectFailure, ConnectionId, Dropped, Effect, Ledger, PeerPolicy, PortRange, Progress,
-    RESPONSE_MAX, RelayAddress, RelayId, Reply, Resumed, Seat, Server, Session, Settings, Stats,
-    Verdict,
+    Audience, Case, Client, ConnectFailure, ConnectionId, Dropped, Drops, Effect, Ledger, Notice,
+    PeerPolicy, PortRange, Progress, RESPONSE_MAX, RelayAddress, RelayId, Reply, Resumed, Seat,
+    Server, Session, Settings, Stats, Verdict,
 };
 
 /// When every test begins.
@@ -82,7 +82,7 @@ impl Setup {
         let settings = Arc::new(self.turn);
         let authority = Authority::new(self.auth, [7; 16]).expect("valid credentials");
         let (authority, ledger) = (Arc::new(authority), Arc::new(Ledger::new(&settings)));
-        let host = Host::default();
+        let (host, audience) = (Host::default(), Arc::new(Audience::default()));
         let make = |number| {
             let mut random = Random::new(self.seed ^ u64::from(number));
             let server = Server::new(
@@ -92,7 +92,8 @@ impl Setup {
                 Box::new(move || random.next()),
                 START.mono,
             )
-            .seated(Seat { number, of: count });
+            .seated(Seat { number, of: count })
+            .heard_by(Arc::clone(&audience));
             TestServer {
                 server,
                 ledger: Arc::clone(&ledger),
@@ -103,6 +104,9 @@ impl Setup {
                 sessions: Vec::new(),
                 itself: None,
                 records: Vec::new(),
+                told: Vec::new(),
+                drops: Vec::new(),
+                audience: Arc::clone(&audience),
                 deeds: Vec::new(),
                 lookups: Vec::new(),
             }
@@ -123,6 +127,10 @@ pub(crate) struct TestServer {
     out: Vec<u8>,
     sessions: Vec<Session>,
     records: Vec<Progress>,
+    told: Vec<Told>,
+    drops: Vec<Drops>,
+    /// Who hears what it decides.
+    pub(crate) audience: Arc<Audience>,
     deeds: Vec<Deed>,
     lookups: Vec<Arc<UserName>>,
 }
@@ -133,6 +141,14 @@ pub(crate) enum Deed {
     Connect(ConnectionId, RelayId, SocketAddr),
     GiveUp(ConnectionId),
     Close(ConnectionId),
+}
+
+/// What somebody hears of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) case: Case,
+    pub(crate) followers: u8,
+    pub(crate) notice: Option<Notice>,
 }
 
 impl TestServer {
@@ -281,6 +297,18 @@ impl TestServer {
         }
     }
 
+    /// What was told of requests since it was asked last.
+    pub(crate) fn told(&mut self) -> Vec<Told> {
+        self.poll();
+        std::mem::take(&mut self.told)
+    }
+
+    /// What was told of dropped packets since it was asked last.
+    pub(crate) fn dropped(&mut self) -> Vec<Drops> {
+        self.poll();
+        std::mem::take(&mut self.drops)
+    }
+
     fn poll(&mut self) {
         while let Some(effect) = self.server.poll_effect() {
             match effect {
@@ -292,6 +320,10 @@ impl TestServer {
                 Effect::ConnectTimedOut(connection) => self.deeds.push(Deed::GiveUp(connection)),
                 Effect::Disconnect(connection) => self.deeds.push(Deed::Close(connection)),
                 Effect::Began(progress) | Effect::Usage(progress) => self.records.push(*progress),
+                Effect::Case { case, followers, notice } => {
+                    self.told.push(Told { case: *case, followers, notice });
+                }
+                Effect::Drops { drops, .. } => self.drops.push(*drops),
                 Effect::Moved(_) | Effect::Released { .. } => {}
                 Effect::Renewed { .. } | Effect::Parted { .. } => {}
                 Effect::LookUp { user, .. } => self.lookups.push(user),

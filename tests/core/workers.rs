@@ -312,6 +312,7 @@ impl Workers {
             match effect {
                 Effect::Ended { session, .. } => self.ended.push(*session),
                 Effect::Began(_) | Effect::Usage(_) => {}
+                Effect::Case { .. } | Effect::Drops { .. } => {}
                 Effect::Moved(moved) => {
                     if moved.worker as usize != worker {
                         self.hand_over(worker, &moved);

@@ -39,7 +39,7 @@ impl Scene {
             clock.now().mono,
         );
         let wakers = [Waker::new(), Waker::new()].map(|waker| Arc::new(waker.unwrap()));
-        let shared = Arc::new(Shared::new(&wakers));
+        let shared = Arc::new(Shared::new(&wakers, Followers::new(Arc::default())));
         let engine = Engine::new(Parts {
             server: server.seated(Seat { number: 0, of: 2 }),
             sockets: sockets.workers.remove(0),
