@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use turnwire::auth::Authority;
+use turnwire::auth::{Authority, Realms};
 use turnwire::turn::{Progress, RelayId, SessionId, Settings, Traffic, Verdict};
 
 const PEER: &str = "93.184.216.34:9";
@@ -89,7 +89,8 @@ fn another_interval_is_for_allocations_that_live_already() {
     server.advance(4 * INTERVAL);
     assert!(server.records().is_empty() && server.server.next_report().is_none());
     to_peer(&mut server, &client, 9);
-    let authority = Arc::new(Authority::new(core::auth_settings(), [7; 16]).unwrap());
+    let authority =
+        Arc::new(Realms::single(Authority::new(core::auth_settings(), [7; 16]).unwrap()));
     for (interval, records) in [(Some(INTERVAL), 1), (None, 0)] {
         let settings = Arc::new(settings(interval));
         let now = server.now;

@@ -10,7 +10,9 @@ use core::{
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use turnwire::auth::{self, Authority, OnRevocation, RestDigest, Secret, User, mint_password};
+use turnwire::auth::{
+    self, Authority, OnRevocation, Realms, RestDigest, Secret, User, mint_password,
+};
 use turnwire::turn::{Dropped, EndReason, PeerPolicy, PeerRule, Settings, Verdict};
 
 const PEER: &str = "198.51.100.7:9";
@@ -33,9 +35,9 @@ fn ruled(rules: &[(&str, bool)]) -> Settings {
     Settings { peers, ..settings }
 }
 
-fn authority(settings: auth::Settings) -> Arc<Authority> {
+fn authority(settings: auth::Settings) -> Arc<Realms> {
     // The same root as the first one has: nonces stay good.
-    Arc::new(Authority::new(settings, [7; 16]).expect("valid credentials"))
+    Arc::new(Realms::single(Authority::new(settings, [7; 16]).expect("valid credentials")))
 }
 
 fn with_users(users: &[(&str, &str)], on_revocation: OnRevocation) -> auth::Settings {
@@ -46,7 +48,7 @@ fn with_users(users: &[(&str, &str)], on_revocation: OnRevocation) -> auth::Sett
     auth::Settings { users: users.iter().map(user).collect(), on_revocation, ..auth_settings() }
 }
 
-fn reload(server: &mut TestServer, settings: Settings, authority: &Arc<Authority>) {
+fn reload(server: &mut TestServer, settings: Settings, authority: &Arc<Realms>) {
     let (settings, now) = (Arc::new(settings), server.now);
     server.server.reconfigure(now, &settings, authority, &mut server.sockets, &server.stats);
 }

@@ -6,7 +6,7 @@ use core::{Setup, TestClient, TestServer, auth_settings, channel_data};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use turnwire::auth::Authority;
+use turnwire::auth::{Authority, Realms};
 use turnwire::stun::{Method, attribute};
 use turnwire::turn::{
     Delivery, Framing, PeerPolicy, PortRange, RelayAddress, RelayId, Settings, Verdict,
@@ -41,7 +41,9 @@ fn change(
     let mut settings = settings(relays, ports);
     settings.peers = settings.peers.with_former(before.iter().copied());
     let settings = Arc::new(settings);
-    let authority = Arc::new(Authority::new(auth_settings(), [7; 16]).expect("valid credentials"));
+    let authority = Arc::new(Realms::single(
+        Authority::new(auth_settings(), [7; 16]).expect("valid credentials"),
+    ));
     let now = server.now;
     server.server.reconfigure(now, &settings, &authority, &mut server.sockets, &server.stats);
     server.ledger.reconfigure(&settings);

@@ -11,7 +11,7 @@ use core::{
     turn_settings,
 };
 use turnwire::auth::{
-    self, Answer, Authority, Directory, Keys, OnRevocation, Retention, Secret, UserName,
+    self, Answer, Authority, Directory, Keys, OnRevocation, Realms, Retention, Secret, UserName,
 };
 use turnwire::stun::{Method, Writer, attribute};
 use turnwire::turn::{Cause, Client, Dropped, EndReason, Settings, Transport, Verdict};
@@ -43,7 +43,7 @@ impl House {
         };
         auth.users.retain(|user| user.name == "bob");
         let turn = turn_settings(49152, 65535);
-        let setup = Setup { turn: turn.clone(), auth: auth.clone(), seed: 1 };
+        let setup = Setup { turn: turn.clone(), auth: auth.clone(), ..Setup::default() };
         Self { server: setup.server(), directory, turn, auth }
     }
 
@@ -74,7 +74,8 @@ impl House {
 
     /// Stops knowing what a change of the settings leaves out.
     fn reload(&mut self) {
-        let authority = Arc::new(Authority::new(self.auth.clone(), [7; 16]).unwrap());
+        let authority =
+            Arc::new(Realms::single(Authority::new(self.auth.clone(), [7; 16]).unwrap()));
         let (sockets, stats) = (&mut self.server.sockets, &self.server.stats);
         let turn = Arc::new(self.turn.clone());
         self.server.server.reconfigure(self.server.now, &turn, &authority, sockets, stats);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use common::{Client, Peer, channel_message};
-use turnwire::auth::{self, Authority, Secret, User};
+use turnwire::auth::{self, Authority, Realms, Secret, User};
 use turnwire::tls::{self, Identities, Identity};
 use turnwire::turn::{self, Ledger, PeerPolicy, PeerRule, RelayAddress};
 use turnwire::worker::{self, Clock, Events, Sockets, Workers};
@@ -91,7 +91,8 @@ impl Server {
             users: vec![User { name: "alice".to_owned(), password: Secret::new("wonderland") }],
             ..auth::Settings::default()
         };
-        let authority = Arc::new(Authority::new(auth, [7; 16]).expect("valid settings"));
+        let authority =
+            Arc::new(Realms::single(Authority::new(auth, [7; 16]).expect("valid settings")));
         let ledger = Arc::new(Ledger::new(&turn));
         let sockets = Sockets::bind(&settings).expect("free ports");
         let address = sockets.listening().addresses()[0];

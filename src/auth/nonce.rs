@@ -26,7 +26,7 @@ pub(super) enum Worth {
     Fresh,
     /// The same, without the offer of SHA-256 that others get.
     FreshForMd5,
-    /// Made here for this address, too long ago.
+    /// Made here for this address, too long ago or for a realm that offers something else.
     Stale,
     /// Not made here, or for another address, or altered.
     Foreign,
@@ -117,8 +117,10 @@ impl Nonces {
         }
         let age = (now.as_secs() as u32).checked_sub(seconds);
         match age {
+            // Of a realm that offers something else: with it, this one's offer could be bid down.
+            _ if features != self.features && features != self.for_md5 => Worth::Stale,
             Some(age) if u64::from(age) < self.lifetime.as_secs() => {
-                let less = features == self.for_md5 && features != self.features;
+                let less = features != self.features;
                 if less { Worth::FreshForMd5 } else { Worth::Fresh }
             }
             _ => Worth::Stale,
@@ -230,6 +232,17 @@ mod tests {
                 altered[place] = other;
                 assert_eq!(nonces.judge(&altered, client(), now), Worth::Foreign);
             }
+        }
+    }
+
+    #[test]
+    fn one_of_a_realm_that_offers_less_is_not_fresh_in_this_one() {
+        // RFC 8489 §9.2.1
+        for (anonymity, worth) in [(false, Worth::FreshForMd5), (true, Worth::Stale)] {
+            let weaker = Nonces::new(&[1; 16], false, anonymity, Duration::from_secs(600));
+            let nonce = weaker.make(client(), Mono::default());
+            assert_eq!(weaker.judge(&nonce, client(), Mono::default()), Worth::Fresh);
+            assert_eq!(nonces().judge(&nonce, client(), Mono::default()), worth);
         }
     }
 

@@ -11,7 +11,7 @@ use super::health::Itself;
 use super::places::{Listened, Places};
 use super::ready::ReadyFile;
 use super::secret::{self, Place};
-use crate::auth::{self, Authority};
+use crate::auth::{self, Authority, Realms};
 use crate::config::{self, Config};
 use crate::net;
 use crate::tls::{self, Identities};
@@ -64,7 +64,7 @@ impl Base {
         cap_limits(&mut config, &places.relays(), false);
         Ok(Live {
             turn: Arc::new(self.turn_settings(&config, places, former)),
-            authority: Arc::new(authority),
+            realms: Arc::new(Realms::single(authority)),
             streams: config.worker.streams.clone(),
             dtls: config.worker.dtls_limits.clone(),
             proxies: config.worker.proxies.clone(),
@@ -100,6 +100,7 @@ impl Base {
             limits: config.limits.clone(),
             usage_interval: None,
             self_check: Some(Arc::clone(&self.itself.check)),
+            realms: Vec::new(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::secret::state_directories;
 use super::watch::Lost;
 use super::wishes::Wisher;
 use super::{alternates, invitation, log, privileges};
-use crate::auth::{self, Authority};
+use crate::auth::{self, Authority, Realms};
 use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
 use crate::turn::{Ledger, RelayAddress};
@@ -90,7 +90,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         sockets,
         &config.worker,
         &settings,
-        &Arc::new(authority),
+        &Arc::new(Realms::single(authority)),
         &ledger,
         clock,
         &events,

@@ -81,6 +81,8 @@ pub const RESPONSE_ORIGIN: u16 = 0x802B;
 pub const OTHER_ADDRESS: u16 = 0x802C;
 /// RFC 7635 §6.1.
 pub const THIRD_PARTY_AUTHORIZATION: u16 = 0x802E;
+/// draft-johnston-tram-stun-origin, as IANA has it: the web page that a browser's request is for.
+pub const ORIGIN: u16 = 0x802F;
 /// RFC 8016 §3.3.
 pub const MOBILITY_TICKET: u16 = 0x8030;
 

@@ -71,7 +71,7 @@ impl Server {
         let plan = self.plan(context)?;
         let client = context.client.tuple.client.ip();
         let who = &context.who.credential;
-        let admitted = self.ledger.admit(who.realm(), who.owner(), client, &self.settings);
+        let admitted = self.ledger.admit(context.realm, who.owner(), client, &self.settings.limits);
         let owner = admitted.map_err(|cause| self.or_elsewhere(context, cause))?;
         let made = self.make(context, &plan, &owner, sockets);
         match made {
@@ -196,6 +196,7 @@ impl Server {
             client: *context.client,
             owner: Arc::clone(owner),
             own: self.is_self_check(context),
+            realm: Arc::clone(context.realm),
             credential: Arc::clone(&context.who.credential),
             hard_end,
             birth: Birth {
@@ -283,7 +284,7 @@ impl Server {
 
     /// When the allocation ends because its credential does.
     pub(super) fn hard_end(&self, context: &Context<'_>) -> Option<crate::time::Mono> {
-        let ends = self.authority.on_expiry() == OnExpiry::End
+        let ends = context.realm.authority.on_expiry() == OnExpiry::End
             || context.who.credential.key().is_session();
         let expires = context.who.credential.expires().filter(|_| ends)?;
         let left = expires.saturating_sub(context.now.unix);

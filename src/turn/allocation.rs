@@ -6,6 +6,7 @@ use super::account::{Account, Usage};
 use super::ledger::{Owner, Token};
 use super::mobility::Mobility;
 use super::rate::Bucket;
+use super::realm::Realm;
 use super::{Client, ConnectionId, FiveTuple, Refusals, SessionId};
 use crate::auth::Credential;
 use crate::stun::{ChannelNumber, Family, TransactionId};
@@ -24,6 +25,8 @@ pub(super) struct Allocation {
     pub(super) owner: Arc<Owner>,
     /// The process's own, to see whether it relays ([`super::SelfCheck`]): it counts nowhere.
     pub(super) own: bool,
+    /// As it is now; when there is none of its name any more, as it was last.
+    pub(super) realm: Arc<Realm>,
     /// What the Allocate was made with: later requests must be of the same realm and
     /// username (441).
     pub(super) credential: Arc<Credential>,

@@ -133,7 +133,12 @@ impl Server {
         let slot = self.find(&client.tuple).or(slot);
         let allocation = slot.and_then(|slot| self.allocations.get(slot as usize));
         let claim = &request.claim;
-        let hidden = || claim.userhash.and_then(|hash| self.authority.name_behind(hash));
+        let text = |bytes: Option<&[u8]>| {
+            bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned))
+        };
+        let claimed = text(claim.realm).and_then(|name| self.realm_named(&name));
+        let authority = &claimed.unwrap_or(&self.realms[0]).authority;
+        let hidden = || claim.userhash.and_then(|hash| authority.name_behind(hash));
         let own = allocation.map(|it| it.credential.username());
         let named = claim.username.map(shortened);
         let user = named.or_else(|| hidden().or(own).map(str::to_owned));
@@ -152,7 +157,13 @@ impl Server {
             None => Outcome::Pending,
             Some(Reply { refusal: None, length, .. }) => Outcome::Granted(given(&out[..*length])),
             Some(Reply { refusal: Some(cause), .. }) => {
-                let realm = self.authority.realm();
+                // The one that has answered: a challenge names it.
+                let answer = reply.and_then(|reply| out.get(..reply.length));
+                let answer = answer.and_then(|answer| Message::parse(answer).ok());
+                let mut said = answer.iter().flat_map(Message::attributes);
+                let said = said.find(|(kind, _)| *kind == attribute::REALM).map(|(_, value)| value);
+                let said = text(said.or(claim.realm));
+                let realm = said.as_deref().unwrap_or(authority.realm());
                 let facts = Facts { request, realm, user: user.as_deref() };
                 let mut words = Told(*cause, facts).to_string();
                 if let (Cause::WrongUser, Some(own)) = (cause, own) {

@@ -70,6 +70,8 @@ pub enum Cause {
     AddressQuota(u32),
     /// 486: the server's allocations; as many are allowed.
     TotalQuota(u32),
+    /// 486: the realm's allocations; as many are allowed.
+    RealmQuota(u32),
     /// 508: no relay port of these is free.
     NoPort(PortRange),
     /// 508: the reservation token is unknown, expired or another user's.
@@ -162,6 +164,7 @@ impl Cause {
             Self::Auth(DenialKind::WrongSecret) => 51,
             Self::Auth(DenialKind::StoreDown | DenialKind::NotAsked) => 52,
             Self::Auth(DenialKind::OnlyMd5) => 53,
+            Self::RealmQuota(_) => 54,
         }
     }
 

@@ -80,7 +80,7 @@ impl Server {
         if tcp.connections.iter().any(with) {
             return Err(Cause::ConnectionExists);
         }
-        let decision = self.settings.admit_peer(allocation, peer)?;
+        let decision = allocation.admit_peer(peer)?;
         if decision == Decision::Guarded && !self.settings.peers.admits_port(peer) {
             return Err(Cause::PeerDenied { peer: peer.ip(), by: DeniedBy::OwnPort });
         }
@@ -264,7 +264,7 @@ impl Server {
         };
         *traffic += bytes;
         counter.add(bytes);
-        let limits = &self.settings.limits;
+        let limits = &allocation.realm.limits;
         let own = own.charge(now, bytes, limits.bytes_per_second);
         own.max(owner.charge(now, bytes, limits.user_bytes_per_second))
     }
@@ -312,8 +312,8 @@ impl Server {
         peer: SocketAddr,
         state: State,
     ) -> Result<ConnectionId, Cause> {
-        let limits = &self.settings.limits;
         let allocation = &mut self.allocations[slot as usize];
+        let limits = &allocation.realm.limits;
         let tcp = allocation.tcp.as_mut().ok_or(Cause::WrongProtocol)?;
         let is_pending = |id: &&ConnectionId| {
             self.connections.get(**id).is_some_and(|connection| connection.is_pending())

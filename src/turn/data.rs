@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use super::allocation::Allocation;
 use super::rate::{Bucket, SharedBucket};
 use super::request::Request;
-use super::{Client, Dropped, Limits, Protocol, RelayId, Server, Settings, Stats, ToPeer, Verdict};
+use super::{Client, Dropped, Limits, Protocol, RelayId, Server, Stats, ToPeer, Verdict};
 use crate::stun::{
     CHANNEL_HEADER, ChannelData, ChannelNumber, DATA_INDICATION_MAX, Family, Kind, Message, Method,
     TransactionId, Writer, attribute, write_channel_header, write_data_indication_header,
@@ -98,7 +98,7 @@ impl Server {
             allocation = &mut self.allocations[slot as usize];
         }
         let payload = data.payload;
-        to_peer(allocation, &self.settings, now.mono, peer, payload.len(), stats)?;
+        to_peer(allocation, now.mono, peer, payload.len(), stats)?;
         let relay = RelayId { slot, family: Family::of(&peer.ip()) };
         Ok(Verdict::ToPeer(ToPeer { relay, peer: route, payload, dont_fragment: false }))
     }
@@ -135,7 +135,7 @@ impl Server {
             self.arrive(slot, stats);
             allocation = &mut self.allocations[slot as usize];
         }
-        to_peer(allocation, &self.settings, now.mono, peer, payload.len(), stats)?;
+        to_peer(allocation, now.mono, peer, payload.len(), stats)?;
         let relay = RelayId { slot, family: Family::of(&peer.ip()) };
         let route = self.settings.peers.route(peer);
         let dont_fragment = request.dont_fragment;
@@ -187,8 +187,7 @@ impl Server {
             Some(channel) => Framing::Channel(channel.number),
             None => Framing::Indication { peer, id: next_id(&mut self.indications) },
         };
-        let limits = &self.settings.limits;
-        let cost = length as u64;
+        let (limits, cost) = (&allocation.realm.limits, length as u64);
         take(&mut allocation.to_client, &allocation.owner.to_client, now, cost, limits)?;
         allocation.traffic.to_client_packets += 1;
         allocation.traffic.to_client_bytes += cost;
@@ -251,7 +250,6 @@ impl Server {
 /// Checks what is left to check and counts a packet to a peer.
 fn to_peer(
     allocation: &mut Allocation,
-    settings: &Settings,
     now: Mono,
     peer: SocketAddr,
     length: usize,
@@ -262,7 +260,7 @@ fn to_peer(
     if length > MAX_RELAYED {
         return Err(Dropped::TooLong);
     }
-    let (limits, cost) = (&settings.limits, length as u64);
+    let (limits, cost) = (&allocation.realm.limits, length as u64);
     take(&mut allocation.to_peer, &allocation.owner.to_peer, now, cost, limits)?;
     allocation.traffic.to_peer_packets += 1;
     allocation.traffic.to_peer_bytes += cost;

@@ -10,6 +10,7 @@ use foldhash::quality::RandomState;
 use super::guard::{Guard, prefix};
 use super::pools::{FormerRelay, Pools, Wanted};
 use super::rate::SharedBucket;
+use super::realm::Realm;
 use super::ticket::Tickets;
 use super::{Cause, FiveTuple, Limits, RelayAddress, Settings};
 use crate::auth::Credential;
@@ -47,10 +48,9 @@ pub struct Ledger {
 
 #[derive(Default)]
 struct Inner {
-    /// By realm, then by name: a realm without users is forgotten.
-    realms: HashMap<Arc<str>, Users, RandomState>,
-    addresses: HashMap<u64, u32, RandomState>,
-    allocations: u32,
+    realms: HashMap<Arc<str>, Tenant, RandomState>,
+    /// Of all realms.
+    held: Count,
     pools: Pools,
     reservations: HashMap<Token, Reservation>,
     /// Reservations in the order in which they end.
@@ -60,7 +60,40 @@ struct Inner {
     leaving: VecDeque<(Mono, Arc<Owner>)>,
 }
 
-type Users = HashMap<Arc<str>, Arc<Owner>, RandomState>;
+/// One realm's users and what they hold. A realm without users is forgotten.
+#[derive(Default)]
+struct Tenant {
+    users: HashMap<Arc<str>, Arc<Owner>, RandomState>,
+    held: Count,
+}
+
+/// Allocations, in all and by client address.
+#[derive(Default)]
+struct Count {
+    allocations: u32,
+    addresses: HashMap<u64, u32, RandomState>,
+}
+
+impl Count {
+    fn of_address(&self, client: IpAddr) -> u32 {
+        self.addresses.get(&prefix(client)).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, client: IpAddr) {
+        self.allocations += 1;
+        *self.addresses.entry(prefix(client)).or_default() += 1;
+    }
+
+    fn remove(&mut self, client: IpAddr) {
+        self.allocations = self.allocations.saturating_sub(1);
+        if let Entry::Occupied(mut count) = self.addresses.entry(prefix(client)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
 
 /// One user of one realm with what its allocations share.
 #[derive(Debug)]
@@ -167,32 +200,47 @@ impl Ledger {
         self.lock().pools.former()
     }
 
+    /// Allocations counted against the quota of a realm.
+    pub fn allocations_of(&self, realm: &str) -> u32 {
+        self.lock().realms.get(realm).map_or(0, |tenant| tenant.held.allocations)
+    }
+
     /// Allocations counted against the quotas.
     pub fn allocations(&self) -> u32 {
-        self.lock().allocations
+        self.lock().held.allocations
     }
 
     /// Counts one more allocation of the user and the client address.
     pub(super) fn admit(
         &self,
-        realm: &Arc<str>,
+        realm: &Realm,
         owner: &str,
         client: IpAddr,
-        settings: &Settings,
+        server: &Limits,
     ) -> Result<Arc<Owner>, Cause> {
-        let limits = &settings.limits;
         let over = |count: u32, limit: u32| limit != 0 && count >= limit;
+        let too_many = |held: &Count, limits: &Limits| {
+            let limit = limits.allocations_per_address;
+            over(held.of_address(client), limit) && !server.exempts(client)
+        };
         let mut inner = self.lock();
-        if over(inner.allocations, limits.allocations) {
-            return Err(Cause::TotalQuota(limits.allocations));
+        let limits = &realm.limits;
+        let tenant = inner.realms.get(realm.name());
+        if over(inner.held.allocations, server.allocations) {
+            return Err(Cause::TotalQuota(server.allocations));
         }
-        let from_address = inner.addresses.get(&prefix(client)).copied().unwrap_or(0);
-        if over(from_address, limits.allocations_per_address) && !limits.exempts(client) {
+        if tenant.is_some_and(|tenant| over(tenant.held.allocations, limits.allocations)) {
+            return Err(Cause::RealmQuota(limits.allocations));
+        }
+        if too_many(&inner.held, server) {
+            return Err(Cause::AddressQuota(server.allocations_per_address));
+        }
+        if tenant.is_some_and(|tenant| too_many(&tenant.held, limits)) {
             return Err(Cause::AddressQuota(limits.allocations_per_address));
         }
-        let owner = match inner.realms.get(realm).and_then(|users| users.get(owner)) {
+        let owner = match tenant.and_then(|tenant| tenant.users.get(owner)) {
             Some(owner) => Arc::clone(owner),
-            None => inner.new_owner(realm, owner),
+            None => inner.new_owner(realm.name(), owner),
         };
         let mut held = owner.held();
         // A new one holds nothing: it is never refused, and so never left behind.
@@ -201,8 +249,8 @@ impl Ledger {
         }
         held.allocations += 1;
         drop(held);
-        inner.allocations += 1;
-        *inner.addresses.entry(prefix(client)).or_default() += 1;
+        inner.held.add(client);
+        inner.tenant(&owner.realm).held.add(client);
         Ok(owner)
     }
 
@@ -214,13 +262,8 @@ impl Ledger {
     /// The inverse of [`Self::admit`].
     pub(super) fn dismiss(&self, owner: &Arc<Owner>, client: IpAddr, now: Mono) {
         let mut inner = self.lock();
-        inner.allocations = inner.allocations.saturating_sub(1);
-        if let Entry::Occupied(mut count) = inner.addresses.entry(prefix(client)) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
+        inner.held.remove(client);
+        inner.tenant(&owner.realm).held.remove(client);
         let mut held = owner.held();
         held.allocations = held.allocations.saturating_sub(1);
         if held.allocations == 0 && !held.leaving {
@@ -325,9 +368,12 @@ impl Ledger {
 impl Inner {
     fn new_owner(&mut self, realm: &Arc<str>, name: &str) -> Arc<Owner> {
         let owner = Arc::new(Owner::new(realm, name));
-        let users = self.realms.entry(Arc::clone(realm)).or_default();
-        users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        self.tenant(realm).users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
         owner
+    }
+
+    fn tenant(&mut self, realm: &Arc<str>) -> &mut Tenant {
+        self.realms.entry(Arc::clone(realm)).or_default()
     }
 
     fn settle(&mut self, now: Mono) {
@@ -371,10 +417,10 @@ impl Inner {
             self.leaving.push_back((now + LINGER, owner));
         } else if held.allocations == 0 {
             drop(held);
-            if let Entry::Occupied(mut users) = self.realms.entry(Arc::clone(&owner.realm)) {
-                users.get_mut().remove(&owner.name);
-                if users.get().is_empty() {
-                    users.remove();
+            if let Entry::Occupied(mut tenant) = self.realms.entry(Arc::clone(&owner.realm)) {
+                tenant.get_mut().users.remove(&owner.name);
+                if tenant.get().users.is_empty() {
+                    tenant.remove();
                 }
             }
         }

@@ -59,6 +59,8 @@ pub enum Decision {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
     rules: Vec<PeerRule>,
+    /// A realm's own.
+    further: Vec<PeerRule>,
     /// The relay addresses with their ports, and behind them those of before.
     relays: Vec<(RelayAddress, PortRange)>,
     listeners: Vec<SocketAddr>,
@@ -73,7 +75,7 @@ impl PeerPolicy {
         listeners: Vec<SocketAddr>,
     ) -> Self {
         let relays = relays.into_iter().map(|relay| (relay, ports)).collect();
-        Self { rules, relays, listeners }
+        Self { rules, further: Vec::new(), relays, listeners }
     }
 
     /// The same with relay addresses and ports of before, on which allocations live still.
@@ -86,6 +88,13 @@ impl PeerPolicy {
         self
     }
 
+    /// The same with a realm's own rules besides. Of these as well the most specific one decides, and they come
+    /// before what is built in. What a rule of the operator's denies they cannot open, and what one of them allows
+    /// they can close; nor can they open a port of this server itself.
+    pub fn of_realm(&self, further: Vec<PeerRule>) -> Self {
+        Self { further, ..self.clone() }
+    }
+
     /// Decides about an address.
     pub fn decide(&self, peer: IpAddr) -> Decision {
         let outer = self.decide_one(peer);
@@ -94,8 +103,15 @@ impl PeerPolicy {
             (Decision::Deny(_) | Decision::Guarded, _) | (_, None) => outer,
             (_, Some((inner, length))) => match self.decide_one(inner.into()) {
                 Decision::Allow => outer,
-                // A rule of the operator's that reaches into the inner address has decided it.
-                _ if self.rule(peer).is_some_and(|rule| rule.prefix.length() > length) => outer,
+                // A rule of the operator's that reaches into the inner address has decided it, and so has
+                // a realm's where the operator has none.
+                _ if reaches(longest(&self.rules, peer), length) => outer,
+                _ if reaches(longest(&self.further, peer), length)
+                    && longest(&self.rules, inner.into()).is_none_or(|rule| rule.allow)
+                    && !self.is_own(inner.into()) =>
+                {
+                    outer
+                }
                 // A translator would bring it back to this server, on whatever port.
                 Decision::Guarded => Decision::Deny(DeniedBy::OwnPort),
                 denied => denied,
@@ -103,17 +119,18 @@ impl PeerPolicy {
         }
     }
 
-    /// The longest of the operator's prefixes that holds the address; deny wins a tie.
-    fn rule(&self, peer: IpAddr) -> Option<PeerRule> {
-        let matching = self.rules.iter().filter(|rule| rule.prefix.contains(peer));
-        matching.max_by_key(|rule| (rule.prefix.length(), !rule.allow)).copied()
-    }
-
     fn decide_one(&self, peer: IpAddr) -> Decision {
-        if let Some(rule) = self.rule(peer) {
-            return if rule.allow { Decision::Allow } else { Decision::Deny(DeniedBy::Rule(rule)) };
+        let (rule, further) = (longest(&self.rules, peer), longest(&self.further, peer));
+        if let Some(denied) = [rule, further].into_iter().flatten().find(|rule| !rule.allow) {
+            return Decision::Deny(DeniedBy::Rule(denied));
         }
-        if self.is_relay(peer) {
+        if rule.is_some() {
+            return Decision::Allow;
+        }
+        if further.is_some() && !self.is_own(peer) {
+            return Decision::Allow;
+        }
+        if self.is_relay(peer) || further.is_some() {
             return Decision::Guarded;
         }
         let special = SPECIAL.iter().filter(|special| special.prefix().contains(peer));
@@ -126,6 +143,11 @@ impl PeerPolicy {
             return Decision::Guarded;
         }
         Decision::Allow
+    }
+
+    /// Whether a socket of this server has the address.
+    fn is_own(&self, ip: IpAddr) -> bool {
+        self.is_relay(ip) || self.listeners.iter().any(|listener| listener.ip() == ip)
     }
 
     fn is_relay(&self, ip: IpAddr) -> bool {
@@ -170,6 +192,17 @@ impl PeerPolicy {
         });
         own.map(move |(relay, _)| SocketAddr::new(relay.advertised, sender.port()))
     }
+}
+
+/// The longest of the prefixes that hold the address; deny wins a tie.
+fn longest(rules: &[PeerRule], peer: IpAddr) -> Option<PeerRule> {
+    let matching = rules.iter().filter(|rule| rule.prefix.contains(peer));
+    matching.max_by_key(|rule| (rule.prefix.length(), !rule.allow)).copied()
+}
+
+/// Whether there is a rule about more than so many bits.
+fn reaches(rule: Option<PeerRule>, length: u8) -> bool {
+    rule.is_some_and(|rule| rule.prefix.length() > length)
 }
 
 /// The IPv4 address inside an IPv6 one (mapped, compatible, translated, NAT64 or 6to4) and the

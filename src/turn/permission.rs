@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::allocation::{Allocation, CHANNEL_LIFETIME, Channel};
 use super::server::Context;
@@ -21,16 +22,16 @@ impl Server {
             return Err(Cause::Missing);
         }
         // Each peer is asked about by each rule: no more of them than there can be permissions.
-        let limit = usize::from(self.settings.limits.permissions);
-        if request.peers().count() > limit.max(PEERS) {
-            return Err(Cause::PermissionLimit(self.settings.limits.permissions));
-        }
         let allocation = &mut self.allocations[slot as usize];
+        let limit = usize::from(allocation.realm.limits.permissions);
+        if request.peers().count() > limit.max(PEERS) {
+            return Err(Cause::PermissionLimit(allocation.realm.limits.permissions));
+        }
         allocation.prune(now);
         let mut more = Vec::new();
         for peer in request.peers() {
             let peer = peer.map_err(|_| Cause::Malformed)?;
-            self.settings.admit_peer(allocation, peer)?;
+            allocation.admit_peer(peer)?;
             if allocation.permission(peer.ip(), now).is_none() {
                 more.push(peer.ip());
             }
@@ -39,11 +40,11 @@ impl Server {
         more.sort_unstable();
         more.dedup();
         let count = allocation.permissions.len() + more.len();
-        if count > usize::from(self.settings.limits.permissions) {
-            return Err(Cause::PermissionLimit(self.settings.limits.permissions));
+        if count > limit {
+            return Err(Cause::PermissionLimit(allocation.realm.limits.permissions));
         }
         for peer in request.peers().flatten() {
-            let guarded = self.settings.peers.decide(peer.ip()) == Decision::Guarded;
+            let guarded = allocation.realm.peers.decide(peer.ip()) == Decision::Guarded;
             allocation.permit(peer.ip(), guarded, now);
         }
         Ok(context.finish(context.success(out), None))
@@ -63,8 +64,9 @@ impl Server {
         let number = ChannelNumber::new(number)
             .filter(|number| number.in_rfc8656_range() || self.settings.rfc5766_channels)
             .ok_or(Cause::ChannelRange)?;
-        let limits = &self.settings.limits;
         let allocation = &mut self.allocations[slot as usize];
+        let realm = Arc::clone(&allocation.realm);
+        let limits = &realm.limits;
         if allocation.protocol() == Protocol::Tcp {
             return Err(Cause::WrongProtocol);
         }
@@ -78,8 +80,7 @@ impl Server {
         }
         let own = allocation.own
             && self.settings.self_check.as_ref().is_some_and(|it| it.peers().contains(&peer));
-        let decision =
-            if own { Decision::Allow } else { self.settings.admit_peer(allocation, peer)? };
+        let decision = if own { Decision::Allow } else { allocation.admit_peer(peer)? };
         if decision == Decision::Guarded && !self.settings.peers.admits_port(peer) {
             return Err(Cause::PeerDenied { peer: peer.ip(), by: DeniedBy::OwnPort });
         }
@@ -88,7 +89,7 @@ impl Server {
         }
         let new = allocation.permission(peer.ip(), now).is_none();
         if new && allocation.permissions.len() >= usize::from(limits.permissions) {
-            return Err(Cause::PermissionLimit(self.settings.limits.permissions));
+            return Err(Cause::PermissionLimit(allocation.realm.limits.permissions));
         }
         // RFC 8656 §12.2 and §9: the channel for 600 seconds, its permission for 300.
         allocation.permit(peer.ip(), decision == Decision::Guarded, now);
@@ -98,17 +99,13 @@ impl Server {
     }
 }
 
-impl super::Settings {
+impl Allocation {
     /// 443 before 403 (RFC 8656 §10.2, §12.2).
-    pub(super) fn admit_peer(
-        &self,
-        allocation: &Allocation,
-        peer: SocketAddr,
-    ) -> Result<Decision, Cause> {
-        if allocation.relay(Family::of(&peer.ip())).is_none() {
+    pub(super) fn admit_peer(&self, peer: SocketAddr) -> Result<Decision, Cause> {
+        if self.relay(Family::of(&peer.ip())).is_none() {
             return Err(Cause::PeerFamily);
         }
-        match self.peers.decide(peer.ip()) {
+        match self.realm.peers.decide(peer.ip()) {
             Decision::Deny(by) => Err(Cause::PeerDenied { peer: peer.ip(), by }),
             decision => Ok(decision),
         }

@@ -1,8 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::realm::Realm;
 use super::{Decision, Effect, EndReason, RelaySockets, Server, Settings, Stats};
-use crate::auth::{Authority, Credential, OnRevocation, UserName};
+use crate::auth::{Credential, OnRevocation, Realms, UserName};
 use crate::time::Now;
 
 impl Server {
@@ -19,20 +20,29 @@ impl Server {
         &mut self,
         now: Now,
         settings: &Arc<Settings>,
-        authority: &Arc<Authority>,
+        authorities: &Arc<Realms>,
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) {
         let before = std::mem::replace(&mut self.settings, Arc::clone(settings));
-        if before.peers != self.settings.peers {
-            let slots: Vec<_> = self.allocations.iter().map(|(slot, _)| slot as u32).collect();
-            slots.into_iter().for_each(|slot| self.end_denied(slot, stats));
+        self.realms = Realm::all(settings, authorities);
+        let mut denied = Vec::new();
+        for (slot, allocation) in &mut self.allocations {
+            // One whose realm is gone goes by what that was last.
+            if let Some(place) = authorities.place(allocation.realm.name()) {
+                let realm = Arc::clone(&self.realms[place]);
+                if allocation.realm.peers != realm.peers {
+                    denied.push(slot as u32);
+                }
+                allocation.realm = realm;
+            }
         }
+        denied.into_iter().for_each(|slot| self.end_denied(slot, stats));
         if before.usage_interval != self.settings.usage_interval {
             self.file_all_reports(now.mono);
         }
-        let before = std::mem::replace(&mut self.authority, Arc::clone(authority));
-        if !Arc::ptr_eq(&before, &self.authority) {
+        let before = std::mem::replace(&mut self.authorities, Arc::clone(authorities));
+        if !Arc::ptr_eq(&before, authorities) {
             self.look_again(now, None, sockets, stats);
         }
     }
@@ -42,7 +52,8 @@ impl Server {
         let Some(allocation) = self.allocations.get_mut(slot as usize) else {
             return;
         };
-        let peers = &self.settings.peers;
+        let realm = Arc::clone(&allocation.realm);
+        let peers = &realm.peers;
         let decide = |ip: IpAddr| peers.decide(ip);
         let denied = |ip: IpAddr| matches!(decide(ip), Decision::Deny(_));
         let may_go_on = |peer: SocketAddr| match decide(peer.ip()) {
@@ -77,18 +88,17 @@ impl Server {
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
     ) {
-        let policy = self.authority.on_revocation();
         let mut revoked = Vec::new();
         for (slot, allocation) in &mut self.allocations {
-            let credential = &allocation.credential;
+            let (realm, credential) = (&allocation.realm, &allocation.credential);
             let concerned = |user: &UserName| {
                 *user.name == *credential.username() && user.realm == *credential.realm()
             };
             if !user.is_none_or(concerned) {
                 continue;
             }
-            allocation.revoked = is_revoked(&self.authority, credential);
-            if allocation.revoked && policy == OnRevocation::End {
+            allocation.revoked = is_revoked(&self.authorities, realm, credential);
+            if allocation.revoked && realm.authority.on_revocation() == OnRevocation::End {
                 revoked.push(slot as u32);
             }
         }
@@ -98,11 +108,19 @@ impl Server {
     }
 
     /// Whether a credential was taken back, and does less for that.
-    pub(super) fn is_revoked(&self, credential: &Credential) -> bool {
-        is_revoked(&self.authority, credential)
+    pub(super) fn is_revoked(&self, realm: &Realm, credential: &Credential) -> bool {
+        is_revoked(&self.authorities, realm, credential)
+    }
+
+    /// The realm of this name now.
+    pub(super) fn realm_named(&self, name: &str) -> Option<&Arc<Realm>> {
+        self.authorities.place(name).map(|place| &self.realms[place])
     }
 }
 
-fn is_revoked(authority: &Authority, credential: &Credential) -> bool {
-    authority.on_revocation() != OnRevocation::Keep && !authority.vouches_for(credential)
+/// A realm that is gone has taken back all of its credentials.
+fn is_revoked(realms: &Realms, realm: &Realm, credential: &Credential) -> bool {
+    let vouched =
+        || realms.place(realm.name()).is_some() && realm.authority.vouches_for(credential);
+    realm.authority.on_revocation() != OnRevocation::Keep && !vouched()
 }

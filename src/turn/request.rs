@@ -32,6 +32,8 @@ pub(super) struct Request<'a> {
     /// MOBILITY-TICKET; empty where one is asked for.
     pub(super) ticket: Option<&'a [u8]>,
     pub(super) dont_fragment: bool,
+    /// ORIGIN, unchecked.
+    pub(super) origin: Option<&'a [u8]>,
     /// The number in CONNECTION-ID.
     pub(super) connection: Option<u32>,
     /// A known attribute's value is not what its type says.
@@ -58,6 +60,7 @@ impl<'a> Request<'a> {
             reservation: None,
             ticket: None,
             dont_fragment: false,
+            origin: None,
             connection: None,
             malformed: false,
             unknown: [0; UNKNOWN],
@@ -103,6 +106,7 @@ impl<'a> Request<'a> {
                 first(&mut self.reservation, value.try_into().map_err(|_| Error::Value))
             }
             attribute::MOBILITY_TICKET => first(&mut self.ticket, Ok(value)),
+            attribute::ORIGIN => first(&mut self.origin, Ok(value)),
             attribute::DONT_FRAGMENT => {
                 self.dont_fragment = true;
                 Ok(())

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::cause::{Facts, Phrase, Told};
 use super::discovery::Answer;
+use super::realm::Realm;
 use super::request::Request;
 use super::server::Context;
 use super::{Cause, Client, ConnectionId, Reply, Server, Stats};
@@ -25,7 +26,7 @@ impl Server {
         let request = context.request;
         let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
         let user = Some(context.who.credential.username());
-        let facts = Facts { request, realm: self.authority.realm(), user };
+        let facts = Facts { request, realm: context.realm.name(), user };
         self.write_cause(&mut writer, cause, &facts);
         if cause == Cause::UnknownAttribute {
             writer.unknown_attributes(request.unknown());
@@ -77,13 +78,13 @@ impl Server {
         Reply { length, method: Method::BINDING, refusal, proven: false, detour }
     }
 
-    /// Answers a request that authentication has refused.
+    /// Answers a request that a realm's authentication has refused.
     pub(super) fn deny(
         &self,
         now: Now,
         client: &Client,
         request: &Request<'_>,
-        denial: Denial,
+        (realm, denial): (&Realm, Denial),
         out: &mut [u8],
         stats: &Stats,
     ) -> Reply {
@@ -91,7 +92,7 @@ impl Server {
         if !self.settings.may_be_self_check(&client.tuple) {
             stats.refuse(cause);
         }
-        let length = self.denial_response(now.mono, client, request, denial, out);
+        let length = self.denial_response(now.mono, client, request, (realm, denial), out);
         let (method, proven) = (request.method, denial.proven);
         Reply { length, method, refusal: Some(cause), proven, detour: None }
     }
@@ -103,12 +104,13 @@ impl Server {
         now: Mono,
         client: &Client,
         request: &Request<'_>,
-        denial: Denial,
+        (realm, denial): (&Realm, Denial),
         out: &mut [u8],
     ) -> usize {
         let cause = Cause::Auth(denial.kind);
         let mut writer = Writer::new(out, Kind::error(request.method), &request.id);
-        let facts = Facts { request, realm: self.authority.realm(), user: None };
+        let authority = &realm.authority;
+        let facts = Facts { request, realm: realm.name(), user: None };
         if denial.proven {
             self.write_cause(&mut writer, cause, &facts);
         } else {
@@ -119,17 +121,17 @@ impl Server {
         } else if asks_again(denial.kind) {
             let (address, for_md5) = (client.tuple.client, denial.kind == DenialKind::OnlyMd5);
             let nonce = if for_md5 {
-                self.authority.challenge_for_md5(address, now)
+                authority.challenge_for_md5(address, now)
             } else {
-                self.authority.challenge(address, now)
+                authority.challenge(address, now)
             };
-            writer.attribute(attribute::REALM, self.authority.realm().as_bytes());
+            writer.attribute(attribute::REALM, authority.realm().as_bytes());
             writer.attribute(attribute::NONCE, &nonce);
-            if let Some(algorithms) = self.authority.algorithms().filter(|_| !for_md5) {
+            if let Some(algorithms) = authority.algorithms().filter(|_| !for_md5) {
                 writer.attribute(attribute::PASSWORD_ALGORITHMS, algorithms);
             }
             // RFC 7635 §4
-            if let Some(name) = self.authority.third_party().filter(|_| cause.code() == 401) {
+            if let Some(name) = authority.third_party().filter(|_| cause.code() == 401) {
                 writer.attribute(attribute::THIRD_PARTY_AUTHORIZATION, name.as_bytes());
             }
         }

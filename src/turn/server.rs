@@ -10,6 +10,7 @@ use super::connection::Connections;
 use super::guests::Guests;
 use super::index::Place;
 use super::parked::Parked;
+use super::realm::Realm;
 use super::request::Request;
 use super::tally::Tally;
 use super::wheel::Wheel;
@@ -17,7 +18,7 @@ use super::{
     Audience, Cause, Client, ConnectionId, Dropped, Effect, FiveTuple, Ledger, Random,
     RelaySockets, Reply, Seat, Settings, Stats, Verdict,
 };
-use crate::auth::{Authenticated, Authority, DenialKind};
+use crate::auth::{Authenticated, DenialKind, Realms};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
 
@@ -28,7 +29,9 @@ pub const RESPONSE_MAX: usize = 2048;
 /// The server of one worker: its allocations and all decisions about them.
 pub struct Server {
     pub(super) settings: Arc<Settings>,
-    pub(super) authority: Arc<Authority>,
+    pub(super) authorities: Arc<Realms>,
+    /// By their places in `authorities`.
+    pub(super) realms: Vec<Arc<Realm>>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) random: Box<dyn Random>,
     pub(super) allocations: Slab<Allocation>,
@@ -76,6 +79,8 @@ pub(super) struct Context<'a> {
     pub(super) client: &'a Client,
     pub(super) request: &'a Request<'a>,
     pub(super) who: &'a Authenticated,
+    /// Who has let it in: the allocation may be of another one.
+    pub(super) realm: &'a Arc<Realm>,
     pub(super) stats: &'a Stats,
 }
 
@@ -83,15 +88,16 @@ impl Server {
     /// A server without allocations.
     pub fn new(
         settings: Arc<Settings>,
-        authority: Arc<Authority>,
+        authorities: Arc<Realms>,
         ledger: Arc<Ledger>,
         mut random: Box<dyn Random>,
         now: Mono,
     ) -> Self {
         let indications = random.next_u64();
         Self {
+            realms: Realm::all(&settings, &authorities),
             settings,
-            authority,
+            authorities,
             ledger,
             random,
             allocations: Slab::new(),
@@ -246,10 +252,12 @@ impl Server {
         let control = self.slot_of_connection(request);
         let known = slot.or_else(|| self.named_slot(request)).or(control);
         let known = known.and_then(|slot| self.allocations.get(slot as usize));
-        let valid = known.filter(|allocation| !allocation.revoked);
+        let realm = self.realm_of(request, known, client, sockets);
+        let own = |allocation: &&Allocation| allocation.realm.name() == realm.name();
+        let valid = known.filter(|allocation| !allocation.revoked).filter(own);
         let credential = valid.map(|allocation| &allocation.credential);
         let check = |address| {
-            self.authority.check(&request.message, &request.claim, credential, address, now)
+            realm.authority.check(&request.message, &request.claim, credential, address, now)
         };
         let mut checked = check(address);
         if let (Err(denial), Some(known), Some(_)) = (&checked, known, control)
@@ -277,10 +285,11 @@ impl Server {
                         return Verdict::Drop(Dropped::StoreWait);
                     }
                 }
-                return Verdict::Reply(self.deny(now, client, request, denial, out, stats));
+                let denied = (&*realm, denial);
+                return Verdict::Reply(self.deny(now, client, request, denied, out, stats));
             }
         };
-        let context = Context { now, client, request, who: &who, stats };
+        let context = Context { now, client, request, who: &who, realm: &realm, stats };
         let method = request.method;
         let reply = |length, refusal| Reply { length, method, refusal, proven: true, detour: None };
         match self.handle(&context, slot, out, sockets) {

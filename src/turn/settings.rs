@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Alternates, Discovery, FiveTuple, PeerPolicy, Prefix, SelfCheck};
+use super::{Alternates, Discovery, FiveTuple, PeerPolicy, Prefix, RealmSettings, SelfCheck};
 use crate::stun::Family;
 
 /// What the server may do and how much of it.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub rfc5766_channels: bool,
     /// Whether clients may take their allocations along to another address (RFC 8016).
     pub mobility: bool,
-    /// Which peers may be relayed to.
+    /// Which peers may be relayed to; a realm may have rules of its own besides.
     pub peers: PeerPolicy,
     /// Where NAT behaviour discovery is served: at most once for each family, or not at all.
     pub discovery: Vec<Discovery>,
@@ -40,6 +40,8 @@ pub struct Settings {
     pub usage_interval: Option<Duration>,
     /// How the process finds out whether it relays.
     pub self_check: Option<Arc<SelfCheck>>,
+    /// Realms whose users may do something else than those of the default one.
+    pub realms: Vec<RealmSettings>,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             limits: Limits::default(),
             usage_interval: None,
             self_check: None,
+            realms: Vec::new(),
         }
     }
 }

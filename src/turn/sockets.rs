@@ -1,8 +1,8 @@
 use std::net::SocketAddr;
 
-use super::RelayId;
+use super::{Client, RelayId};
 
-/// Opens and closes the sockets of allocations.
+/// Opens and closes the sockets of allocations, and knows those of clients.
 pub trait RelaySockets {
     /// Opens a UDP socket at the address for the relay.
     ///
@@ -19,6 +19,12 @@ pub trait RelaySockets {
     /// Closes it. What was relayed before is to be sent first; when this returns, the port may be
     /// given to another allocation.
     fn close(&mut self, relay: RelayId);
+
+    /// The name that the client has asked for in TLS or DTLS (SNI), if it has.
+    fn server_name(&self, client: &Client) -> Option<&str> {
+        let _ = client;
+        None
+    }
 }
 
 /// Why a relay socket cannot be opened.

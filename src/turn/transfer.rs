@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::allocation::Allocation;
 use super::index::Place;
 use super::ticket::Holder;
@@ -95,7 +97,11 @@ impl Server {
             mobility.away = None;
             allocation.detached = taken;
         }
-        allocation.revoked = self.is_revoked(&allocation.credential);
+        // The realms may have changed while it was on its way, as may the settings.
+        if let Some(realm) = self.realm_named(allocation.realm.name()) {
+            allocation.realm = Arc::clone(realm);
+        }
+        allocation.revoked = self.is_revoked(&allocation.realm, &allocation.credential);
         let end = allocation.next_end();
         let name = allocation.mobility.as_ref().map(|mobility| mobility.name);
         let slot = self.allocations.insert(allocation) as u32;
@@ -109,7 +115,6 @@ impl Server {
         if let (Some(name), Some(tickets)) = (name, self.ledger.tickets.get()) {
             tickets.settle(name, Holder { worker: self.seat.number, slot: Some(slot) });
         }
-        // The settings may have changed while it was on its way.
         self.end_denied(slot, stats);
         stats.moved_in.add(1);
         relays(&self.allocations[slot as usize], slot)

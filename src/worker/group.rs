@@ -11,7 +11,7 @@ use super::mailbox::Mailbox;
 use super::orders::Orders;
 use super::random::SystemRandom;
 use super::{Answers, Change, Clerk, Events, Followers, Live, Remote, Settings, Sockets, Stats};
-use crate::auth::Authority;
+use crate::auth::Realms;
 use crate::net::{Offload, Waker};
 use crate::time::{Mono, Now};
 use crate::turn::{self, Audience, Ledger, Seat};
@@ -155,7 +155,7 @@ impl Workers {
         sockets: Sockets,
         settings: &Settings,
         turn: &Arc<turn::Settings>,
-        authority: &Arc<Authority>,
+        realms: &Arc<Realms>,
         ledger: &Arc<Ledger>,
         clock: Clock,
         events: &Events,
@@ -177,7 +177,7 @@ impl Workers {
             let stats = Arc::new(Stats::default());
             let server = turn::Server::new(
                 Arc::clone(turn),
-                Arc::clone(authority),
+                Arc::clone(realms),
                 Arc::clone(ledger),
                 Box::new(SystemRandom::new()),
                 clock.now().mono,

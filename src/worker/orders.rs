@@ -12,7 +12,7 @@ use super::relays::Door;
 use super::settings::passed_class;
 use super::sockets::Listeners;
 use super::{DtlsLimits, Settings, Sockets, StreamLimits, WebSettings};
-use crate::auth::Authority;
+use crate::auth::Realms;
 use crate::tls;
 use crate::turn::{self, Prefix};
 
@@ -22,7 +22,7 @@ pub struct Live {
     /// How the core decides.
     pub turn: Arc<turn::Settings>,
     /// Who may come in.
-    pub authority: Arc<Authority>,
+    pub realms: Arc<Realms>,
     /// Bounds on TCP connections: on those that come, and on all at what they do next.
     pub streams: StreamLimits,
     /// Bounds on DTLS, the same.
@@ -147,9 +147,9 @@ impl Engine {
             return;
         }
         let (now, stats) = (self.now, Arc::clone(&self.stats));
-        let Live { turn, authority, streams, dtls, proxies, web, path } = &change.0.live;
+        let Live { turn, realms, streams, dtls, proxies, web, path } = &change.0.live;
         let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
-        self.server.reconfigure(now, turn, authority, &mut door, &stats.turn);
+        self.server.reconfigure(now, turn, realms, &mut door, &stats.turn);
         self.effects(now);
         let workers = self.shared.mailboxes.len();
         self.limits = streams.per_worker(workers);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::{RELAYS, TestClient, auth_settings, channel_data, send_indication};
 use crate::mobile::{self, Call, mobile_setup, server_with};
-use turnwire::auth::Authority;
+use turnwire::auth::{Authority, Realms};
 use turnwire::stun::{Kind, Method, TransactionId, Writer, attribute};
 use turnwire::turn::{Dropped, PeerPolicy, PeerRule, Transport};
 
@@ -338,7 +338,8 @@ fn settings_that_change_on_the_way_are_those_that_it_arrives_under() {
         let rule = PeerRule { prefix: "9.9.9.9/32".parse().unwrap(), allow: !denied };
         settings.peers = PeerPolicy::new(vec![rule], RELAYS.to_vec(), settings.ports, Vec::new());
         let (settings, root) = (Arc::new(settings), [7; 16]);
-        let authority = Arc::new(Authority::new(auth_settings(), root).expect("credentials"));
+        let authority =
+            Arc::new(Realms::single(Authority::new(auth_settings(), root).expect("credentials")));
         for server in &mut workers.servers {
             let (now, sockets) = (server.now, &mut server.sockets);
             server.server.reconfigure(now, &settings, &authority, sockets, &server.stats);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{FakeSockets, Host, Random, Response};
-use turnwire::auth::{self, Authority, Secret, User, UserName};
+use turnwire::auth::{self, Reach, Realms, Secret, User, UserName};
 use turnwire::stun::Class;
 use turnwire::time::{Mono, Now};
 use turnwire::turn::{
@@ -63,12 +63,15 @@ pub(crate) fn auth_settings() -> auth::Settings {
 pub(crate) struct Setup {
     pub(crate) turn: Settings,
     pub(crate) auth: auth::Settings,
+    /// Further realms.
+    pub(crate) realms: Vec<(auth::Settings, Reach)>,
     pub(crate) seed: u64,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { turn: turn_settings(49152, 65535), auth: auth_settings(), seed: 1 }
+        let turn = turn_settings(49152, 65535);
+        Self { turn, auth: auth_settings(), realms: Vec::new(), seed: 1 }
     }
 }
 
@@ -80,14 +83,14 @@ impl Setup {
     /// Servers that share a ledger and a host, as the workers of a process do.
     pub(crate) fn servers(self, count: u32) -> Vec<TestServer> {
         let settings = Arc::new(self.turn);
-        let authority = Authority::new(self.auth, [7; 16]).expect("valid credentials");
-        let (authority, ledger) = (Arc::new(authority), Arc::new(Ledger::new(&settings)));
+        let realms = Realms::new(self.auth, self.realms, [7; 16]).expect("valid credentials");
+        let (realms, ledger) = (Arc::new(realms), Arc::new(Ledger::new(&settings)));
         let (host, audience) = (Host::default(), Arc::new(Audience::default()));
         let make = |number| {
             let mut random = Random::new(self.seed ^ u64::from(number));
             let server = Server::new(
                 Arc::clone(&settings),
-                Arc::clone(&authority),
+                Arc::clone(&realms),
                 Arc::clone(&ledger),
                 Box::new(move || random.next()),
                 START.mono,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use turnwire::turn::{OpenError, RelayId, RelaySockets};
+use turnwire::turn::{Client, OpenError, RelayId, RelaySockets};
 
 /// The ports of one host, which several servers share.
 #[derive(Clone, Default)]
@@ -51,6 +51,8 @@ pub(crate) struct FakeSockets {
     pub(crate) exhausted: bool,
     /// How often an open was refused because the port was somebody else's.
     pub(crate) refused: u64,
+    /// What clients have asked for in TLS (SNI), by their addresses.
+    pub(crate) names: HashMap<SocketAddr, String>,
 }
 
 impl FakeSockets {
@@ -118,5 +120,9 @@ impl RelaySockets for FakeSockets {
         self.at.remove(&address);
         self.listening.remove(&relay.index());
         assert!(self.host.0.lock().unwrap().open.remove(&address));
+    }
+
+    fn server_name(&self, client: &Client) -> Option<&str> {
+        self.names.get(&client.tuple.client).map(String::as_str)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::auth::{self, Authority, Secret, User};
+use crate::auth::{self, Authority, Realms, Secret, User};
 use crate::stun::ChannelNumber;
 use crate::time::Now;
 use crate::turn::{
@@ -57,7 +57,7 @@ fn server(sha256: bool) -> Server {
         nonce_lifetime: Duration::from_secs(60),
         ..auth::Settings::default()
     };
-    let authority = Arc::new(Authority::new(auth, [7; 16]).unwrap());
+    let authority = Arc::new(Realms::single(Authority::new(auth, [7; 16]).unwrap()));
     let ledger = Arc::new(Ledger::new(&settings));
     let mut number = 0_u64;
     let random = Box::new(move || {

@@ -20,7 +20,7 @@ const HOSTILE: &str =
     "Nobody's client does this by itself: something between alters packets, or somebody is trying.";
 
 /// In the order of [`super::Cause::index`].
-pub(super) const TABLE: [Entry; 54] = [
+pub(super) const TABLE: [Entry; 55] = [
     entry(
         "challenge",
         401,
@@ -316,5 +316,11 @@ pub(super) const TABLE: [Entry; 54] = [
         "only an MD5 key of this user is known: no SHA-256",
         "Normal: the client goes on with MD5. It costs one round trip, which auth.sha256 = false spares where the \
          stores keep MD5 keys only, as coturn's databases do.",
+    ),
+    entry(
+        "realm_quota",
+        486,
+        "the realm has too many allocations",
+        "limits.allocations of its [[realm]]: raise it if these are real users.",
     ),
 ];

@@ -47,6 +47,9 @@ impl fmt::Display for Told<'_> {
                 write!(f, "the client's address has {limit} allocations, the limit")
             }
             Cause::TotalQuota(limit) => write!(f, "the server has {limit} allocations, the limit"),
+            Cause::RealmQuota(limit) => {
+                write!(f, "the realm {} has {limit} allocations, the limit", facts.realm)
+            }
             Cause::ConnectionQuota(limit) => {
                 write!(f, "user {user} has {limit} connections with peers, the limit")
             }
@@ -59,7 +62,10 @@ impl fmt::Display for Told<'_> {
             Cause::NoPort(ports) => {
                 write!(f, "no relay port is free of {}-{}", ports.first, ports.last)
             }
-            Cause::WrongUser => write!(f, "the allocation belongs to another user than {user}"),
+            Cause::WrongUser => {
+                let realm = facts.realm;
+                write!(f, "the allocation belongs to another user than {user} of {realm}")
+            }
             Cause::PeerFamily => match request.peer {
                 Some(peer) => {
                     let family = family(Family::of(&peer.ip()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::mailbox::Letter;
 use super::*;
-use crate::auth::{Algorithm, Key, Secret, User};
+use crate::auth::{Algorithm, Authority, Key, Realms, Secret, User};
 use crate::stun::{Digest, Kind, Message, Method, TransactionId, Writer, attribute};
 use crate::turn::{Client, FiveTuple, Transport};
 
@@ -33,7 +33,7 @@ impl Scene {
         let clock = Clock::start();
         let server = turn::Server::new(
             Arc::clone(&turn),
-            Arc::new(Authority::new(auth, [7; 16]).unwrap()),
+            Arc::new(Realms::single(Authority::new(auth, [7; 16]).unwrap())),
             Arc::new(Ledger::new(&turn)),
             Box::new(SystemRandom::new()),
             clock.now().mono,
