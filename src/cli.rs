@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
-use turnwire::tools::{admin, check, credentials, load, users};
+use turnwire::tools::{admin, check, credentials, load, nat, users};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -76,6 +76,14 @@ Examples:
 Exit code: 0 when every way works, 1 when some do not, 3 when none does.
 ";
 
+const NAT_HELP: &str = "\
+Any STUN server tells whether there is a NAT. How it maps and filters takes one with a second address
+and port (RFC 5780): with Turnwire --nat-alternate, with coturn rfc5780.
+
+Example:
+  turnwire nat stun:turn.example.org --lifetime 2m
+";
+
 const CREDENTIALS_HELP: &str = "\
 Nothing is asked of the server: whoever has its secret can mint, and the server sees by the secret
 that it was minted. A server that was told no secret has made one: --secret-file
@@ -138,6 +146,9 @@ pub(crate) enum Command {
     /// Say who may come in: users and shared secrets in a database
     #[command(after_help = USERS_HELP)]
     Users(Box<users::Options>),
+    /// Say what kind of NAT this host is behind, and whether calls from here need TURN
+    #[command(after_help = NAT_HELP)]
+    Nat(Box<nat::Options>),
     /// Mint an ephemeral credential, as an application does, and print it to be pasted
     #[command(after_help = CREDENTIALS_HELP)]
     Credentials(Box<credentials::Options>),

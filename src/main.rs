@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Load(options) => turnwire::tools::load::run(&options),
         Command::Check(options) => turnwire::tools::check::run(&options),
         Command::Users(options) => users(&options),
+        Command::Nat(options) => turnwire::tools::nat::run(&options),
         Command::Credentials(options) => turnwire::tools::credentials::run(&options),
     }
 }

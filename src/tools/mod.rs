@@ -5,4 +5,5 @@ mod argument;
 pub mod check;
 pub mod credentials;
 pub mod load;
+pub mod nat;
 pub mod users;
