@@ -212,6 +212,26 @@ fn shut_out(kind: Kind) {
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
 
+/// The way is encrypted, and whoever answers has to prove who it is.
+fn over_tls(kind: Kind) {
+    let Place::Server(database) = Place::of_coturn(kind) else {
+        panic!("only servers are reached over a network");
+    };
+    let other = Scratch::new();
+    let stranger = other.path("ca.pem");
+    std::fs::write(&stranger, common::Authority::new("stranger").pem()).unwrap();
+    let ask = |authority: &std::path::Path| {
+        let mut settings = Settings::new("test", kind);
+        settings.url = Some(Secret::new(database.url_over_tls(authority)));
+        let store = open(&settings).unwrap();
+        runtime().block_on(store.look_up(&question("example.org", "alice")))
+    };
+    assert!(ask(&database.authority()).unwrap().is_some());
+    let error = ask(&stranger).unwrap_err();
+    assert!(matches!(error, StoreError::Unreachable(_)), "{error:?}");
+    assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
+}
+
 macro_rules! stories {
     ($feature:literal, $name:ident, $kind:expr, $($story:ident),*) => {
         #[cfg(feature = $feature)]
@@ -232,7 +252,8 @@ stories!(
     coturns_own,
     written_for_both,
     gone_and_slow,
-    shut_out
+    shut_out,
+    over_tls
 );
 stories!(
     "sql",
@@ -241,7 +262,8 @@ stories!(
     coturns_own,
     written_for_both,
     gone_and_slow,
-    shut_out
+    shut_out,
+    over_tls
 );
 stories!(
     "redis",
@@ -250,5 +272,6 @@ stories!(
     coturns_own,
     written_for_both,
     gone_and_slow,
-    shut_out
+    shut_out,
+    over_tls
 );

@@ -304,7 +304,7 @@ fn told(error: &RedisError) -> StoreError {
             StoreError::Denied(words)
         }
         ErrorKind::Server(ServerErrorKind::BusyLoading) => StoreError::Unreachable(words),
-        ErrorKind::Io => StoreError::Unreachable(words),
+        ErrorKind::Io => StoreError::Unreachable(error.to_string()),
         _ if error.code() == Some("NOAUTH") => StoreError::Denied(words),
         _ => StoreError::Unusable(words),
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use super::common::unique_loopback;
+use super::common::{Authority, unique_loopback};
 
 /// Making a new database takes seconds on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -59,6 +59,8 @@ pub(crate) struct Database {
     /// Where it listens, besides its Unix socket.
     ip: String,
     port: u16,
+    /// Redis has another port for TLS.
+    tls_port: u16,
     child: Option<Child>,
 }
 
@@ -67,11 +69,12 @@ impl Database {
     pub(crate) fn start(brand: Brand) -> Self {
         let ip = unique_loopback();
         // Nobody else has this address, so the port stays free until the server has it.
-        let port =
-            TcpListener::bind((ip, 0)).and_then(|it| it.local_addr()).expect("a port").port();
+        let held = [0; 2].map(|any| TcpListener::bind((ip, any)).expect("a port"));
+        let [port, tls_port] = held.map(|it| it.local_addr().expect("a port").port());
         let ip = ip.to_string();
-        let mut database = Self { brand, scratch: Scratch::new(), ip, port, child: None };
+        let mut database = Self { brand, scratch: Scratch::new(), ip, port, tls_port, child: None };
         database.make();
+        database.certify();
         database.resume();
         database.fill();
         database
@@ -101,6 +104,44 @@ impl Database {
             Brand::Postgresql => format!("postgresql://{place}/turn{query}"),
             Brand::Mariadb => format!("mysql://{place}/turn{query}"),
             Brand::Redis => format!("redis://:{password}@{}:{}/0{query}", self.ip, self.port),
+        }
+    }
+
+    /// Its URL over TLS, trusting the authority in this file.
+    pub(crate) fn url_over_tls(&self, authority: &Path) -> String {
+        let authority = authority.display();
+        match self.brand {
+            Brand::Postgresql => {
+                let query = format!("?sslmode=verify-full&sslrootcert={authority}");
+                self.url_over_tcp(PASSWORD, &query)
+            }
+            Brand::Mariadb => {
+                let query = format!("?ssl-mode=VERIFY_IDENTITY&ssl-ca={authority}");
+                self.url_over_tcp(PASSWORD, &query)
+            }
+            Brand::Redis => {
+                let place = format!("{}:{}", self.ip, self.tls_port);
+                format!("rediss://:{PASSWORD}@{place}/0?sslrootcert={authority}")
+            }
+        }
+    }
+
+    /// The authority that vouches for it.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.scratch.path("ca.pem")
+    }
+
+    /// A certificate for its address, whose key only its user may read.
+    fn certify(&self) {
+        let authority = Authority::new("databases");
+        authority.issue(&self.ip, 30).put(&self.scratch.0);
+        fs::write(self.authority(), authority.pem()).expect("a file");
+        let key = self.scratch.path("key.pem");
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a file of ours");
+        match self.brand {
+            Brand::Postgresql => own(&key, "postgres"),
+            Brand::Mariadb => own(&key, "mysql"),
+            Brand::Redis => {}
         }
     }
 
@@ -184,12 +225,15 @@ impl Database {
     pub(crate) fn resume(&mut self) {
         let place = &self.scratch.0;
         let (socket, data) = (place.join("socket"), place.join("data"));
+        let (chain, key) = (place.join("chain.pem"), place.join("key.pem"));
         let mut command = match self.brand {
             Brand::Postgresql => {
                 let mut command = as_user("postgres", &postgresql("postgres"));
                 command.arg("-D").arg(&data).arg("-k").arg(place).arg("-F");
                 command.args(["-p", &self.port.to_string()]);
-                command.args(["-c", &format!("listen_addresses={}", self.ip)]);
+                command.args(["-c", &format!("listen_addresses={}", self.ip), "-c", "ssl=on"]);
+                command.arg("-c").arg(flag("ssl_cert_file", &chain));
+                command.arg("-c").arg(flag("ssl_key_file", &key));
                 command
             }
             Brand::Mariadb => {
@@ -198,6 +242,7 @@ impl Database {
                 command.arg(flag("--socket", &socket)).arg(flag("--pid-file", &place.join("pid")));
                 command.arg(format!("--bind-address={}", self.ip));
                 command.arg(format!("--port={}", self.port));
+                command.arg(flag("--ssl-cert", &chain)).arg(flag("--ssl-key", &key));
                 command
             }
             Brand::Redis => {
@@ -206,6 +251,10 @@ impl Database {
                 command.arg("--unixsocket").arg(&socket).arg("--dir").arg(place);
                 command.args(["--requirepass", PASSWORD, "--save", "", "--appendonly", "yes"]);
                 command.args(["--appendfsync", "always"]);
+                command.args(["--tls-port", &self.tls_port.to_string()]);
+                command.args(["--tls-auth-clients", "no"]);
+                command.arg("--tls-cert-file").arg(&chain).arg("--tls-key-file").arg(&key);
+                command.arg("--tls-ca-cert-file").arg(place.join("ca.pem"));
                 command
             }
         };
