@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use common::{Client, Peer, free_ports, unique_loopback};
 use configured::Configured;
+use turnwire::stun::{Kind, Message, Method, Writer, attribute};
 
 const CHANNEL: u16 = 0x4000;
 
@@ -103,4 +104,62 @@ fn the_address_outside_is_another_one_for_those_who_come() {
     new.channel(CHANNEL, b"to the old one");
     assert_eq!(old.channel_data(), (CHANNEL, b"to the old one".to_vec()));
     let _ = &mut peer;
+}
+
+/// A STUN server that sees everybody under one address, which can change.
+struct Mirror(std::sync::Arc<std::sync::Mutex<&'static str>>, SocketAddr);
+
+impl Mirror {
+    fn new(seen: &'static str) -> Self {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let (seen, address) =
+            (std::sync::Arc::new(std::sync::Mutex::new(seen)), socket.local_addr());
+        let shown = seen.clone();
+        std::thread::spawn(move || {
+            let mut packet = [0; 100];
+            while let Ok((length, client)) = socket.recv_from(&mut packet) {
+                let seen = *shown.lock().expect("nobody panics");
+                let Ok(request) = Message::parse(&packet[..length]) else { continue };
+                let mut buffer = [0; 100];
+                let (kind, id) = (Kind::success(Method::BINDING), request.transaction_id());
+                let mut writer = Writer::new(&mut buffer, kind, &id);
+                let mapped = SocketAddr::new(seen.parse().expect("an address"), client.port());
+                writer.xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
+                let length = writer.finish().expect("it fits");
+                let _ = socket.send_to(&buffer[..length], client);
+            }
+        });
+        Self(seen, address.expect("an address"))
+    }
+
+    fn show(&self, seen: &'static str) {
+        *self.0.lock().expect("nobody panics") = seen;
+    }
+}
+
+/// What a host behind a 1:1 NAT gets from its provider one night.
+#[test]
+fn an_address_outside_that_changes_is_found_and_holds_for_new_allocations() {
+    let mirror = Mirror::new("203.0.113.7");
+    let text = config(&format!(
+        "addresses = [\"127.0.0.1\"]\nstun_server = \"{}\"\ncheck_interval = \"1s\"",
+        mirror.1
+    ));
+    let mut configured = Configured::start(&text);
+    // Not at the relay address, whose ports are known by the address outside.
+    let (mut old, peer) = (configured.client("alice", "wonder"), Peer::at(unique_loopback()));
+    let before = old.allocate();
+    assert_eq!(before.ip().to_string(), "203.0.113.7");
+    old.bind(CHANNEL, peer.address);
+    mirror.show("203.0.113.8");
+    let line = configured.server.line("external_address_changed");
+    assert_eq!((&line["before"], &line["now"]), (&"203.0.113.7".into(), &"203.0.113.8".into()));
+    let after = configured.client("alice", "wonder").allocate();
+    assert_eq!(after.ip().to_string(), "203.0.113.8");
+    let local = SocketAddr::new("127.0.0.1".parse().unwrap(), before.port());
+    assert_relays(&mut old, local, &peer);
+    // A reload that has nothing to do with it does not bring the old one back.
+    configured.accepts(&text.replace("wonder", "again"));
+    let again = configured.client("alice", "again").allocate();
+    assert_eq!(again.ip().to_string(), "203.0.113.8");
 }

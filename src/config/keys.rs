@@ -141,6 +141,10 @@ static KEYS: &[Key] = &[
     key("relay.stun_server", |to, it| {
         put(&mut to.config.relay.stun_server, it.text(host_and_port).map(Some));
     }),
+    key("relay.check_interval", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(0, DAY)));
+        put(&mut to.config.relay.check_interval, value);
+    }),
     key("relay.ports", |to, it| put(&mut to.config.relay.ports, it.text(ports))),
     key("relay.buffer", |to, it| {
         put(&mut to.config.worker.relay_buffer, it.quantity(|text| size(text, BUFFER)));

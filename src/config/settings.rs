@@ -76,7 +76,7 @@ impl Default for Config {
 }
 
 /// Where allocations are made and what address is advertised for them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Relay {
     /// Addresses of this host; found by itself when empty.
     pub addresses: Vec<IpAddr>,
@@ -84,8 +84,22 @@ pub struct Relay {
     pub external: Vec<External>,
     /// A STUN server that may be asked for the external address, as `host:port`.
     pub stun_server: Option<String>,
+    /// How often it is looked whether these addresses are others by now; zero is never.
+    pub check_interval: Duration,
     /// The ports of allocations.
     pub ports: PortRange,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            external: Vec::new(),
+            stun_server: None,
+            check_interval: Duration::from_secs(60),
+            ports: PortRange::default(),
+        }
+    }
 }
 
 /// An address under which the relay is known outside.

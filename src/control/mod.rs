@@ -29,6 +29,7 @@ mod error;
 mod health;
 mod invitation;
 mod log;
+mod lookout;
 mod metrics;
 mod places;
 mod privileges;
@@ -136,6 +137,7 @@ async fn until_end(
                 }
                 _ => fulfil(running, reloader, asked).await,
             },
+            places = reloader.other_places() => reloader.move_to(places, &running.workers).await,
             _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
             _ = pulse.tick() => {
                 if running.workers.failed() {

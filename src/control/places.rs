@@ -35,6 +35,13 @@ impl Places {
         self.chosen.iter().map(|chosen| chosen.relay).collect()
     }
 
+    /// Whether the addresses are the same, for whatever reasons.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.relays() == other.relays()
+            && self.discovery == other.discovery
+            && self.own == other.own
+    }
+
     /// Adds to the relay addresses what is known of the listeners. May take seconds, if a STUN server has to be asked.
     ///
     /// # Errors

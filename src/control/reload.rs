@@ -13,6 +13,7 @@ use super::addresses::Facts;
 use super::base::Base;
 use super::error::StartError;
 use super::log;
+use super::lookout::{Lookout, Wanted};
 use super::places::{self, Listened, Places};
 use super::ready::ReadyFile;
 use super::wishes::Answer;
@@ -51,26 +52,29 @@ pub(super) struct Reloader {
     base: Base,
     ledger: Arc<Ledger>,
     parts: Vec<Box<dyn Part>>,
+    lookout: Lookout,
 }
 
 /// Where another configuration has the server listen and relay.
+#[derive(Default)]
 struct Found {
-    places: Places,
-    listened: Listened,
+    places: Option<Places>,
+    listened: Option<Listened>,
     /// Listeners that come and go.
     sockets: Option<Sockets>,
 }
 
 impl Reloader {
     /// `config` is in force, as the flags and their file have given it.
-    pub(super) const fn new(
+    pub(super) fn new(
         flags: Flags,
         config: Config,
         base: Base,
         ledger: Arc<Ledger>,
         parts: Vec<Box<dyn Part>>,
     ) -> Self {
-        Self { flags, config, base, ledger, parts }
+        let lookout = Lookout::new(config.relay.check_interval);
+        Self { flags, config, base, ledger, parts, lookout }
     }
 
     /// Where clients come to over UDP.
@@ -109,7 +113,11 @@ impl Reloader {
                 fixed.join(", ")
             ));
         }
-        match self.change(config, workers).await {
+        let found = match self.find(&config, workers).await {
+            Ok(found) => found,
+            Err(error) => return failed(&error),
+        };
+        match self.change(config, found, workers).await {
             Err(error) => failed(&error),
             Ok(true) => {
                 let told = "the configuration was read again and is in force";
@@ -128,16 +136,39 @@ impl Reloader {
         }
     }
 
+    /// The addresses that this host and its NAT have now, when they are others than those in force.
+    pub(super) async fn other_places(&mut self) -> Places {
+        let Self { lookout, config, base, .. } = self;
+        let wanted = || Wanted {
+            config: config.clone(),
+            listened: base.listened.clone(),
+            places: base.places.clone(),
+        };
+        lookout.next(wanted).await
+    }
+
+    /// Makes new allocations there; live ones keep theirs.
+    pub(super) async fn move_to(&mut self, places: Places, workers: &Workers) {
+        let found = Found { places: Some(places), ..Found::default() };
+        if let Err(error) = self.change(self.config.clone(), found, workers).await {
+            tracing::error!(
+                event = "addresses_not_taken",
+                "other addresses were found, and those of before stay: {error}",
+            );
+        }
+    }
+
     /// Puts a configuration in force; false when a worker does not go by it in time.
     ///
     /// # Errors
     /// It cannot be used here, and nothing has changed.
-    async fn change(&mut self, config: Config, workers: &Workers) -> Result<bool, StartError> {
-        let found = self.find(&config, workers).await?;
-        let (places, listened, sockets) = match found {
-            Some(Found { places, listened, sockets }) => (Some(places), Some(listened), sockets),
-            None => (None, None, None),
-        };
+    async fn change(
+        &mut self,
+        config: Config,
+        found: Found,
+        workers: &Workers,
+    ) -> Result<bool, StartError> {
+        let Found { places, listened, sockets } = found;
         let former = self.former(&config, &places);
         let fresh = self.base.certificates.prepare(&config.tls.certificates)?;
         let same_tls = self.config.tls.min_version == config.tls.min_version;
@@ -176,15 +207,17 @@ impl Reloader {
             self.base.places.report_change(&places, &config);
             self.base.places = places;
         }
+        self.lookout.set_interval(config.relay.check_interval);
+        self.lookout.forget();
         self.config = config;
         Ok(change.is_done())
     }
 
     /// Finds the addresses and binds the listeners anew, if the configuration says other things about them.
-    async fn find(&self, config: &Config, workers: &Workers) -> Result<Option<Found>, StartError> {
+    async fn find(&self, config: &Config, workers: &Workers) -> Result<Found, StartError> {
         let same_places = self.config.same_places(config);
         if same_places && self.config.same_listeners(config) {
-            return Ok(None);
+            return Ok(Found::default());
         }
         let mut config = config.clone();
         // What there is, whatever the number of cores is by now.
@@ -202,11 +235,11 @@ impl Reloader {
             let listened = Listened { listening: sockets.listening().clone(), ..listened };
             let places = Places::complete(chosen, &config, &listened, &facts)?;
             let sockets = (!sockets.is_idle()).then_some(sockets);
-            Ok(Found { places, listened, sockets })
+            Ok(Found { places: Some(places), listened: Some(listened), sockets })
         });
         let failed =
             |error| StartError::System("to find the addresses", std::io::Error::other(error));
-        found.await.map_err(failed)?.map(Some)
+        found.await.map_err(failed)?
     }
 
     /// Relay addresses and ports that some allocation may have still, beside those that come.

@@ -189,6 +189,11 @@ impl Ledger {
         self.lock().pools.free()
     }
 
+    /// How a relay address of [`Self::free_ports`] is known outside.
+    pub fn known_as(&self, local: IpAddr) -> Option<IpAddr> {
+        self.lock().pools.known_as(local)
+    }
+
     /// Gives out ports on the relay addresses of other settings from now on; what is taken stays so until it is
     /// released. The servers go by those settings already, so that none gives away what it does not guard.
     pub fn reconfigure(&self, settings: &Settings) {

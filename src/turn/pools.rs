@@ -130,6 +130,11 @@ impl Pools {
         open.map(|pool| (pool.relay.local, pool.ports.free(), pool.ports.size())).collect()
     }
 
+    pub(super) fn known_as(&self, local: IpAddr) -> Option<IpAddr> {
+        let mut open = self.all.iter().filter(|pool| pool.open);
+        open.find(|pool| pool.relay.local == local).map(|pool| pool.relay.advertised)
+    }
+
     pub(super) fn former(&self) -> Vec<FormerRelay> {
         let one = |former: &Former| {
             let Former { relay, range, left, .. } = *former;

@@ -11,6 +11,7 @@ use super::Admin;
 use super::page::{Problem, json};
 use crate::control::metrics;
 use crate::control::watch::{live, sum};
+use crate::turn::FormerRelay;
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
@@ -20,7 +21,16 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
         stats.iter().map(|stats| pick(&stats.turn)).fold(0, u64::wrapping_add)
     };
     let ports = sources.ledger.free_ports().into_iter();
-    let ports = ports.map(|(ip, free, all)| json!({ "address": ip, "free": free, "all": all }));
+    let ports = ports.map(|(ip, free, all)| {
+        let known_as = sources.ledger.known_as(ip);
+        json!({ "address": ip, "known_as": known_as, "free": free, "all": all })
+    });
+    // Where nothing new is made, and what lives there.
+    let former = sources.ledger.former().into_iter().map(|former| {
+        let FormerRelay { relay, ports, held } = former;
+        let ports = format!("{}-{}", ports.first, ports.last);
+        json!({ "address": relay.local, "known_as": relay.advertised, "ports": ports, "held": held })
+    });
     let body = json!({
         "status": sources.health.phase().label(),
         "drain_seconds_left": sources.health.drain_left(now).map(|left| left.as_secs()),
@@ -36,6 +46,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "to_peer_bytes": sum(stats, |stats| &stats.turn.to_peer_bytes),
         "to_client_bytes": sum(stats, |stats| &stats.turn.to_client_bytes),
         "relay_ports": ports.collect::<Vec<_>>(),
+        "former_relay_ports": former.collect::<Vec<_>>(),
     });
     json(StatusCode::OK, &body)
 }
