@@ -31,15 +31,32 @@ fn scrape(server: &Server) -> Page {
             _ => {
                 let (series, value) = line.rsplit_once(' ').unwrap();
                 let name = series.split('{').next().unwrap();
-                assert!(name.starts_with("turnwire_"), "{line}");
-                let family = name.trim_end_matches("_total").trim_end_matches("_info");
-                let kind = types.get(family).unwrap_or_else(|| panic!("no type: {line}"));
+                assert!(name.starts_with("turnwire_") || name.starts_with("process_"), "{line}");
+                let kind = family(name, &types).unwrap_or_else(|| panic!("no type: {line}"));
                 assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
                 assert!(page.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{line}");
             }
         }
     }
     page
+}
+
+/// The type of a series' family: OpenMetrics hangs endings on its name.
+fn family<'a>(name: &str, types: &'a BTreeMap<String, String>) -> Option<&'a String> {
+    let endings = ["", "_total", "_info", "_bucket", "_sum", "_count"];
+    endings.iter().find_map(|ending| types.get(name.strip_suffix(ending)?))
+}
+
+/// The steps of a histogram, from the lowest to +Inf, with its count and its sum.
+fn histogram(page: &Page, name: &str) -> (Vec<(f64, f64)>, f64, f64) {
+    let prefix = format!("{name}_bucket{{le=\"");
+    let steps = page.iter().filter_map(|(series, value)| {
+        let end = series.strip_prefix(&prefix)?.strip_suffix("\"}")?;
+        Some((if end == "+Inf" { f64::INFINITY } else { end.parse().unwrap() }, *value))
+    });
+    let mut steps: Vec<_> = steps.collect();
+    steps.sort_by(|one, other| one.0.total_cmp(&other.0));
+    (steps, page[&format!("{name}_count")], page[&format!("{name}_sum")])
 }
 
 fn alice(server: &Server) -> Client {
@@ -101,6 +118,107 @@ fn the_counters_are_what_a_client_did_while_it_does_it() {
     assert_eq!(page["turnwire_allocations_ended_total{reason=\"deleted\"}"], 1.0);
     assert_eq!(page["turnwire_relay_ports_free{address=\"127.0.0.77\"}"], 1000.0);
     assert_eq!(page["turnwire_relayed_bytes_total{direction=\"to_peer\"}"], 130.0);
+}
+
+#[test]
+fn a_session_shows_in_the_histograms_when_it_has_begun_to_relay_and_when_it_has_ended() {
+    let server = start(&["--allow-peer", "127.0.0.0/8"]);
+    let mut client = alice(&server);
+    let peer = Peer::new();
+    client.allocate();
+    client.permit(peer.address);
+    let page = scrape(&server);
+    assert_eq!(histogram(&page, "turnwire_session_setup_seconds").1, 0.0);
+    let kind = |transport: &str| {
+        format!(
+            "turnwire_allocations_by_kind_total{{transport=\"{transport}\",relayed=\"udp\",family=\"ipv4\"}}"
+        )
+    };
+    assert_eq!((page[&kind("udp")], page[&kind("tls")]), (1.0, 0.0));
+    for length in [1200, 800] {
+        client.send(peer.address, &vec![1; length]);
+        peer.receive();
+    }
+    let page = scrape(&server);
+    let (steps, count, sum) = histogram(&page, "turnwire_session_setup_seconds");
+    assert_eq!((count, steps.len()), (1.0, 13));
+    assert!(sum < 30.0 && steps.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{steps:?}");
+    assert_eq!(histogram(&page, "turnwire_session_bytes").1, 0.0);
+    assert_eq!(client.refresh(0).code(), 0);
+    let page = scrape(&server);
+    let (steps, count, sum) = histogram(&page, "turnwire_session_bytes");
+    assert_eq!((count, sum), (1.0, 2000.0));
+    assert_eq!(&steps[..2], [(1e3, 0.0), (1e4, 1.0)]);
+    let (steps, count, sum) = histogram(&page, "turnwire_session_duration_seconds");
+    assert!(count == 1.0 && sum < 60.0 && steps[0].0 == 1.0, "{steps:?} {sum}");
+}
+
+#[test]
+fn what_the_process_and_its_workers_take_is_told_under_the_usual_names() {
+    let server = start(&["--workers", "2"]);
+    let (mut client, before) = (alice(&server), scrape(&server));
+    for _ in 0..200 {
+        client.fence();
+    }
+    let page = scrape(&server);
+    let workers = |page: &Page, name: &str| -> f64 {
+        let of = |worker: u32| page[&format!("turnwire_worker_{name}{{worker=\"{worker}\"}}")];
+        of(0) + of(1)
+    };
+    for counter in ["cpu_seconds_total", "wake_ups_total"] {
+        assert!(workers(&page, counter) > workers(&before, counter), "{counter}");
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let age = now.as_secs_f64() - page["process_start_time_seconds"];
+    assert!((-1.0..60.0).contains(&age), "{age}");
+    assert!(page["process_resident_memory_bytes"] > 1e6);
+    assert!((10.0..1000.0).contains(&page["process_open_fds"]));
+    assert!(page["process_max_fds"] > page["process_open_fds"]);
+    assert!(page["process_cpu_seconds_total"] >= 0.0 && page["process_threads"] >= 3.0);
+    assert_eq!(page.keys().filter(|name| name.starts_with("turnwire_build_info")).count(), 1);
+}
+
+/// Names in expressions: words with the prefix of ours, or of the process.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = |word: &&str| word.starts_with("turnwire_") || word.starts_with("process_");
+    words.filter(ours).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let scratch = server::Scratch::new();
+    let config = scratch.path("server.toml");
+    common::Authority::new("authority").issue("turn.example.org", 30).put(&scratch.0);
+    let (cert, key) = (scratch.path("chain.pem"), scratch.path("key.pem"));
+    let text = "[redirect.servers]\neast = { addresses = [\"127.0.0.1:9\"] }\n";
+    std::fs::write(&config, text).unwrap();
+    let files = [&config, &cert, &key].map(|path| path.to_str().unwrap());
+    let usual = ["--user", "alice:wonder", "--admin", "127.0.0.1:0"];
+    let flags = ["--config", files[0], "--cert", files[1], "--key", files[2]];
+    let server = Server::start_in(scratch, &[&usual[..], &flags].concat());
+    let page = scrape(&server);
+    let there: BTreeSet<_> =
+        page.keys().map(|series| series.split('{').next().unwrap().to_owned()).collect();
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana");
+    let read = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&read("turnwire.json")).unwrap();
+    let mut asked = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
+        let targets = panel["targets"].as_array().map_or(&[][..], Vec::as_slice);
+        assert!(panel["type"] == "row" || !targets.is_empty(), "{panel}");
+        for target in targets {
+            let found = names(target["expr"].as_str().unwrap());
+            assert!(!found.is_empty(), "{target}");
+            asked.extend(found);
+        }
+    }
+    let in_alerts = names(&read("alerts.yml"));
+    assert!(asked.len() > 25 && in_alerts.len() > 8);
+    let unknown: Vec<_> = asked.union(&in_alerts).filter(|name| !there.contains(*name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} are not on the page");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What the workers have counted, as OpenMetrics text. The counters are read at a scrape and at
 //! no other time; every label comes from a fixed set.
 
+mod load;
+mod sessions;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +70,8 @@ impl Collector for Sources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page { encoder, stats: &self.stats };
         page.allocations()?;
+        page.kinds()?;
+        page.histograms()?;
         page.traffic()?;
         page.troubles()?;
         page.streams()?;
@@ -82,6 +87,8 @@ impl Collector for Sources {
             "Log lines dropped because the log is slow",
             self.lost.get(),
         )?;
+        page.workers()?;
+        page.process(&self.clock)?;
         page.gauge("workers", "Worker threads", self.stats.len() as u64)?;
         page.gauge("uptime_seconds", "Since the start", self.clock.now().mono.as_secs())?;
         let draining = u64::from(self.health.phase() == Phase::Draining);
@@ -236,6 +243,10 @@ impl Page<'_, '_> {
         };
         let help = "Days until a certificate expires";
         self.gauges("certificate_days_left", help, report.entries().into_iter().map(left))?;
+        let end = |entry: Entry| ([("file", entry.file), ("name", entry.name)], entry.not_after);
+        let help = "When a certificate expires, since 1970";
+        let ends = report.entries().into_iter().map(end);
+        self.gauges("certificate_expiry_timestamp_seconds", help, ends)?;
         let reloads = [
             ([("result", "ok")], report.reloads.load(Ordering::Relaxed)),
             ([("result", "failed")], report.failures.load(Ordering::Relaxed)),
@@ -318,9 +329,10 @@ impl Page<'_, '_> {
     fn build(&mut self) -> fmt::Result {
         let version = env!("CARGO_PKG_VERSION");
         let help = "The version that runs";
+        let dtls = if cfg!(feature = "dtls") { "true" } else { "false" };
         self.encoder
             .encode_descriptor("turnwire_build", help, None, MetricType::Info)?
-            .encode_info(&[("version", version)])
+            .encode_info(&[("version", version), ("dtls", dtls)])
     }
 
     fn sum(&self, pick: impl Fn(&Stats) -> &Counter) -> u64 {

@@ -54,6 +54,7 @@ mod system;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod train;
 mod transmit;
 mod user;
@@ -78,5 +79,6 @@ pub use socket::{
 };
 pub use stream::{read, write};
 pub use terminal::without_echo;
+pub use thread::ThreadClock;
 pub use transmit::SendReport;
 pub use user::{Account, account, become_user, effective_user, group, group_name, user_name};

@@ -10,6 +10,7 @@ use super::rate::Bucket;
 use super::server::Context;
 use super::{
     Cause, Ledger, OpenError, Protocol, RelayAddress, RelayId, RelaySockets, Server, SessionId,
+    Stats,
 };
 use crate::auth::OnExpiry;
 use crate::stun::{Family, attribute};
@@ -76,7 +77,7 @@ impl Server {
         let made = self.make(context, &plan, &owner, sockets);
         match made {
             Ok(slot) => {
-                context.stats.allocations.add(1);
+                self.count_birth(slot, context.stats);
                 Ok(self.allocate_response(context, slot, out))
             }
             Err(cause) => {
@@ -84,6 +85,14 @@ impl Server {
                 Err(self.or_elsewhere(context, cause))
             }
         }
+    }
+
+    fn count_birth(&self, slot: u32, stats: &Stats) {
+        let allocation = &self.allocations[slot as usize];
+        let families = allocation.relays.map(|relay| relay.is_some());
+        let transport = allocation.client.tuple.transport;
+        stats.allocations.add(1);
+        stats.made[Stats::made_at(transport, allocation.protocol(), families)].add(1);
     }
 
     /// As any other, but that it counts nowhere and is sent nowhere.

@@ -18,6 +18,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// All of them in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Tls, Self::Dtls];
+
     /// Whether what is sent arrives, in order.
     pub const fn is_stream(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls)

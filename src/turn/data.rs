@@ -267,6 +267,9 @@ fn to_peer(
     if !allocation.own {
         stats.to_peer_packets.add(1);
         stats.to_peer_bytes.add(cost);
+        if allocation.traffic.to_peer_packets == 1 {
+            stats.setups.add(now.since(allocation.birth.at).as_millis() as u64);
+        }
     }
     Ok(())
 }

@@ -164,6 +164,9 @@ impl Server {
         }
         self.ledger.dismiss(&allocation.owner, allocation.counted(), now);
         stats.ended[reason as usize].add(1);
+        stats.durations.add(now.since(allocation.birth.at).as_millis() as u64);
+        let traffic = allocation.traffic;
+        stats.session_bytes.add(traffic.to_peer_bytes + traffic.to_client_bytes);
         let session = Box::new(allocation.session(reason, now));
         let leg = (!allocation.detached).then_some(allocation.client.leg);
         self.effects.push_back(Effect::Ended { leg, session });

@@ -1,6 +1,26 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Cause, EndReason};
+use super::{Cause, EndReason, Histogram, Protocol, Transport};
+
+/// How long sessions last, in milliseconds: a second to a day.
+const DURATIONS: &[u64] = &[
+    1_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000,
+    43_200_000, 86_400_000,
+];
+/// What sessions relay in both directions together, in bytes: a kilobyte to 100 gigabytes.
+const BYTES: &[u64] = &[
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+    100_000_000_000,
+];
+/// How long clients take from the allocation to the first datagram for a peer, in milliseconds.
+const SETUPS: &[u64] = &[5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
 
 /// A counter with one writer. Others may read it at any time.
 ///
@@ -9,6 +29,11 @@ use super::{Cause, EndReason};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Nothing yet.
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds, by the owning worker only.
     pub fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
@@ -117,6 +142,15 @@ pub struct Stats {
     pub paddings: Counter,
     /// Allocations made.
     pub allocations: Counter,
+    /// The same by the client's transport, what is relayed, and the families of its relayed addresses
+    /// ([`Self::made_at`]).
+    pub made: [Counter; MADE],
+    /// How long sessions have lasted, in milliseconds.
+    pub durations: Histogram,
+    /// How many bytes they have relayed, both ways together.
+    pub session_bytes: Histogram,
+    /// How long each has taken to relay its first datagram to a peer, in milliseconds.
+    pub setups: Histogram,
     /// Allocations ended, by [`EndReason`].
     pub ended: [Counter; EndReason::COUNT],
     /// Requests refused, by [`Cause`].
@@ -161,6 +195,10 @@ impl Default for Stats {
             response_ports: Counter::default(),
             paddings: Counter::default(),
             allocations: Counter::default(),
+            made: std::array::from_fn(|_| Counter::default()),
+            durations: Histogram::new(DURATIONS),
+            session_bytes: Histogram::new(BYTES),
+            setups: Histogram::new(SETUPS),
             ended: std::array::from_fn(|_| Counter::default()),
             refused: std::array::from_fn(|_| Counter::default()),
             parked: Counter::default(),
@@ -182,7 +220,34 @@ impl Default for Stats {
     }
 }
 
+/// The client's transports, what is relayed, and one address of either family or both.
+const MADE: usize = 4 * 2 * 3;
+
 impl Stats {
+    /// The place of an allocation among [`Self::made`]; `families` of its relayed addresses: IPv4, IPv6.
+    pub(super) const fn made_at(
+        transport: Transport,
+        protocol: Protocol,
+        families: [bool; 2],
+    ) -> usize {
+        let family = match families {
+            [true, true] => 2,
+            [_, second] => second as usize,
+        };
+        (transport as usize * 2 + protocol as usize) * 3 + family
+    }
+
+    /// Allocations made, with the words for where they are counted: transport, protocol, family.
+    pub fn made(&self) -> impl Iterator<Item = ([&'static str; 3], &Counter)> {
+        const FAMILIES: [&str; 3] = ["ipv4", "ipv6", "both"];
+        self.made.iter().enumerate().map(|(place, count)| {
+            let (kind, family) = (place / 3, place % 3);
+            let transport = Transport::ALL[kind / 2].label();
+            let protocol = if kind % 2 == 0 { Protocol::Udp } else { Protocol::Tcp };
+            ([transport, protocol.label(), FAMILIES[family]], count)
+        })
+    }
+
     pub(super) fn refuse(&self, cause: Cause) {
         self.refused[cause.index()].add(1);
     }

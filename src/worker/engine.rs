@@ -236,6 +236,7 @@ impl Engine {
 
     /// Works until it is told to stop.
     pub(super) fn run(mut self) {
+        let _ = self.stats.cpu.set(net::ThreadClock::own());
         // A rest is to end when it is over, not up to 50 microseconds later.
         net::sharpen_timers();
         let mut ready = net::Events::with_capacity(EVENTS);

@@ -1,5 +1,7 @@
+use std::sync::OnceLock;
+
 use super::Unfit;
-use crate::net::SendReport;
+use crate::net::{SendReport, ThreadClock};
 use crate::tls;
 use crate::turn::{self, Counter};
 
@@ -10,6 +12,8 @@ pub struct Stats {
     pub turn: turn::Stats,
     /// Times that it has looked for work: who has done so lately is alive.
     pub wake_ups: Counter,
+    /// What it has used of the processor, once it runs.
+    pub cpu: OnceLock<ThreadClock>,
     /// Datagrams that the kernel dropped because a socket's receive buffer was full.
     pub receive_full: Counter,
     /// Trains sent: several datagrams with one system call and one walk through the kernel.
