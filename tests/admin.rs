@@ -72,17 +72,84 @@ fn where_nobody_said_where_the_socket_is_to_be_a_server_starts_without() {
     assert!(!socket(&off).exists());
 }
 
+/// What a request over TCP is answered with, with a token or without.
+fn over_tcp(server: &Server, method: &str, path: &str, token: &str) -> (u16, String) {
+    let header = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    raw(TcpStream::connect(server.admin()).unwrap(), method, path, "", &header)
+}
+
 #[test]
-fn over_tcp_there_is_nothing_to_steer() {
-    let server = Server::start(&[&ALICE[..], &["--admin", "127.0.0.1:0"]].concat());
-    assert_eq!(get(server.admin(), "/healthz").0, 200);
-    let stream = || TcpStream::connect(server.admin()).unwrap();
-    for (method, path) in [("POST", "/v1/reload"), ("POST", "/v1/drain"), ("PUT", "/v1/log-level")]
-    {
-        let (code, _) = raw(stream(), method, path, "", "");
-        assert_ne!(code, 200, "{path}");
+fn over_tcp_a_token_is_needed_for_all_but_metrics_and_health() {
+    let scratch = Scratch::new();
+    let (file, tokens) = (scratch.path("server.toml"), scratch.path("tokens"));
+    fs::write(&file, "").unwrap();
+    let flags = ["--admin", "127.0.0.1:0", "--config", file.to_str().unwrap()];
+    let server = Server::start_in(scratch, &[&ALICE[..], &flags].concat());
+    let (one, two) = ("0123456789abcdef-one", "0123456789abcdef-two");
+    let requests = [
+        ("GET", "/v1/sessions"),
+        ("GET", "/v1/sessions/0-1"),
+        ("DELETE", "/v1/sessions?user=alice"),
+        ("GET", "/v1/status"),
+        ("GET", "/v1/counters"),
+        ("GET", "/v1/config"),
+        ("POST", "/v1/reload"),
+        ("POST", "/v1/drain"),
+        ("PUT", "/v1/log-level"),
+    ];
+    let codes = |token: &str| {
+        let code = |(method, path): &(&str, &str)| over_tcp(&server, method, path, token).0;
+        requests.iter().map(code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(one), [403; 9]);
+    assert!(over_tcp(&server, "GET", "/v1/status", one).1.contains("none is configured"));
+    fs::write(&tokens, format!("{two}\n")).unwrap();
+    fs::write(&file, format!("[admin]\ntokens = [{one:?}]\ntokens_file = \"tokens\"\n")).unwrap();
+    assert_eq!(call(&socket(&server), "POST", "/v1/reload", "").0, 200);
+    for token in ["", "0123456789abcdef", "0123456789abcdef-One", "0123456789abcdef-one2"] {
+        assert_eq!(codes(token), [401; 9], "{token}");
     }
-    assert!(server.of("reloaded").is_empty());
+    let of_status = |token| over_tcp(&server, "GET", "/v1/status", token).0;
+    assert_eq!([one, two].map(of_status), [200; 2]);
+    fs::write(&file, "[admin]\ntokens_file = \"tokens\"\n").unwrap();
+    assert_eq!(over_tcp(&server, "POST", "/v1/reload", two).0, 200);
+    assert_eq!([one, two].map(of_status), [401, 200]);
+    // As ever, for whoever scrapes.
+    assert_eq!(get(server.admin(), "/healthz").0, 200);
+    assert_eq!(get(server.admin(), "/metrics").0, 200);
+    fs::write(&file, "[admin]\ntokens = [\"hunter2\"]\n").unwrap();
+    let (code, answer) = call(&socket(&server), "POST", "/v1/reload", "");
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(
+        code == 409 && detail.contains("at least 16 characters") && !detail.contains("hunter2"),
+        "{detail}"
+    );
+}
+
+#[test]
+fn the_configuration_in_force_is_shown_without_its_secrets() {
+    let scratch = Scratch::new();
+    let file = scratch.path("server.toml");
+    let text = "[auth]\nsecrets = [\"hunter2\"]\n[auth.users]\nbob = \"hunter2\"\n[limits]\nallocations_per_user = 7\n";
+    fs::write(&file, text).unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let server = Server::start_in(scratch, &[&ALICE[..], &config].concat());
+    let shown = || call(&socket(&server), "GET", "/v1/config", "").1["config"].take();
+    let config = shown();
+    let all = config.to_string();
+    assert!(!all.contains("hunter2") && !all.contains("wonder"), "{all}");
+    assert_eq!(config["auth"]["users"], json!({ "alice": "[redacted]", "bob": "[redacted]" }));
+    assert_eq!(config["limits"]["allocations_per_user"], 7);
+    assert_eq!(config["peers"]["allow"], json!(["127.0.0.0/8"]));
+    assert_eq!(config["log"], json!({ "level": "info", "format": "json" }));
+    // What the file says counts from the reload on.
+    fs::write(&file, text.replace('7', "8")).unwrap();
+    assert_eq!(shown()["limits"]["allocations_per_user"], 7);
+    assert_eq!(call(&socket(&server), "POST", "/v1/reload", "").0, 200);
+    assert_eq!(shown()["limits"]["allocations_per_user"], 8);
 }
 
 #[test]

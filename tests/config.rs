@@ -115,6 +115,7 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
         without_default,
         [
             "admin.listen",
+            "admin.tokens_file",
             "auth.secrets_file",
             "auth.tokens.keys",
             "auth.tokens.server_name",

@@ -12,6 +12,8 @@ pub(super) struct Draft {
     pub(super) config: Config,
     /// A file with shared secrets, to be read yet.
     pub(super) secrets_file: Option<PathBuf>,
+    /// A file with tokens of the admin API, to be read yet.
+    pub(super) tokens_file: Option<PathBuf>,
     /// Files with certificates, and those with their keys.
     pub(super) certificates: Vec<PathBuf>,
     pub(super) keys: Vec<PathBuf>,

@@ -173,6 +173,7 @@ impl Flags {
         for secret in &self.secret {
             draft.config.auth.secrets.push(secret.clone());
             draft.note("auth.secrets", [Place::Flag("--secret")]);
+            draft.config.shown.add("auth.secrets", None, None);
         }
         for user in &self.user {
             add_user(draft, user.expose());
@@ -180,6 +181,8 @@ impl Flags {
         let rules =
             [("--allow-peer", &self.allow_peer, true), ("--deny-peer", &self.deny_peer, false)];
         for (flag, texts, allow) in rules {
+            let key = if allow { "peers.allow" } else { "peers.deny" };
+            texts.iter().for_each(|text| draft.config.shown.add(key, None, Some(text)));
             let prefixes = read(draft, flag, texts, prefix).into_iter();
             draft.config.peers.extend(prefixes.map(|prefix| PeerRule { prefix, allow }));
         }
@@ -193,6 +196,7 @@ fn add_user(draft: &mut Draft, text: &str) {
     let Some((name, password)) = text.split_once(':') else {
         return draft.complain(place, Wrong::new("expected NAME:PASSWORD, found no colon"));
     };
+    draft.config.shown.add("auth.users", Some(name), None);
     let user = User { name: name.to_owned(), password: Secret::new(password) };
     let old = draft.config.auth.users.iter().position(|user| user.name == name);
     let in_file =
@@ -223,6 +227,7 @@ fn over<'t, T>(
     }
     draft.forget(key);
     draft.note(key, texts.iter().map(|_| Place::Flag(flag)));
+    draft.config.shown.put(key, &texts);
     let given = texts.len();
     let values = read(draft, flag, texts, parse);
     if values.len() < given {

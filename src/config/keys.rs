@@ -5,8 +5,9 @@ use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::found::Found;
 use super::value::{
-    admin_socket, choice, duration, external, host_and_port, ip_address, name_and_password, path,
-    ports, prefix, secret, separator, size, socket_address, software, text,
+    admin_socket, admin_token, choice, duration, external, host_and_port, ip_address,
+    name_and_password, path, ports, prefix, secret, separator, size, socket_address, software,
+    text,
 };
 use super::web::{BACKEND, HEADER, HEADERS, PLAIN, endpoint};
 use super::{Format, Level};
@@ -22,6 +23,11 @@ pub(super) struct Key {
     pub(super) secret: bool,
     /// Puts the value in its place.
     pub(super) read: fn(&mut Draft, &mut Found<'_, '_>),
+}
+
+/// All of them.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter()
 }
 
 /// The key of this path.
@@ -301,6 +307,10 @@ static KEYS: &[Key] = &[
         put(&mut to.config.worker.dtls_limits.idle, value);
     }),
     key("admin.socket", |to, it| put(&mut to.config.admin_socket, it.text(admin_socket))),
+    secret_key("admin.tokens", |to, it| {
+        put(&mut to.config.admin_tokens, it.list(admin_token));
+    }),
+    key("admin.tokens_file", |to, it| put(&mut to.tokens_file, it.text(path).map(Some))),
     key("admin.listen", |to, it| put(&mut to.config.admin, it.text(socket_address).map(Some))),
     key("log.level", |to, it| put(&mut to.config.log.level, it.text(|text| choice(text, LEVELS)))),
     key("log.format", |to, it| {

@@ -20,7 +20,9 @@
 //! Not here: what can only be seen on this machine (`control`), and whether an address can be
 //! bound (`worker`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 mod certificates;
 mod change;
@@ -35,6 +37,7 @@ mod others;
 mod problem;
 mod reader;
 mod settings;
+mod shown;
 mod source;
 mod table;
 mod tokens;
@@ -47,6 +50,7 @@ pub use problem::{Excerpt, Origin, Problem, Problems};
 pub use settings::{
     AdminSocket, Config, External, Format, Level, Log, OtherServer, Redirect, Relay, Tls, Turn,
 };
+pub use shown::Shown;
 
 use crate::auth::Secret;
 use crate::tls::Identity;
@@ -104,6 +108,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     };
     if !draft.broken {
         reader::read(source.text(), &mut draft);
+        draft.config.shown = Shown::of(source.text());
     }
     let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     read_secrets(directory, &mut draft);
@@ -140,29 +145,47 @@ fn open(path: &Path, draft: &mut Draft) -> Source {
     }
 }
 
-/// Adds the shared secrets of `secrets_file`, one on each line.
+/// Adds the shared secrets and the admin's tokens that stand in files of their own.
 fn read_secrets(directory: &Path, draft: &mut Draft) {
-    let (Some(path), Some(place)) = (&draft.secrets_file, draft.place("auth.secrets_file", 0))
-    else {
-        return;
-    };
-    let path = directory.join(path);
-    let name = path.display();
-    match read_text(&path) {
-        Err(unreadable) => {
-            draft.unread("auth.secrets_file");
-            draft.complain(place, Wrong::new(format!("{name} {}", unreadable.phrase())));
-        }
-        Ok(text) => {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            let secrets: Vec<_> = lines.map(Secret::new).collect();
-            if secrets.is_empty() {
-                draft.unread("auth.secrets_file");
-                let wrong = Wrong::new(format!("{name} has no secret in it"));
-                draft.complain(place.clone(), wrong.hint("write one on each line"));
+    let shared = draft.secrets_file.clone();
+    if let Some((place, lines)) = lines_of(directory, shared, "auth.secrets_file", "secret", draft)
+    {
+        draft.note("auth.secrets", lines.iter().map(|_| place.clone()));
+        draft.config.auth.secrets.extend(lines.iter().map(|line| Secret::new(line.as_str())));
+    }
+    let tokens = draft.tokens_file.clone();
+    if let Some((place, lines)) = lines_of(directory, tokens, "admin.tokens_file", "token", draft) {
+        for line in lines {
+            match value::admin_token(&line) {
+                Ok(token) => draft.config.admin_tokens.push(token),
+                Err(wrong) => draft.complain(place.clone(), wrong),
             }
-            draft.note("auth.secrets", secrets.iter().map(|_| place.clone()));
-            draft.config.auth.secrets.extend(secrets);
         }
     }
+}
+
+/// The lines of a file that a key names, at least one, and where it names it.
+fn lines_of(
+    directory: &Path,
+    path: Option<PathBuf>,
+    key: &'static str,
+    what: &str,
+    draft: &mut Draft,
+) -> Option<(Place, Vec<Zeroizing<String>>)> {
+    let (path, place) = (directory.join(path?), draft.place(key, 0)?);
+    let name = path.display();
+    let wrong = match read_text(&path) {
+        Err(unreadable) => Wrong::new(format!("{name} {}", unreadable.phrase())),
+        Ok(text) => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let lines: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
+            if !lines.is_empty() {
+                return Some((place, lines));
+            }
+            Wrong::new(format!("{name} has no {what} in it")).hint("write one on each line")
+        }
+    };
+    draft.unread(key);
+    draft.complain(place, wrong);
+    None
 }

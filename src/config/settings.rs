@@ -2,7 +2,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::auth::User;
+use super::Shown;
+use crate::auth::{Secret, User};
 use crate::turn::{Limits, PeerRule, PortRange};
 use crate::{auth, tls, turn, worker};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The Unix socket of the admin API.
     pub admin_socket: AdminSocket,
+    /// What whoever has one may use the admin API over TCP with.
+    pub admin_tokens: Vec<Secret>,
     /// Written as JSON when every socket is bound.
     pub ready_file: Option<PathBuf>,
     /// Where the generated secret is kept; found by itself when absent.
@@ -46,6 +49,8 @@ pub struct Config {
     pub log: Log,
     /// How long live allocations may go on after SIGTERM.
     pub drain: Duration,
+    /// All of it, as it may be shown.
+    pub shown: Shown,
 }
 
 impl Default for Config {
@@ -65,6 +70,8 @@ impl Default for Config {
             tls: Tls::default(),
             admin: None,
             admin_socket: AdminSocket::Auto,
+            admin_tokens: Vec::new(),
+            shown: Shown::default(),
             ready_file: None,
             state_directory: None,
             user: None,

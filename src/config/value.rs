@@ -241,6 +241,16 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
+/// What nobody guesses, and what can stand in a header; never shown.
+pub(super) fn admin_token(text: &str) -> Result<Secret, Wrong> {
+    if text.len() < 16 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let wrong =
+            Wrong::new("a token must have at least 16 characters, all of them ASCII and no spaces");
+        return Err(wrong.hint("make one with: openssl rand -hex 32"));
+    }
+    Ok(Secret::new(text))
+}
+
 /// `auto`, `off` or a path.
 pub(super) fn admin_socket(text: &str) -> Result<AdminSocket, Wrong> {
     match text {

@@ -48,6 +48,7 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
+use admin::AdminPart;
 pub use causes::causes_page;
 use drain::Drain;
 use error::StartError;
@@ -100,7 +101,8 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
     let (running, base) = start::start(config.clone(), wisher)?;
     let mut reloader = {
         let ledger = Arc::clone(&running.sources.ledger);
-        Reloader::new(flags, config, base, ledger, Vec::new())
+        let admin = AdminPart(Arc::clone(&running.admin));
+        Reloader::new(flags, config, base, ledger, vec![Box::new(admin)])
     };
     let mut watch = Watch::new();
     let clean = until_end(&running, &mut wishes, &mut reloader, &mut watch).await;
@@ -185,7 +187,7 @@ fn draining(running: &Running, limit: Duration) -> String {
 
 /// Ends every session, logs each, and takes back what says that the server is ready.
 fn stop(running: Running, ready_file: Option<ReadyFile>, mut watch: Watch) {
-    let Running { workers, admin_socket, sources, log_thread } = running;
+    let Running { workers, admin_socket, sources, log_thread, .. } = running;
     ready::notify("STOPPING=1");
     sources.health.stop();
     let cut = workers.live();

@@ -30,6 +30,7 @@ const QUEUE: usize = 16 << 10;
 /// A server that runs, with everything that its end has to take back.
 pub(super) struct Running {
     pub(super) workers: Workers,
+    pub(super) admin: Arc<Admin>,
     pub(super) admin_socket: Option<Socket>,
     pub(super) sources: Arc<Sources>,
     pub(super) log_thread: JoinHandle<()>,
@@ -113,7 +114,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         readiness,
     };
     let sources = Arc::new(sources);
-    let admin = Admin::new(Arc::clone(&sources), wisher, workers.remote());
+    let admin = Admin::new(Arc::clone(&sources), wisher, workers.remote(), &config);
     if let Some((listener, _)) = endpoint {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| StartError::System("the admin endpoint", error))?;
@@ -124,7 +125,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         Some((socket, listener)) => {
             let listener = tokio::net::UnixListener::from_std(listener)
                 .map_err(|error| StartError::System("the admin socket", error))?;
-            tokio::spawn(admin.serve_socket(listener));
+            tokio::spawn(Arc::clone(&admin).serve_socket(listener));
             Some(socket)
         }
     };
@@ -134,7 +135,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         invite(secret, &config.auth, &bound, listeners, &relays, unix);
     }
     base.ready_file = announce(&config, &bound)?;
-    let running = Running { workers, admin_socket, sources, log_thread };
+    let running = Running { workers, admin, admin_socket, sources, log_thread };
     Ok((running, base))
 }
 

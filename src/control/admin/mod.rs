@@ -18,26 +18,32 @@ mod sessions;
 mod socket;
 mod status;
 mod steer;
+mod token;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use super::error::StartError;
 use super::metrics::{self, Sources};
+use super::reload::{Commit, Part};
 use super::wishes::Wisher;
+use crate::config::{Config, Shown};
 use crate::worker::Remote;
 use listen::Bounded;
 use page::page;
+use token::Tokens;
 
 pub(super) use socket::{SOCKET_NAME, Socket, SocketError};
 
@@ -56,17 +62,39 @@ pub(super) struct Admin {
     registry: Registry,
     wisher: Wisher,
     remote: Remote,
+    settings: ArcSwap<Settings>,
+}
+
+/// What a reload changes.
+struct Settings {
+    tokens: Tokens,
+    /// The configuration in force.
+    shown: Shown,
+}
+
+impl Settings {
+    fn new(config: &Config) -> Arc<Self> {
+        let tokens = Tokens::new(&config.admin_tokens);
+        Arc::new(Self { tokens, shown: config.shown.clone() })
+    }
 }
 
 impl Admin {
-    pub(super) fn new(sources: Arc<Sources>, wisher: Wisher, remote: Remote) -> Arc<Self> {
+    pub(super) fn new(
+        sources: Arc<Sources>,
+        wisher: Wisher,
+        remote: Remote,
+        config: &Config,
+    ) -> Arc<Self> {
+        let settings = ArcSwap::new(Settings::new(config));
         let registry = metrics::registry(Arc::clone(&sources));
-        Arc::new(Self { sources, registry, wisher, remote })
+        Arc::new(Self { sources, registry, wisher, remote, settings })
     }
 
     /// Answers requests over TCP until the task is dropped.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
-        let router = finish(open(), self);
+        let authorize = from_fn_with_state(Arc::clone(&self), token::authorize);
+        let router = finish(open().merge(steering().route_layer(authorize)), self);
         axum::serve(Bounded::new(listener, CONNECTIONS, PATIENCE), router).await
     }
 
@@ -77,6 +105,16 @@ impl Admin {
     ) -> io::Result<()> {
         let router = finish(open().merge(steering()), self);
         axum::serve(Bounded::new(listener, CONNECTIONS, SOCKET_PATIENCE), router).await
+    }
+}
+
+/// The admin endpoint, as a part of what a reload changes.
+pub(super) struct AdminPart(pub(super) Arc<Admin>);
+
+impl Part for AdminPart {
+    fn prepare<'a>(&'a mut self, _: &Config, after: &'a Config) -> Result<Commit<'a>, StartError> {
+        let settings = Settings::new(after);
+        Ok(Box::new(move || self.0.settings.store(settings)))
     }
 }
 
@@ -97,6 +135,7 @@ fn steering() -> Router<Arc<Admin>> {
         .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::end_one))
         .route("/v1/status", get(status::status))
         .route("/v1/counters", get(status::counters))
+        .route("/v1/config", get(status::config))
         .route("/v1/reload", post(steer::reload))
         .route("/v1/drain", post(steer::drain))
         .route("/v1/log-level", put(steer::log_level))

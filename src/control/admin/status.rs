@@ -59,6 +59,31 @@ pub(super) async fn counters(State(admin): State<Arc<Admin>>) -> Result<Response
     Ok(json(StatusCode::OK, &json!({ "counters": series(&text) })))
 }
 
+/// `GET /v1/config`: what is in force, by section and key, without what is secret.
+pub(super) async fn config(State(admin): State<Arc<Admin>>) -> Response {
+    let mut sections = Map::new();
+    for (key, value) in admin.settings.load().shown.entries() {
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let section = sections.entry(section).or_insert_with(|| json!({}));
+        section[name] = value.map_or(Value::Null, plain);
+    }
+    json(StatusCode::OK, &json!({ "config": sections }))
+}
+
+fn plain(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(value) => value.into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+        toml::Value::Array(values) => values.into_iter().map(plain).collect(),
+        toml::Value::Table(table) => {
+            table.into_iter().map(|(name, value)| (name, plain(value))).collect()
+        }
+    }
+}
+
 /// The series of a page of metrics with their values.
 fn series(text: &str) -> Map<String, Value> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
