@@ -14,6 +14,7 @@
 //! | [`client`] | the other side: a STUN/TURN client as a pure state machine |
 //! | [`store`] | where users live: a file, a database, an application |
 //! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
+//! | [`events`] | records of sessions for a file, a webhook and Redis |
 //! | [`config`] | flags and TOML to the settings of each room |
 //! | [`control`] | the process: lifecycle, log, metrics |
 //! | [`tools`] | what the client-side subcommands do: `load` |
@@ -22,6 +23,7 @@ pub mod auth;
 pub mod client;
 pub mod config;
 pub mod control;
+pub mod events;
 pub mod http;
 pub mod net;
 pub mod store;

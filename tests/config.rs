@@ -21,10 +21,11 @@ use turnwire::auth::{OnExpiry, OnRevocation, RestDigest, Secret};
 use turnwire::config::{
     Config, External, Flags, Format, Level, OtherServer, Problem, Problems, known_keys, load, parse,
 };
+use turnwire::http::Url;
 use turnwire::net::Endpoint;
 use turnwire::tls::{Files, Version};
 use turnwire::turn;
-use turnwire::worker::proxy;
+use turnwire::worker::{RecordKind, RecordKinds, proxy};
 
 const REFERENCE: &str = include_str!("../config/turnwire.toml");
 
@@ -120,6 +121,11 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "auth.tokens.keys",
             "auth.tokens.server_name",
             "auth.users",
+            "events.file.path",
+            "events.spool",
+            "events.webhook.ca_file",
+            "events.webhook.secret",
+            "events.webhook.url",
             "https.backend",
             "process.group",
             "process.ready_file",
@@ -286,6 +292,17 @@ fn every_key_reaches_its_setting() {
     assert_eq!((streams.web, streams.web_idle), (12, Duration::from_secs(60)));
 
     assert_eq!(config.admin, Some("[::1]:0".parse().unwrap()));
+    let events = &config.events;
+    let ended = RecordKinds::NONE.with(RecordKind::Ended);
+    assert_eq!((events.kinds, events.file.kinds), (ended.with(RecordKind::Usage), Some(ended)));
+    assert_eq!((events.usage_interval, events.usage_interval()), (Duration::from_secs(5), None));
+    assert_eq!(events.spool.directory, Some(PathBuf::from("/spool")));
+    assert_eq!((events.spool.limit, &events.file.path), (2 << 20, &Some(PathBuf::from("e.jsonl"))));
+    let webhook = &events.webhook;
+    assert_eq!(webhook.url, Some(Url::parse("https://a.example/x?y=z").unwrap()));
+    assert_eq!(webhook.secret, Some(Secret::new("0123456789abcdef")));
+    assert_eq!(webhook.authorities, Some(PathBuf::from("ca.pem")));
+    assert_eq!((webhook.timeout, webhook.kinds), (Duration::from_secs(3), Some(ended)));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
     assert_eq!(config.ready_file, Some(PathBuf::from("r.json")));
     assert_eq!(config.state_directory, Some(PathBuf::from("/s")));
@@ -294,6 +311,20 @@ fn every_key_reaches_its_setting() {
 
 const EVERYTHING: &str = r#"
 listen = { addresses = ["127.0.0.1:0"], nat_alternates = ["127.0.0.2:0"], tls = ["127.0.0.1:5349"], dtls = DTLS, dtls_on_udp = false, proxies = ["10.0.0.7"], workers = 3, buffer = 0x1_0000 }
+[events]
+kinds = ["ended", "usage"]
+usage_interval = 5
+spool = "/spool"
+spool_limit = "2MiB"
+[events.file]
+path = "e.jsonl"
+kinds = ["ended"]
+[events.webhook]
+url = "https://a.example/x?y=z"
+secret = "0123456789abcdef"
+ca_file = "ca.pem"
+timeout = 3
+kinds = ["ended"]
 [tls]
 certificates = ["a.pem", "/b.pem"]
 keys = ["a.key", "/b.key"]

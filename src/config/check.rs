@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::OtherServer;
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
+use super::events::{CA_FILE, SECRET, URL, webhook};
 use super::keys::DTLS;
 use super::value::{Wrong, show_duration};
 use super::web::{BACKEND, HEADER, PLAIN, web};
@@ -23,6 +24,7 @@ const CHECKS: &[Check] = &[
     (&["listen.addresses", "listen.tls", "admin.listen"], admin),
     (&[BACKEND, HEADER, PLAIN, CERTIFICATES, "listen.addresses", "listen.tls"], web),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
+    (&[URL, SECRET, CA_FILE], webhook),
     (&["relay.addresses"], relays),
     (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),
     (&[CERTIFICATES, KEYS], certificates),

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
+use super::events;
 use super::found::Found;
 use super::value::{
     admin_socket, admin_token, choice, duration, external, host_and_port, ip_address,
@@ -65,7 +66,7 @@ const fn secret_key(path: &'static str, read: fn(&mut Draft, &mut Found<'_, '_>)
 }
 
 /// A value that could not be read leaves the default where it is.
-fn put<T>(place: &mut T, value: Option<T>) {
+pub(super) fn put<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
@@ -312,6 +313,27 @@ static KEYS: &[Key] = &[
     }),
     key("admin.tokens_file", |to, it| put(&mut to.tokens_file, it.text(path).map(Some))),
     key("admin.listen", |to, it| put(&mut to.config.admin, it.text(socket_address).map(Some))),
+    key("events.kinds", events::kinds),
+    key("events.usage_interval", events::usage_interval),
+    key("events.spool", |to, it| {
+        put(&mut to.config.events.spool.directory, it.text(path).map(Some));
+    }),
+    key("events.spool_limit", events::spool_limit),
+    key("events.file.path", |to, it| {
+        put(&mut to.config.events.file.path, it.text(path).map(Some));
+    }),
+    key("events.file.kinds", |to, it| {
+        put(&mut to.config.events.file.kinds, events::own_kinds(it));
+    }),
+    secret_key(events::URL, events::webhook_url),
+    secret_key(events::SECRET, events::webhook_secret),
+    key(events::CA_FILE, |to, it| {
+        put(&mut to.config.events.webhook.authorities, it.text(path).map(Some));
+    }),
+    key("events.webhook.timeout", events::timeout),
+    key("events.webhook.kinds", |to, it| {
+        put(&mut to.config.events.webhook.kinds, events::own_kinds(it));
+    }),
     key("log.level", |to, it| put(&mut to.config.log.level, it.text(|text| choice(text, LEVELS)))),
     key("log.format", |to, it| {
         put(&mut to.config.log.format, it.text(|text| choice(text, FORMATS)));

@@ -28,6 +28,7 @@ mod certificates;
 mod change;
 mod check;
 mod draft;
+mod events;
 mod flags;
 mod found;
 pub mod import;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Shown;
 use crate::auth::{Secret, User};
 use crate::turn::{Limits, PeerRule, PortRange};
-use crate::{auth, tls, turn, worker};
+use crate::{auth, events, tls, turn, worker};
 
 /// The port of STUN and TURN over UDP and TCP (RFC 8489 §18.6).
 const PORT: u16 = 3478;
@@ -45,6 +45,8 @@ pub struct Config {
     pub user: Option<String>,
     /// The group to have then, in place of the user's own.
     pub group: Option<String>,
+    /// Records of sessions, and where they go.
+    pub events: events::Settings,
     /// The log.
     pub log: Log,
     /// How long live allocations may go on after SIGTERM.
@@ -76,6 +78,7 @@ impl Default for Config {
             state_directory: None,
             user: None,
             group: None,
+            events: events::Settings::default(),
             log: Log { level: Level::Info, format: Format::Text },
             drain: Duration::ZERO,
         }

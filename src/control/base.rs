@@ -98,7 +98,7 @@ impl Base {
             alternates: Arc::clone(&self.alternates),
             mobility: config.turn.mobility,
             limits: config.limits.clone(),
-            usage_interval: None,
+            usage_interval: config.events.usage_interval(),
             self_check: Some(Arc::clone(&self.itself.check)),
             realms: Vec::new(),
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::admin::SocketError;
 use super::secret::SecretError;
-use crate::{auth, tls, worker};
+use crate::{auth, events, tls, worker};
 
 /// Why the server does not start: what, where, and what to do, on one line.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,8 @@ pub(super) enum StartError {
     Bind(#[from] worker::BindError),
     #[error(transparent)]
     Tls(#[from] tls::ServerError),
+    #[error(transparent)]
+    Events(#[from] events::NoSink),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("the certificate cannot be used: {0}")]

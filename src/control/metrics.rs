@@ -2,6 +2,7 @@
 //! no other time; every label comes from a fixed set.
 
 mod load;
+mod records;
 mod sessions;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 use super::certificates::{Entry, Report};
 use super::health::{Health, Phase, Readiness};
 use super::watch::{Lost, live, sum};
+use crate::events;
 use crate::tls;
 use crate::turn::{Alternates, Cause, Counter, Dropped, EndReason, Ledger};
 use crate::worker::{Clock, Stats, Unfit};
@@ -37,6 +39,8 @@ pub(super) struct Sources {
     pub(super) clock: Clock,
     /// The certificates.
     pub(super) certificates: Arc<Report>,
+    /// What becomes of records of sessions.
+    pub(super) records: Option<events::Stats>,
     /// What the process is doing.
     pub(super) health: Health,
     /// Whether it relays.
@@ -89,6 +93,9 @@ impl Collector for Sources {
         )?;
         page.workers()?;
         page.process(&self.clock)?;
+        if let Some(records) = &self.records {
+            page.records(records)?;
+        }
         page.gauge("workers", "Worker threads", self.stats.len() as u64)?;
         page.gauge("uptime_seconds", "Since the start", self.clock.now().mono.as_secs())?;
         let draining = u64::from(self.health.phase() == Phase::Draining);
@@ -407,6 +414,7 @@ mod tests {
             certificates: Arc::default(),
             health: Health::new(2),
             readiness: Readiness::unasked(),
+            records: None,
         };
         render(&registry(Arc::new(sources))).unwrap()
     }

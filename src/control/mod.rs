@@ -16,6 +16,7 @@
 //!
 //! Not here: what is configured (`config`), and any packet (`worker`).
 
+mod accounts;
 mod addresses;
 mod admin;
 mod alternates;
@@ -53,7 +54,7 @@ pub use causes::causes_page;
 use drain::Drain;
 use error::StartError;
 use ready::ReadyFile;
-use reload::Reloader;
+use reload::{Part, Reloader};
 pub use secret::state_directories;
 use start::Running;
 use watch::{INTERVAL, Watch};
@@ -102,7 +103,9 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
     let mut reloader = {
         let ledger = Arc::clone(&running.sources.ledger);
         let admin = AdminPart(Arc::clone(&running.admin));
-        Reloader::new(flags, config, base, ledger, vec![Box::new(admin)])
+        let accounts = running.accounts.clone();
+        let parts: Vec<Box<dyn Part>> = vec![Box::new(admin), Box::new(accounts)];
+        Reloader::new(flags, config, base, ledger, parts)
     };
     let mut watch = Watch::new();
     let clean = until_end(&running, &mut wishes, &mut reloader, &mut watch).await;
@@ -187,7 +190,7 @@ fn draining(running: &Running, limit: Duration) -> String {
 
 /// Ends every session, logs each, and takes back what says that the server is ready.
 fn stop(running: Running, ready_file: Option<ReadyFile>, mut watch: Watch) {
-    let Running { workers, admin_socket, sources, log_thread, .. } = running;
+    let Running { workers, accounts, admin_socket, sources, log_thread, .. } = running;
     ready::notify("STOPPING=1");
     sources.health.stop();
     let cut = workers.live();
@@ -195,6 +198,7 @@ fn stop(running: Running, ready_file: Option<ReadyFile>, mut watch: Watch) {
     sources.lost.close();
     // It ends when it has written the last worker's last line.
     let _ = log_thread.join();
+    accounts.finish();
     watch.look(&sources.stats, sources.lost.get());
     if let Some(file) = ready_file {
         file.remove();

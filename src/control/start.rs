@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::accounts::Accounts;
 use super::addresses::Facts;
 use super::admin::{self, Admin, Socket};
 use super::base::{self, Base, cap_limits, generated_secret};
@@ -30,6 +31,7 @@ const QUEUE: usize = 16 << 10;
 /// A server that runs, with everything that its end has to take back.
 pub(super) struct Running {
     pub(super) workers: Workers,
+    pub(super) accounts: Accounts,
     pub(super) admin: Arc<Admin>,
     pub(super) admin_socket: Option<Socket>,
     pub(super) sources: Arc<Sources>,
@@ -84,7 +86,9 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));
     let ledger = Arc::new(Ledger::new(&settings));
+    let (accounts, records) = Accounts::start(&config, clock)?;
     let (events, queue) = Events::queue(QUEUE);
+    let events = events.with(records);
     let log_thread =
         log::spawn(queue).map_err(|error| StartError::System("a thread for the log", error))?;
     let workers = Workers::start(
@@ -112,6 +116,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         certificates: report,
         health: Health::new(workers.stats().len()),
         readiness,
+        records: accounts.stats(),
     };
     let sources = Arc::new(sources);
     let admin = Admin::new(Arc::clone(&sources), wisher, workers.remote(), &config);
@@ -135,7 +140,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         invite(secret, &config.auth, &bound, listeners, &relays, unix);
     }
     base.ready_file = announce(&config, &bound)?;
-    let running = Running { workers, admin, admin_socket, sources, log_thread };
+    let running = Running { workers, accounts, admin, admin_socket, sources, log_thread };
     Ok((running, base))
 }
 

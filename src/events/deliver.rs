@@ -1,0 +1,218 @@
+//! Brings what is in the spool to one sink, in order, and again until it is taken.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::journal::{Cursor, Position};
+use super::reader::{Batch, Reader};
+use super::stats::{Sink, Stats};
+
+/// Records in one batch.
+const MOST: usize = 500;
+/// How soon a batch that was not taken is tried again, at first and at last.
+const FIRST: Duration = Duration::from_millis(250);
+const LAST: Duration = Duration::from_secs(60);
+/// How often the log is told that a sink takes nothing.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// A sink that takes batches.
+pub(super) trait Deliver: Send {
+    /// Brings these lines there, in this order. When it is not known whether they were taken, they were not.
+    fn deliver<'a>(&'a mut self, lines: &'a [String]) -> Delivery<'a>;
+}
+
+pub(super) type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send + 'a>>;
+
+/// Why a batch was not taken.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// In words, without secrets.
+    pub(super) why: String,
+    /// A smaller one might be.
+    pub(super) too_large: bool,
+}
+
+/// What the one that writes the spool tells those that read it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tidings {
+    /// Up to where it is written.
+    pub(super) end: Position,
+    /// When the process ends; nothing more is written then.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// The thread of one sink.
+pub(super) struct Courier {
+    pub(super) sink: Sink,
+    pub(super) cursor: Arc<Cursor>,
+    thread: JoinHandle<()>,
+}
+
+impl Courier {
+    /// # Errors
+    /// The system gives no thread or no event loop.
+    pub(super) fn start(
+        sink: Sink,
+        reader: Reader,
+        to: Box<dyn Deliver>,
+        tidings: watch::Receiver<Tidings>,
+        stats: Stats,
+    ) -> io::Result<Self> {
+        let cursor = Arc::clone(reader.cursor());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let round = Round { sink, reader, to, tidings, stats, most: MOST, failures: 0, told: None };
+        let thread = thread::Builder::new().name(format!("events-{}", sink.label()));
+        let thread = thread.spawn(move || runtime.block_on(round.run()))?;
+        Ok(Self { sink, cursor, thread })
+    }
+
+    /// Waits for its end, which the tidings have told it.
+    pub(super) fn join(self) {
+        let _ = self.thread.join();
+    }
+}
+
+struct Round {
+    sink: Sink,
+    reader: Reader,
+    to: Box<dyn Deliver>,
+    tidings: watch::Receiver<Tidings>,
+    stats: Stats,
+    most: usize,
+    failures: u32,
+    /// When the log was told last.
+    told: Option<Instant>,
+}
+
+impl Round {
+    async fn run(mut self) {
+        loop {
+            let Tidings { end, deadline } = *self.tidings.borrow_and_update();
+            if self.reader.is_at(end) {
+                // An end of the sender is the end as well.
+                if deadline.is_some() || self.tidings.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return;
+            }
+            let outcome = match self.reader.read(end, self.most) {
+                Ok(batch) => self.bring(batch).await,
+                Err(error) => Err(Refused { why: error.to_string(), too_large: false }),
+            };
+            match outcome {
+                Ok(()) => self.succeed(),
+                Err(refused) => self.fail(refused).await,
+            }
+        }
+    }
+
+    async fn bring(&mut self, batch: Batch) -> Result<(), Refused> {
+        let count = batch.lines.len();
+        if count > 0 {
+            let late = end_of_time(&mut self.tidings);
+            tokio::select! {
+                taken = self.to.deliver(&batch.lines) => taken?,
+                () = late => return Err(Refused { why: "the server stops".to_owned(), too_large: false }),
+            }
+            self.stats.count_sent(self.sink, count as u64);
+        }
+        // It was taken, and would only come again: no reason to hold up the next.
+        if let Err(error) = self.reader.take(batch.end_of(count)) {
+            self.complain(&format!("its place in the spool cannot be kept: {error}"));
+        }
+        Ok(())
+    }
+
+    fn succeed(&mut self) {
+        (self.failures, self.most) = (0, (self.most * 2).min(MOST));
+        if self.told.take().is_some() {
+            tracing::info!(
+                event = "events_delivered",
+                sink = self.sink.label(),
+                "events.{} takes records again",
+                self.sink.label(),
+            );
+        }
+    }
+
+    async fn fail(&mut self, refused: Refused) {
+        self.stats.count_retry(self.sink);
+        self.complain(&refused.why);
+        if refused.too_large && self.most > 1 {
+            self.most /= 2;
+            return;
+        }
+        self.failures += 1;
+        let pause = backoff(self.failures);
+        let stopping = self.tidings.borrow().deadline.is_some();
+        let pause = if stopping { pause.min(FIRST) } else { pause };
+        let late = stop(&mut self.tidings, stopping);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = late => {}
+        }
+    }
+
+    fn complain(&mut self, why: &str) {
+        if self.told.is_none_or(|told| told.elapsed() >= REMINDER) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                event = "events_undelivered",
+                sink = self.sink.label(),
+                "events.{} does not take records, which wait in the spool: {why}",
+                self.sink.label(),
+            );
+        }
+    }
+}
+
+/// Twice as long each time, and never at the same moment as everybody else's.
+fn backoff(failures: u32) -> Duration {
+    let whole = (FIRST * (1 << failures.saturating_sub(1).min(16))).min(LAST);
+    let mut random = [0];
+    // Without randomness it is the whole time.
+    let share = getrandom::fill(&mut random).map_or(255, |()| u32::from(random[0]));
+    whole / 2 + whole / 2 * share / 255
+}
+
+/// Waits until the time for the last deliveries is over.
+async fn end_of_time(tidings: &mut watch::Receiver<Tidings>) {
+    let told = tidings.wait_for(|tidings| tidings.deadline.is_some()).await;
+    let deadline = told.ok().and_then(|tidings| tidings.deadline);
+    if let Some(deadline) = deadline {
+        sleep_until(deadline).await;
+    }
+}
+
+/// Waits until the process is about to end, if it is not yet.
+async fn stop(tidings: &mut watch::Receiver<Tidings>, stopping: bool) {
+    if stopping {
+        return std::future::pending().await;
+    }
+    let _ = tidings.wait_for(|tidings| tidings.deadline.is_some()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_never_alike() {
+        for failures in 1..40 {
+            let whole = (FIRST * (1 << (failures - 1).min(16))).min(LAST);
+            let pause = backoff(failures);
+            assert!(pause >= whole / 2 && pause <= whole, "{failures}: {pause:?}");
+        }
+        let pauses: std::collections::HashSet<_> = (0..50).map(|_| backoff(9)).collect();
+        assert!(pauses.len() > 10);
+    }
+}
