@@ -5,9 +5,9 @@ use clap::{Parser, Subcommand};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
-use turnwire::tools::{admin, check, credentials, load, nat, users};
+use turnwire::tools::{admin, check, credentials, explain, load, nat, users};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire explain --user NAME|--address IP [OPTIONS]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -84,6 +84,18 @@ Example:
   turnwire nat stun:turn.example.org --lifetime 2m
 ";
 
+const EXPLAIN_HELP: &str = "\
+Nothing is changed and nobody is slowed down: what is not read in time is left out and counted. No
+password, key or packet content is shown. Up to eight can follow at a time.
+
+Examples:
+  turnwire explain --user alice
+  turnwire explain --address 198.51.100.0/24 --for 1h --json
+  turnwire explain peer_denied
+
+Exit code: 0 when it was followed or told, 1 when not, with the reason on standard error.
+";
+
 const CREDENTIALS_HELP: &str = "\
 Nothing is asked of the server: whoever has its secret can mint, and the server sees by the secret
 that it was minted. A server that was told no secret has made one: --secret-file
@@ -131,12 +143,9 @@ pub(crate) enum Command {
     },
     #[command(flatten)]
     Admin(admin::Command),
-    /// Say what the causes of refusals mean, and what to do
-    Explain {
-        /// Print all of them, as docs/troubleshooting.md has them
-        #[arg(long, required = true)]
-        causes: bool,
-    },
+    /// Follow one client of the running server live: each request, the decision, the reason, a hint
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Box<explain::Options>),
     /// Load a TURN server of yours, and say what it delivers and what it costs
     #[command(after_help = LOAD_HELP)]
     Load(Box<load::Options>),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use turnwire::config::{self, Flags, import};
-use turnwire::tools::{admin, users};
+use turnwire::tools::{admin, explain, users};
 
 use cli::{Cli, Command};
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Command::CheckConfig { file } => check_config(file),
         Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
         Command::Import { file: None, .. } => print(&import::options_page()),
-        Command::Explain { .. } => print(&turnwire::control::causes_page()),
+        Command::Explain(options) => explain(&options),
         Command::Admin(command) => steer(&command),
         Command::Load(options) => turnwire::tools::load::run(&options),
         Command::Check(options) => turnwire::tools::check::run(&options),
@@ -42,18 +42,33 @@ fn main() -> ExitCode {
 
 /// Speaks to a running server, whose socket is where it says, where its configuration says, or where it usually is.
 fn steer(command: &admin::Command) -> ExitCode {
-    let target = command.target();
-    let sockets = match (&target.socket, &target.config) {
-        (Some(path), _) => vec![path.clone()],
-        (None, config) => {
-            let flags = Flags { config: config.clone(), ..Flags::default() };
-            match config::load(&flags) {
-                Ok(config) => turnwire::control::admin_sockets(&config),
-                Err(problems) => return fail(problems),
-            }
-        }
-    };
-    admin::run(command, &sockets)
+    match sockets(command.target()) {
+        Ok(sockets) => admin::run(command, &sockets),
+        Err(problems) => fail(problems),
+    }
+}
+
+fn sockets(target: &admin::Target) -> Result<Vec<PathBuf>, config::Problems> {
+    if let Some(path) = &target.socket {
+        return Ok(vec![path.clone()]);
+    }
+    let flags = Flags { config: target.config.clone(), ..Flags::default() };
+    Ok(turnwire::control::admin_sockets(&config::load(&flags)?))
+}
+
+/// What a cause means, or what a running server decides about one client.
+fn explain(options: &explain::Options) -> ExitCode {
+    match &options.cause {
+        Some(cause) => match turnwire::control::cause_in_words(cause) {
+            Ok(words) => print(&words),
+            Err(problem) => fail(problem),
+        },
+        None if options.causes => print(&turnwire::control::causes_page()),
+        None => match sockets(&options.target) {
+            Ok(sockets) => explain::run(options, &sockets),
+            Err(problems) => fail(problems),
+        },
+    }
 }
 
 /// Whoever has read enough may close the pipe.

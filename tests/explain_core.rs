@@ -219,9 +219,14 @@ fn the_others_say_what_the_request_has_to_do_with_it() {
     let response = bob.permit(&mut server, &[at(PUBLIC)]);
     assert_eq!(response.code(), 441);
     // The client is not told whose it is; the operator is.
-    assert_eq!(response.reason(), "the allocation belongs to another user than \"bob\"");
+    let told = "the allocation belongs to another user than \"bob\" of example.org";
+    assert_eq!(response.reason(), told);
     let (refusal, _) = refusal(&mut server);
-    assert!(refusal.words.ends_with("than \"bob\": it is that of \"alice\""), "{}", refusal.words);
+    assert!(
+        refusal.words.ends_with("of example.org: it is that of \"alice\""),
+        "{}",
+        refusal.words
+    );
 
     let response = client.permit(&mut server, &[at("[2a00:1450::8888]:5000")]);
     let words = "the allocation has no IPv6 address to reach 2a00:1450::8888 from";

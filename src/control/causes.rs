@@ -33,3 +33,21 @@ pub fn causes_page() -> String {
     }
     page
 }
+
+/// One cause by its name in the log.
+///
+/// # Errors
+/// There is none of this name.
+pub fn cause_in_words(label: &str) -> Result<String, String> {
+    let found = Cause::ENTRIES.iter().find(|entry| entry.label == label);
+    let entry = found.ok_or_else(|| {
+        let near = Cause::ENTRIES.iter().filter(|entry| {
+            entry.label.split('_').any(|word| label.split('_').any(|other| other == word))
+        });
+        let near: Vec<_> = near.map(|entry| entry.label).collect();
+        let near =
+            if near.is_empty() { "turnwire explain --causes".into() } else { near.join(", ") };
+        format!("there is no cause {label:?}; see {near}")
+    })?;
+    Ok(format!("{} {}: {}\n{}\n", entry.code, entry.label, entry.phrase, entry.hint))
+}

@@ -28,6 +28,7 @@ mod discovery;
 mod drain;
 mod error;
 mod health;
+mod heard;
 mod invitation;
 mod log;
 mod lookout;
@@ -50,7 +51,7 @@ use std::time::Duration;
 use tokio::time::interval;
 
 use admin::AdminPart;
-pub use causes::causes_page;
+pub use causes::{cause_in_words, causes_page};
 use drain::Drain;
 use error::StartError;
 use ready::ReadyFile;

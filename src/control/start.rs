@@ -119,7 +119,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         records: accounts.stats(),
     };
     let sources = Arc::new(sources);
-    let admin = Admin::new(Arc::clone(&sources), wisher, workers.remote(), &config);
+    let admin = Admin::new(Arc::clone(&sources), wisher, &workers, &config);
     if let Some((listener, _)) = endpoint {
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(|error| StartError::System("the admin endpoint", error))?;

@@ -4,6 +4,7 @@ pub mod admin;
 mod argument;
 pub mod check;
 pub mod credentials;
+pub mod explain;
 pub mod load;
 pub mod nat;
 pub mod users;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -99,9 +100,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// The next of what is heard; waits for it. `None` when the workers have ended.
-    pub async fn next(&mut self) -> Option<Heard> {
-        self.receiver.recv().await
+    /// The next of what is heard; has the task woken when there is more. `None` when the workers have ended.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Heard>> {
+        self.receiver.poll_recv(context)
     }
 
     /// The same for a thread that has nothing else to do.

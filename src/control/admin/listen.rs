@@ -9,19 +9,26 @@ use std::time::Duration;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Lets few connections in at a time, and none for long. Others wait in the system's queue.
 pub(super) struct Bounded<L> {
     listener: L,
     slots: Arc<Semaphore>,
     patience: Duration,
+    renewed: bool,
 }
 
 impl<L> Bounded<L> {
     /// At most `connections` at a time, each of which ends after `patience`.
     pub(super) fn new(listener: L, connections: usize, patience: Duration) -> Self {
-        Self { listener, slots: Arc::new(Semaphore::new(connections)), patience }
+        Self { listener, slots: Arc::new(Semaphore::new(connections)), patience, renewed: false }
+    }
+
+    /// The time of a connection begins anew with all that is sent on it: answers may go on for as long as they have
+    /// something to say.
+    pub(super) fn renewed(self) -> Self {
+        Self { renewed: true, ..self }
     }
 }
 
@@ -33,7 +40,9 @@ impl<L: Listener<Io: Unpin>> Listener for Bounded<L> {
         // unwrap: nobody closes the semaphore.
         let slot = Arc::clone(&self.slots).acquire_owned().await.expect("it is never closed");
         let (stream, client) = Listener::accept(&mut self.listener).await;
-        (Short { stream, end: Box::pin(sleep(self.patience)), _slot: slot }, client)
+        let end = Box::pin(sleep(self.patience));
+        let renewed = self.renewed.then_some(self.patience);
+        (Short { stream, end, renewed, _slot: slot }, client)
     }
 
     fn local_addr(&self) -> io::Result<L::Addr> {
@@ -45,6 +54,8 @@ impl<L: Listener<Io: Unpin>> Listener for Bounded<L> {
 pub(super) struct Short<S> {
     stream: S,
     end: Pin<Box<Sleep>>,
+    /// How long it may last after it has sent something.
+    renewed: Option<Duration>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -76,7 +87,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Short<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.in_time(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let (Poll::Ready(Ok(_)), Some(patience)) = (&written, self.renewed) {
+            self.end.as_mut().reset(Instant::now() + patience);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,10 +6,12 @@
 //! | `/v1/...` | everybody who may open it | with a token only |
 //!
 //! It trusts nobody: a connection serves one request and has an end, no more than a few are open at a time, and what
-//! a request may bring is small. So whoever hangs costs nothing else.
+//! a request may bring is small. So whoever hangs costs nothing else. Only who follows a client (`explain`) is answered
+//! for longer: its time begins anew with each line.
 //!
 //! What changes the server is asked of the main loop (`wishes`).
 
+mod explain;
 mod health;
 mod listen;
 mod page;
@@ -40,7 +42,7 @@ use super::metrics::{self, Sources};
 use super::reload::{Commit, Part};
 use super::wishes::Wisher;
 use crate::config::{Config, Shown};
-use crate::worker::Remote;
+use crate::worker::{Followers, Remote, Workers};
 use listen::Bounded;
 use page::page;
 use token::Tokens;
@@ -62,6 +64,7 @@ pub(super) struct Admin {
     registry: Registry,
     wisher: Wisher,
     remote: Remote,
+    followers: Followers,
     settings: ArcSwap<Settings>,
 }
 
@@ -83,19 +86,20 @@ impl Admin {
     pub(super) fn new(
         sources: Arc<Sources>,
         wisher: Wisher,
-        remote: Remote,
+        workers: &Workers,
         config: &Config,
     ) -> Arc<Self> {
         let settings = ArcSwap::new(Settings::new(config));
         let registry = metrics::registry(Arc::clone(&sources));
-        Arc::new(Self { sources, registry, wisher, remote, settings })
+        let (remote, followers) = (workers.remote(), workers.followers());
+        Arc::new(Self { sources, registry, wisher, remote, followers, settings })
     }
 
     /// Answers requests over TCP until the task is dropped.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
         let authorize = from_fn_with_state(Arc::clone(&self), token::authorize);
         let router = finish(open().merge(steering().route_layer(authorize)), self);
-        axum::serve(Bounded::new(listener, CONNECTIONS, PATIENCE), router).await
+        axum::serve(Bounded::new(listener, CONNECTIONS, PATIENCE).renewed(), router).await
     }
 
     /// The same on the Unix socket, whose file says who may come.
@@ -104,7 +108,7 @@ impl Admin {
         listener: tokio::net::UnixListener,
     ) -> io::Result<()> {
         let router = finish(open().merge(steering()), self);
-        axum::serve(Bounded::new(listener, CONNECTIONS, SOCKET_PATIENCE), router).await
+        axum::serve(Bounded::new(listener, CONNECTIONS, SOCKET_PATIENCE).renewed(), router).await
     }
 }
 
@@ -133,6 +137,7 @@ fn steering() -> Router<Arc<Admin>> {
     Router::new()
         .route("/v1/sessions", sessions)
         .route("/v1/sessions/{id}", get(sessions::show).delete(sessions::end_one))
+        .route("/v1/explain", get(explain::explain))
         .route("/v1/status", get(status::status))
         .route("/v1/counters", get(status::counters))
         .route("/v1/config", get(status::config))

@@ -1,7 +1,7 @@
 //! One request over a Unix socket, and its answer.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// More than any answer has, in bytes.
 const LONGEST: u64 = 64 << 20;
+/// More than a line of one has.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// A running server, by its admin socket.
 #[derive(Clone, Debug)]
@@ -96,6 +98,27 @@ impl Server {
         self.granted("POST", path, Some(body))
     }
 
+    /// Shows the lines of an answer one by one, as they come, until there are no more or `show` wants none. The server
+    /// sends something every few seconds.
+    ///
+    /// # Errors
+    /// There is no answer, or it says why not.
+    pub fn lines(&self, path: &str, show: impl FnMut(&str) -> bool) -> Result<(), Trouble> {
+        let broken = |error| Trouble::Socket(self.path.clone(), error);
+        let stream = UnixStream::connect(&self.path).map_err(broken)?;
+        let end = follow(stream, path, show).map_err(broken)?;
+        match end {
+            None => Ok(()),
+            Some(body) => match serde_json::from_str::<Value>(&body).ok() {
+                Some(Value::Object(problem)) => {
+                    let detail = problem.get("detail").and_then(Value::as_str);
+                    Err(Trouble::Refused(detail.unwrap_or("it is refused").to_owned()))
+                }
+                _ => Err(Trouble::Foreign(self.path.clone())),
+            },
+        }
+    }
+
     /// What a request is answered with that is granted.
     ///
     /// # Errors
@@ -144,6 +167,36 @@ fn exchange(socket: &Path, method: &str, path: &str, body: Option<&Value>) -> io
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(text)
+}
+
+/// The body of an answer that grants nothing. To HTTP/1.0 nothing is sent in chunks.
+fn follow(
+    mut stream: UnixStream,
+    path: &str,
+    mut show: impl FnMut(&str) -> bool,
+) -> io::Result<Option<String>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: turnwire\r\n\r\n").as_bytes())?;
+    let mut lines = BufReader::new(stream);
+    let mut line = String::new();
+    let next = |lines: &mut BufReader<UnixStream>, line: &mut String| {
+        line.clear();
+        lines.by_ref().take(LONGEST_LINE).read_line(line)
+    };
+    next(&mut lines, &mut line)?;
+    let granted = line.split(' ').nth(1) == Some("200");
+    while next(&mut lines, &mut line)? > 0 && !line.trim_end().is_empty() {}
+    if !granted {
+        let mut body = String::new();
+        lines.take(LONGEST_LINE).read_to_string(&mut body)?;
+        return Ok(Some(body));
+    }
+    while next(&mut lines, &mut line)? > 0 {
+        if !show(line.trim_end()) {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 /// The server closes behind each answer, and sends none in chunks.
