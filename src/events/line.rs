@@ -261,6 +261,7 @@ mod tests {
             traffic: traffic(5),
             usage: Usage { sequence: 1, span: Duration::from_secs(1), traffic: traffic(5) },
             reason: EndReason::Deleted,
+            refusals: None,
         };
         let (line, value) = written(What::Ended(Box::new(session)));
         assert_eq!(kind_of(&line), Some(RecordKind::Ended));
