@@ -5,8 +5,8 @@ use super::Shape::{Flag, Optional, Presence, Value};
 use super::{Opt, note};
 
 const STDERR: &str = "the log goes to standard error, where systemd and containers take it";
-const NO_CONSOLE: &str = "there is no telnet console and no web page: metrics and health are on admin.listen, and the log has a line for each session";
-const DATABASE: &str = "it belongs to coturn's database, and users come from this file here";
+const NO_CONSOLE: &str = "in the place of the telnet console and the web page there are turnwire status, sessions, explain and reload, and an API for programs (admin.socket)";
+const DATABASE: &str = "it is about how coturn reads its database: [stores] says here which are asked, and for how long answers are remembered";
 const KERNEL: &str = "how packets are moved is decided by what the kernel can do";
 const ONE_PORT: &str = "two sockets for all peers are not needed here: each allocation has a port of its own, as RFC 8656 wants it";
 const TLS_LIBRARY: &str = "what is safe today is built in: ECDHE with AES-GCM or ChaCha20";
@@ -147,7 +147,13 @@ pub(super) static NOTED: &[Opt] = &[
         Lost,
         "nonces are this server's own: a client that goes to another one is challenged once more, and does not notice",
     ),
-    note("check-origin-consistency", Flag, "auth", Lost, "ORIGIN is not looked at"),
+    note(
+        "check-origin-consistency",
+        Flag,
+        "auth",
+        Lost,
+        "ORIGIN chooses a realm ([[realm]]) and is not asked for again: an allocation stays in its realm",
+    ),
     note("no-auth-pings", Presence, "auth", Same, DATABASE),
     note("no-dynamic-ip-list", Presence, "auth", Same, DATABASE),
     note("no-dynamic-realms", Presence, "auth", Same, DATABASE),
@@ -231,7 +237,7 @@ pub(super) static NOTED: &[Opt] = &[
         Value,
         "admin",
         Lost,
-        "numbers are on admin.listen for Prometheus, and the log has a line for each ended session",
+        "each session's bytes are told by [events], to a file or a webhook, and live numbers are on admin.listen for Prometheus; keys and channels in Redis have other names",
     ),
     note("cli", Flag, "admin", Lost, NO_CONSOLE),
     note("no-cli", Flag, "admin", Same, NO_CONSOLE),
@@ -276,7 +282,7 @@ pub(super) static NOTED: &[Opt] = &[
         Value,
         "process",
         Lost,
-        "process.drain says how long live allocations may go on after SIGTERM",
+        "turnwire drain and process.drain let live allocations go on for a time, and to the last of them",
     ),
     note("version", Flag, "process", Same, "turnwire --version"),
 ];
