@@ -11,6 +11,8 @@ mod mistakes;
 mod places;
 #[path = "config/secrets.rs"]
 mod secrets;
+#[path = "config/stores.rs"]
+mod stores;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use turnwire::config::{
 };
 use turnwire::http::Url;
 use turnwire::net::Endpoint;
+use turnwire::store;
 use turnwire::tls::{Files, Version};
 use turnwire::turn;
 use turnwire::worker::{RecordKind, RecordKinds, proxy};
@@ -133,7 +136,8 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "process.user",
             "redirect.credentials",
             "redirect.servers",
-            "relay.stun_server"
+            "relay.stun_server",
+            "stores.ask"
         ]
     );
 }
@@ -147,7 +151,9 @@ fn keys_of_reference() -> (BTreeSet<String>, BTreeSet<String>) {
             section = header.strip_suffix(']').unwrap();
         } else if let Some((key, _)) = uncommented(line).split_once(" = ") {
             let path = match section {
-                "auth.users" | "auth.tokens.keys" | "redirect.servers" => section.to_owned(),
+                "auth.users" | "auth.tokens.keys" | "redirect.servers" | "stores.ask" => {
+                    section.to_owned()
+                }
                 section => format!("{section}.{key}"),
             };
             if line.starts_with('#') { &mut examples } else { &mut active }.insert(path);
@@ -244,6 +250,19 @@ fn every_key_reaches_its_setting() {
         "TokenKey(\"k/1\", A256Gcm, None, None, [redacted])",
     ];
     assert_eq!(shown, expected);
+
+    let (retention, seconds) = (config.store.retention, Duration::from_secs);
+    assert_eq!((retention.keep, retention.keep_unknown), (seconds(60), seconds(2)));
+    assert_eq!((retention.stale, retention.users), (seconds(0), 1000));
+    assert_eq!(config.store.refresh_secrets, seconds(3));
+    let mut file = store::Settings::new("z", store::Kind::File);
+    (file.path, file.realm) = (Some(PathBuf::from("users.toml")), Some("example.org".to_owned()));
+    let mut app = store::Settings::new("a", store::Kind::Http);
+    app.url = Some(Secret::new("https://app.example.org/turn?x=1"));
+    (app.timeout, app.connections) = (Duration::from_millis(500), 3);
+    app.ca = Some(PathBuf::from("/ca.pem"));
+    (app.token, app.signature_secret) = (Some(Secret::new("T0")), Some(Secret::new("S0")));
+    assert_eq!(config.stores, [file, app]);
 
     assert_eq!(config.turn.software, None);
     assert_eq!(config.turn.default_lifetime, Duration::from_secs(120));
@@ -356,6 +375,14 @@ server_name = "turn.example.org"
 clock_skew = 7
 keys.k2 = { key = "ZmVkY2JhOTg3NjU0MzIxMA==", algorithm = "A128GCM", valid_from = 1970-01-01T00:01:00Z, valid_until = 1970-01-01T00:02:00Z }
 keys."k/1" = { key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY" }
+[stores]
+keep = "1m"
+keep_unknown = 2
+stale = 0
+users = 1000
+refresh_secrets = "3s"
+ask.z = { kind = "file", path = "users.toml", realm = "example.org" }
+ask.a = { kind = "http", url = "https://app.example.org/turn?x=1", timeout_milliseconds = 500, connections = 3, ca = "/ca.pem", token = "T0", signature_secret = "S0" }
 [turn]
 software = ""
 default_lifetime = "2m"

@@ -101,6 +101,9 @@ pub struct Directory {
     inner: Mutex<Inner>,
     /// Until when answers that are out of date are taken, in microseconds: a store has failed.
     trusted_until: AtomicU64,
+    /// How often somebody was asked about who is here, and who is not.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -215,6 +218,13 @@ impl Directory {
 
     /// What is known of a user.
     pub(super) fn find(&self, realm: &str, name: &str, now: Mono) -> Entry {
+        let entry = self.entry(realm, name, now);
+        let count = if matches!(entry, Entry::NotAsked) { &self.misses } else { &self.hits };
+        count.fetch_add(1, Ordering::Relaxed);
+        entry
+    }
+
+    fn entry(&self, realm: &str, name: &str, now: Mono) -> Entry {
         let (wanted, trusted) = (Wanted { realm, name }, self.is_trusted(now));
         let mut inner = self.lock();
         let retention = inner.retention;
@@ -321,6 +331,11 @@ impl Directory {
     pub fn counts(&self) -> (usize, usize) {
         let inner = self.lock();
         (inner.users.order.len(), inner.strangers.order.len())
+    }
+
+    /// How often it knew something about a name that it was asked about, and how often not.
+    pub fn asked(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
     /// Whether answers that are out of date are good: no store says anything.

@@ -7,6 +7,7 @@ use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
 use super::events::{CA_FILE, SECRET, URL, webhook};
 use super::keys::DTLS;
+use super::stores::{self, ASK};
 use super::value::{Wrong, show_duration};
 use super::web::{BACKEND, HEADER, PLAIN, web};
 use crate::auth::{Authority, InvalidCredential, Settings, prepare};
@@ -33,6 +34,7 @@ const CHECKS: &[Check] = &[
     (&["turn.default_lifetime", "turn.max_lifetime"], lifetimes),
     (&[], credentials),
     (&["auth.users", "auth.secrets", "auth.secrets_file", "auth.tokens.keys"], anonymity),
+    (&[ASK], stores::anonymity),
 ];
 
 /// Checks the values against each other.
@@ -413,7 +415,7 @@ fn anonymity(draft: &Draft) -> Vec<Finding> {
     if secrets || !auth.tokens.keys.is_empty() {
         return vec![(place, Wrong::new(InvalidCredential::Anonymity.to_string()))];
     }
-    if auth.users.is_empty() {
+    if auth.users.is_empty() && draft.config.stores.is_empty() {
         let wrong = Wrong::new("there is no user whose name could be hidden")
             .hint("without [auth.users] a secret is made, and ephemeral names cannot be found by their hash");
         return vec![(place, wrong)];

@@ -5,6 +5,7 @@ use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::events;
 use super::found::Found;
+use super::stores::ASK;
 use super::value::{
     admin_socket, admin_token, choice, duration, external, host_and_port, ip_address,
     name_and_password, path, ports, prefix, secret, separator, size, socket_address, software,
@@ -190,6 +191,26 @@ static KEYS: &[Key] = &[
     secret_key("auth.tokens.keys", |to, it| {
         put(&mut to.config.auth.tokens.keys, it.token_keys());
     }),
+    key("stores.keep", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, DAY)));
+        put(&mut to.config.store.retention.keep, value);
+    }),
+    key("stores.keep_unknown", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, 3600)));
+        put(&mut to.config.store.retention.keep_unknown, value);
+    }),
+    key("stores.stale", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(0, 7 * DAY)));
+        put(&mut to.config.store.retention.stale, value);
+    }),
+    key("stores.users", |to, it| {
+        put(&mut to.config.store.retention.users, it.number(1000..=10_000_000));
+    }),
+    key("stores.refresh_secrets", |to, it| {
+        let value = it.quantity(|text| duration(text, seconds(1, 3600)));
+        put(&mut to.config.store.refresh_secrets, value);
+    }),
+    secret_key(ASK, |to, it| put(&mut to.config.stores, it.stores())),
     key("turn.software", |to, it| put(&mut to.config.turn.software, it.text(software))),
     key("turn.default_lifetime", |to, it| {
         let value = it.quantity(|text| duration(text, seconds(1, DAY)));

@@ -40,6 +40,7 @@ mod reader;
 mod settings;
 mod shown;
 mod source;
+mod stores;
 mod table;
 mod tokens;
 mod value;
@@ -84,6 +85,7 @@ pub struct Examined {
 pub fn examine(flags: &Flags) -> Examined {
     let (mut draft, source) = draft(flags);
     let certificates = certificates::examine(&mut draft);
+    stores::examine(&mut draft);
     let (config, remarks) = draft.finish(&source);
     Examined { config, remarks, certificates }
 }
@@ -114,6 +116,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     read_secrets(directory, &mut draft);
     certificates::resolve(directory, &mut draft);
+    stores::resolve(directory, &mut draft);
     flags.apply(&mut draft);
     check(&mut draft);
     (draft, source)

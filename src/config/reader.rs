@@ -117,7 +117,7 @@ fn last_part(path: &str) -> &str {
 
 /// Everything that may stand in brackets.
 fn tables() -> impl Iterator<Item = &'static str> {
-    sections().chain(["auth.users", "auth.tokens.keys", "redirect.servers"])
+    sections().chain(["auth.users", "auth.tokens.keys", "redirect.servers", "stores.ask"])
 }
 
 fn in_brackets(section: &str) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Shown;
 use crate::auth::{Secret, User};
 use crate::turn::{Limits, PeerRule, PortRange};
-use crate::{auth, events, tls, turn, worker};
+use crate::{auth, events, store, tls, turn, worker};
 
 /// The port of STUN and TURN over UDP and TCP (RFC 8489 §18.6).
 const PORT: u16 = 3478;
@@ -15,6 +15,10 @@ const PORT: u16 = 3478;
 pub struct Config {
     /// Who may come in.
     pub auth: auth::Settings,
+    /// Where other users live, in the order in which they are asked.
+    pub stores: Vec<store::Settings>,
+    /// How long what they say is relied upon.
+    pub store: Stores,
     /// Listeners, threads, buffers, TCP connections.
     pub worker: worker::Settings,
     /// The second address and port for NAT behaviour discovery, at most one of each family.
@@ -62,6 +66,8 @@ impl Default for Config {
         let listeners = any.map(|ip| SocketAddr::new(ip, PORT)).to_vec();
         Self {
             auth: auth::Settings::default(),
+            stores: Vec::new(),
+            store: Stores::default(),
             worker: worker::Settings { listeners, ..worker::Settings::default() },
             nat_alternates: Vec::new(),
             relay: Relay::default(),
@@ -82,6 +88,22 @@ impl Default for Config {
             log: Log { level: Level::Info, format: Format::Text },
             drain: Duration::ZERO,
         }
+    }
+}
+
+/// What is done with what stores say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stores {
+    /// How long it is relied upon.
+    pub retention: auth::Retention,
+    /// How often their shared secrets are asked for.
+    pub refresh_secrets: Duration,
+}
+
+impl Default for Stores {
+    fn default() -> Self {
+        let refresh_secrets = Duration::from_secs(60);
+        Self { retention: auth::Retention::default(), refresh_secrets }
     }
 }
 

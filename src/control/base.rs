@@ -11,6 +11,7 @@ use super::health::Itself;
 use super::places::{Listened, Places};
 use super::ready::ReadyFile;
 use super::secret::{self, Place};
+use super::stores::Stores;
 use crate::auth::{self, Authority, Realms};
 use crate::config::{self, Config};
 use crate::net;
@@ -31,6 +32,8 @@ pub(super) struct Base {
     pub(super) master: [u8; 16],
     /// Whom this server knows as itself, to see whether it relays.
     pub(super) itself: Itself,
+    /// Where other users live.
+    pub(super) stores: Arc<Stores>,
     /// The secret of a server that was given no credentials.
     pub(super) generated: Option<auth::Secret>,
     pub(super) ready_file: Option<ReadyFile>,
@@ -58,6 +61,7 @@ impl Base {
             Some(secret) if has_no_credentials(&config) => config.auth.secrets.push(secret.clone()),
             _ => self.generated = generated_secret(&mut config)?.or(self.generated.take()),
         }
+        config.auth.directory = self.stores.directory_for(&config);
         let places = places.unwrap_or(&self.places);
         places.check_backend(&config)?;
         let authority = Authority::new(self.itself.admitted(&config.auth), self.master)?;
@@ -141,7 +145,8 @@ pub(super) fn generated_secret(config: &mut Config) -> Result<Option<auth::Secre
 
 const fn has_no_credentials(config: &Config) -> bool {
     let auth = &config.auth;
-    auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty()
+    let none = auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty();
+    none && config.stores.is_empty()
 }
 
 fn log_secret(what: &str, path: &Path) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::admin::SocketError;
 use super::secret::SecretError;
-use crate::{auth, events, tls, worker};
+use crate::{auth, events, store, tls, worker};
 
 /// Why the server does not start: what, where, and what to do, on one line.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub(super) enum StartError {
     Certificate(#[from] tls::InvalidFile),
     #[error(transparent)]
     Credential(#[from] auth::InvalidCredential),
+
+    #[error("the store {0:?} {1}")]
+    Store(String, store::StoreError),
 
     #[error("there is no address to relay from: give one of this host with --relay-ip")]
     NoRelay,

@@ -4,6 +4,7 @@
 mod load;
 mod records;
 mod sessions;
+mod stores;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use super::certificates::{Entry, Report};
 use super::health::{Health, Phase, Readiness};
+use super::stores::Stores;
 use super::watch::{Lost, live, sum};
 use crate::events;
 use crate::tls;
@@ -45,6 +47,8 @@ pub(super) struct Sources {
     pub(super) health: Health,
     /// Whether it relays.
     pub(super) readiness: Readiness,
+    /// Where users live besides the configuration.
+    pub(super) stores: Arc<Stores>,
 }
 
 impl fmt::Debug for Sources {
@@ -86,6 +90,7 @@ impl Collector for Sources {
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
         page.alternates(&self.alternates)?;
+        page.stores(&self.stores)?;
         page.count(
             "log_events_lost",
             "Log lines dropped because the log is slow",
@@ -395,6 +400,7 @@ fn full(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::turn::{PortRange, Settings};
     use crate::worker::Events;
 
@@ -415,6 +421,7 @@ mod tests {
             health: Health::new(2),
             readiness: Readiness::unasked(),
             records: None,
+            stores: Stores::new(&Config::default()),
         };
         render(&registry(Arc::new(sources))).unwrap()
     }

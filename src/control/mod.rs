@@ -40,6 +40,7 @@ mod reflexive;
 mod reload;
 mod secret;
 mod start;
+mod stores;
 mod watch;
 mod wishes;
 
@@ -58,6 +59,7 @@ use ready::ReadyFile;
 use reload::{Part, Reloader};
 pub use secret::state_directories;
 use start::Running;
+use stores::StoresPart;
 use watch::{INTERVAL, Watch};
 use wishes::{Asked, Wish, Wishes};
 
@@ -105,7 +107,8 @@ async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
         let ledger = Arc::clone(&running.sources.ledger);
         let admin = AdminPart(Arc::clone(&running.admin));
         let accounts = running.accounts.clone();
-        let parts: Vec<Box<dyn Part>> = vec![Box::new(admin), Box::new(accounts)];
+        let stores = StoresPart(Arc::clone(&base.stores));
+        let parts: Vec<Box<dyn Part>> = vec![Box::new(admin), Box::new(accounts), Box::new(stores)];
         Reloader::new(flags, config, base, ledger, parts)
     };
     let mut watch = Watch::new();

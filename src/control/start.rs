@@ -16,6 +16,7 @@ use super::metrics::Sources;
 use super::places::{self, Listened, Places};
 use super::ready::{self, Bound, ReadyFile};
 use super::secret::state_directories;
+use super::stores::Stores;
 use super::watch::Lost;
 use super::wishes::Wisher;
 use super::{alternates, invitation, log, privileges};
@@ -52,6 +53,8 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let mut master = [0; 16];
     getrandom::fill(&mut master).map_err(StartError::Random)?;
     let (itself, echoes) = Itself::new()?;
+    let stores = Stores::new(&config);
+    config.auth.directory = stores.directory_for(&config);
     let authority = Authority::new(itself.admitted(&config.auth), master)?;
     let sockets = Sockets::bind(&config.worker)?;
     places::try_relays(&chosen)?;
@@ -80,10 +83,13 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         alternates: others,
         master,
         itself,
+        stores,
         generated,
         ready_file: None,
     };
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
+    // As the user who will read them again.
+    base.stores.open(&config)?;
     let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));
     let ledger = Arc::new(Ledger::new(&settings));
     let (accounts, records) = Accounts::start(&config, clock)?;
@@ -101,6 +107,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         &events,
     )
     .map_err(|error| StartError::System("what a worker needs", error))?;
+    base.stores.serve(&workers, clock);
     log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
@@ -117,6 +124,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         health: Health::new(workers.stats().len()),
         readiness,
         records: accounts.stats(),
+        stores: Arc::clone(&base.stores),
     };
     let sources = Arc::new(sources);
     let admin = Admin::new(Arc::clone(&sources), wisher, &workers, &config);

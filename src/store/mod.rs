@@ -3,7 +3,7 @@
 //! A [`Store`] answers two questions: what is known of one user ([`Store::look_up`]), and which shared
 //! secrets mint ephemeral credentials ([`Store::secrets`]). [`open`] makes one of its [`Settings`].
 //! Stores are asked beside the datapath, in the order in which they are configured, and the first that
-//! knows the user has the last word.
+//! knows the user has the last word: [`Desk`] does that, and watches how they do.
 //!
 //! # A new driver
 //! One file with a type that implements [`Store`], a [`Kind`], its arm in [`open`], and the keys that it
@@ -17,8 +17,10 @@
 mod backoff;
 #[cfg(any(feature = "sqlite", feature = "sql", feature = "redis"))]
 mod coturn;
+mod desk;
 mod error;
 mod file;
+mod hook;
 mod keeper;
 mod lines;
 mod open;
@@ -28,6 +30,7 @@ mod redis;
 mod settings;
 #[cfg(any(feature = "sqlite", feature = "sql"))]
 mod sql;
+mod stats;
 mod tables;
 
 use std::net::SocketAddr;
@@ -38,12 +41,14 @@ use zeroize::Zeroizing;
 
 use crate::auth::Secret;
 
+pub use desk::Desk;
 pub use error::StoreError;
 pub use file::FileStore;
 pub use keeper::{Entry, InvalidEntry, Keeper, Listed};
 pub use open::{keeper, open};
 pub use place::DATABASE;
 pub use settings::{Kind, Settings};
+pub use stats::{CLASSES, Outcome, StoreStats};
 
 /// What a store answers with, when it has it.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

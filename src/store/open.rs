@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::hook::Hook;
 #[cfg(any(feature = "sqlite", feature = "sql"))]
 use super::sql;
 use super::{FileStore, Keeper, Kind, Settings, Store, StoreError};
@@ -13,7 +14,7 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
         Kind::File => Ok(Arc::new(FileStore::open(settings)?)),
         #[cfg(feature = "sqlite")]
         Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, false)?)),
-        Kind::Http => Err(StoreError::NotBuiltIn("stores over HTTP", "http")),
+        Kind::Http => Ok(Arc::new(Hook::open(settings)?)),
         _ => Ok(keeper(settings)?),
     }
 }

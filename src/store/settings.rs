@@ -20,6 +20,12 @@ pub struct Settings {
     pub timeout: Duration,
     /// Questions that it is asked at a time, which is also the number of connections with it.
     pub connections: u32,
+    /// Over HTTP: a file with the certificates that are trusted, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// Over HTTP: sent as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+    /// Over HTTP: with this each question is signed.
+    pub signature_secret: Option<Secret>,
 }
 
 impl Settings {
@@ -38,6 +44,9 @@ impl Settings {
             realm: None,
             timeout: Self::TIMEOUT,
             connections: Self::CONNECTIONS,
+            ca: None,
+            token: None,
+            signature_secret: None,
         }
     }
 }
@@ -73,5 +82,21 @@ impl Kind {
     /// Whether it lies in a file, so that it has a path and no URL.
     pub const fn is_file(self) -> bool {
         matches!(self, Self::File | Self::Sqlite)
+    }
+
+    /// What it needs that this program was built without, and the feature that brings it.
+    pub const fn missing(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Sqlite if !cfg!(feature = "sqlite") => Some(("SQLite", "sqlite")),
+            Self::Postgresql if !cfg!(feature = "sql") => Some(("PostgreSQL", "sql")),
+            Self::Mysql if !cfg!(feature = "sql") => Some(("MySQL", "sql")),
+            Self::Redis if !cfg!(feature = "redis") => Some(("Redis", "redis")),
+            _ => None,
+        }
+    }
+
+    /// Whether it keeps MD5 keys, as coturn's databases do, so that hardly anybody in it can use SHA-256.
+    pub const fn is_md5_only(self) -> bool {
+        matches!(self, Self::Sqlite | Self::Postgresql | Self::Mysql | Self::Redis)
     }
 }

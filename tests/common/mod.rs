@@ -3,6 +3,7 @@
 //! elsewhere.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
+mod application;
 mod backend;
 #[cfg(feature = "dtls")]
 mod carried;
@@ -20,6 +21,7 @@ mod stamp;
 mod tls;
 mod wait;
 
+pub(crate) use application::{Application, Mood};
 pub(crate) use backend::{Backend, Passed, cut_off, web_client};
 #[cfg(feature = "dtls")]
 pub(crate) use carried::{Carried, kind, receive};

@@ -86,11 +86,3 @@ fn a_store_of_one_realm_knows_nobody_of_another() {
     assert_eq!(runtime.block_on(store.secrets("here")), Ok(vec![Secret::new("north")]));
     assert_eq!(runtime.block_on(store.secrets("there")), Ok(Vec::new()));
 }
-
-#[test]
-fn a_store_whose_driver_is_missing_says_what_to_do() {
-    let settings = Settings::new("hook", Kind::Http);
-    if let Err(error) = open(&settings) {
-        assert!(error.to_string().contains("feature"), "{error}");
-    }
-}

@@ -1,0 +1,313 @@
+//! Between the workers and the stores: takes the workers' questions, asks each once, and has everybody told.
+//!
+//! It also keeps what is known in step with the stores: answers that somebody relies on are asked for again before they
+//! are out of date, and so are the shared secrets.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{self, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::error::StartError;
+use super::reload::{Commit, Part};
+use crate::auth::{Answer, Directory, Secret, UserName};
+use crate::config::Config;
+use crate::store::{Desk, Question, StoreStats};
+use crate::turn::FiveTuple;
+use crate::worker::{Answers, Clerk, Clock, Workers};
+
+/// Questions that may lie in the queue from the workers.
+const QUEUE: usize = 1024;
+/// Users about whom stores are asked at a time. Each store has a bound of its own.
+const MOST: usize = 1024;
+/// Of these, those about whom nobody waits to hear.
+const IN_STOCK: usize = 64;
+/// How often some of what is known is looked through.
+const TICK: Duration = Duration::from_secs(1);
+/// In so many ticks all of it is.
+const ROUND: usize = 8;
+/// How soon a worker without room for a letter is tried again, and how often.
+const AGAIN: (Duration, usize) = (Duration::from_millis(10), 500);
+
+/// What the stores are asked with, and what they have said.
+pub(super) struct Stores {
+    pub(super) directory: Arc<Directory>,
+    desk: ArcSwap<Desk>,
+    plan: Mutex<Plan>,
+    /// Secrets are to be asked for at once.
+    changed: Notify,
+}
+
+/// Of whom the shared secrets are asked for, and how often.
+#[derive(Clone)]
+struct Plan {
+    realms: Vec<Arc<str>>,
+    every: Duration,
+}
+
+/// One question of a worker.
+struct Inquiry {
+    worker: u32,
+    user: Arc<UserName>,
+    client: FiveTuple,
+}
+
+/// What came of something that was asked.
+enum Heard {
+    User(Arc<UserName>, Answer),
+    Secrets(Arc<str>, Option<Vec<Secret>>),
+}
+
+struct Queue(mpsc::Sender<Inquiry>);
+
+impl Clerk for Queue {
+    fn look_up(&self, worker: u32, user: &Arc<UserName>, client: &FiveTuple) -> bool {
+        let inquiry = Inquiry { worker, user: Arc::clone(user), client: *client };
+        self.0.try_send(inquiry).is_ok()
+    }
+}
+
+impl Stores {
+    /// None of them is open yet.
+    pub(super) fn new(config: &Config) -> Arc<Self> {
+        let directory = Arc::new(Directory::new(config.store.retention));
+        let (plan, changed) = (Mutex::new(Plan::of(config)), Notify::new());
+        Arc::new(Self { directory, desk: ArcSwap::default(), plan, changed })
+    }
+
+    /// Opens what is configured.
+    ///
+    /// # Errors
+    /// A store that can never work.
+    pub(super) fn open(&self, config: &Config) -> Result<(), StartError> {
+        self.desk.store(Arc::new(open(config, &Desk::default())?));
+        Ok(())
+    }
+
+    /// What authorities are to ask; nothing where there is no store.
+    pub(super) fn directory_for(&self, config: &Config) -> Option<Arc<Directory>> {
+        (!config.stores.is_empty()).then(|| Arc::clone(&self.directory))
+    }
+
+    /// What was counted, by store.
+    pub(super) fn stats(&self) -> Vec<(String, Arc<StoreStats>)> {
+        self.desk.load().stats()
+    }
+
+    /// Serves the workers from now on.
+    pub(super) fn serve(self: &Arc<Self>, workers: &Workers, clock: Clock) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        workers.set_clerk(Arc::new(Queue(sender)));
+        let stores = Arc::clone(self);
+        let desk = Reception {
+            stores,
+            answers: workers.answers(),
+            clock,
+            under_way: HashMap::new(),
+            in_stock: HashSet::new(),
+            asking: JoinSet::new(),
+            names: HashMap::new(),
+            next_secrets: Instant::now(),
+        };
+        tokio::spawn(desk.run(queue));
+    }
+
+    fn plan(&self) -> Plan {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Opens the stores; what is open already is taken over.
+fn open(config: &Config, before: &Desk) -> Result<Desk, StartError> {
+    Desk::open(&config.stores, before).map_err(|(name, error)| StartError::Store(name, error))
+}
+
+impl Plan {
+    fn of(config: &Config) -> Self {
+        let prepared = crate::auth::prepare(&config.auth.realm);
+        let realms = prepared.map(|realm| realm.into()).into_iter().collect();
+        Self { realms, every: config.store.refresh_secrets }
+    }
+}
+
+/// The stores, where the configuration is read again.
+pub(super) struct StoresPart(pub(super) Arc<Stores>);
+
+impl Part for StoresPart {
+    fn prepare<'a>(
+        &'a mut self,
+        before: &Config,
+        after: &'a Config,
+    ) -> Result<Commit<'a>, StartError> {
+        let desk = open(after, &self.0.desk.load())?;
+        let doubt = before.stores != after.stores;
+        let stores = &self.0;
+        Ok(Box::new(move || {
+            stores.desk.store(Arc::new(desk));
+            *stores.plan.lock().unwrap_or_else(PoisonError::into_inner) = Plan::of(after);
+            stores.directory.set_retention(after.store.retention, doubt);
+            stores.changed.notify_one();
+        }))
+    }
+}
+
+/// The task that asks.
+struct Reception {
+    stores: Arc<Stores>,
+    answers: Answers,
+    clock: Clock,
+    /// Who waits for the answer about a user.
+    under_way: HashMap<Arc<UserName>, Vec<u32>>,
+    /// Those of them about whom nobody waits to hear.
+    in_stock: HashSet<Arc<UserName>>,
+    asking: JoinSet<Heard>,
+    /// Whom each of these asks about.
+    names: HashMap<task::Id, Arc<UserName>>,
+    next_secrets: Instant,
+}
+
+impl Reception {
+    async fn run(mut self, mut queue: mpsc::Receiver<Inquiry>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let stores = Arc::clone(&self.stores);
+            tokio::select! {
+                inquiry = queue.recv() => match inquiry {
+                    Some(inquiry) => self.on_inquiry(inquiry),
+                    None => return,
+                },
+                Some(heard) = self.asking.join_next_with_id() => match heard {
+                    Ok((id, heard)) => {
+                        self.names.remove(&id);
+                        self.on_heard(heard);
+                    }
+                    Err(error) => self.on_defect(&error),
+                },
+                () = stores.changed.notified() => self.ask_for_secrets(),
+                _ = ticks.tick() => self.look_through(),
+            }
+        }
+    }
+
+    fn on_inquiry(&mut self, inquiry: Inquiry) {
+        let Inquiry { worker, user, client } = inquiry;
+        if let Some(waiting) = self.under_way.get_mut(&user) {
+            self.in_stock.remove(&user);
+            return waiting.push(worker);
+        }
+        if self.under_way.len() >= MOST {
+            return self.tell(worker, &user);
+        }
+        self.ask(&user, vec![worker], Some(client));
+    }
+
+    fn ask(&mut self, user: &Arc<UserName>, waiting: Vec<u32>, client: Option<FiveTuple>) {
+        self.under_way.insert(Arc::clone(user), waiting);
+        let (desk, user) = (self.stores.desk.load_full(), Arc::clone(user));
+        let name = Arc::clone(&user);
+        let asking = self.asking.spawn(async move {
+            let (realm, username) = ((*user.realm).into(), user.name.clone());
+            let question = Question { realm, username, client: client.map(|it| it.client) };
+            let answer = desk.look_up(&question).await;
+            Heard::User(user, answer)
+        });
+        self.names.insert(asking.id(), name);
+    }
+
+    /// A driver has panicked: that is no answer, and no reason to stop asking.
+    fn on_defect(&mut self, error: &task::JoinError) {
+        tracing::error!(event = "store_defect", "asking a store has failed: {error}");
+        if let Some(user) = self.names.remove(&error.id()) {
+            self.on_heard(Heard::User(user, Answer::Unavailable));
+        }
+    }
+
+    fn on_heard(&mut self, heard: Heard) {
+        let directory = &self.stores.directory;
+        match heard {
+            Heard::User(user, answer) => {
+                let lost = directory.learn(self.clock.now().mono, &user, answer);
+                self.in_stock.remove(&user);
+                for worker in self.under_way.remove(&user).unwrap_or_default() {
+                    self.tell(worker, &user);
+                }
+                if lost {
+                    self.doubt(Some(&user));
+                }
+            }
+            Heard::Secrets(realm, Some(secrets)) => {
+                if directory.learn_secrets(&realm, secrets) {
+                    self.doubt(None);
+                }
+            }
+            Heard::Secrets(_, None) => {}
+        }
+    }
+
+    fn look_through(&mut self) {
+        if self.next_secrets <= Instant::now() {
+            self.ask_for_secrets();
+        }
+        let (users, strangers) = self.stores.directory.counts();
+        let count = users.max(strangers) / ROUND + 1;
+        let due = self.stores.directory.pass(self.clock.now().mono, count);
+        for user in due {
+            // The others come again in the next round.
+            let free = self.in_stock.len() < IN_STOCK && self.under_way.len() < MOST;
+            if free && !self.under_way.contains_key(&user) {
+                self.in_stock.insert(Arc::clone(&user));
+                self.ask(&user, Vec::new(), None);
+            }
+        }
+    }
+
+    fn ask_for_secrets(&mut self) {
+        let Plan { realms, every } = self.stores.plan();
+        self.next_secrets = Instant::now() + every;
+        for realm in realms {
+            let desk = self.stores.desk.load_full();
+            if desk.is_empty() {
+                continue;
+            }
+            self.asking.spawn(async move {
+                let secrets = desk.secrets(&realm).await;
+                Heard::Secrets(realm, secrets)
+            });
+        }
+    }
+
+    /// Tells a worker that the answer is there.
+    fn tell(&self, worker: u32, user: &Arc<UserName>) {
+        let (answers, user) = (self.answers.clone(), Arc::clone(user));
+        insist(move || answers.tell(worker, &user));
+    }
+
+    /// Has all workers look whether credentials are still good.
+    fn doubt(&self, user: Option<&Arc<UserName>>) {
+        for worker in 0..self.answers.workers() {
+            let (answers, user) = (self.answers.clone(), user.cloned());
+            insist(move || answers.doubt(worker, user.as_ref()));
+        }
+    }
+}
+
+/// Leaves a letter, if not now, then in a moment.
+fn insist(post: impl Fn() -> bool + Send + 'static) {
+    if post() {
+        return;
+    }
+    tokio::spawn(async move {
+        let (pause, times) = AGAIN;
+        for _ in 0..times {
+            sleep(pause).await;
+            if post() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,111 @@
+use super::super::{Kind, Reply};
+use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A store that says the same to everybody.
+struct Says(Result<Option<Found>, StoreError>, AtomicUsize);
+
+impl Store for Says {
+    fn look_up<'a>(&'a self, _: &'a Question) -> Reply<'a, Option<Found>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { self.0.clone() })
+    }
+
+    fn secrets<'a>(&'a self, _: &'a str) -> Reply<'a, Vec<Secret>> {
+        Box::pin(async { self.0.clone().map(|_| vec![Secret::new("north"), Secret::new("")]) })
+    }
+}
+
+/// A store that never answers.
+struct Silent;
+
+impl Store for Silent {
+    fn look_up<'a>(&'a self, _: &'a Question) -> Reply<'a, Option<Found>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn secrets<'a>(&'a self, _: &'a str) -> Reply<'a, Vec<Secret>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+fn desk(stores: Vec<Arc<dyn Store>>) -> Desk {
+    let shelf = |store| {
+        let timeout = Duration::from_millis(50);
+        let settings = Settings { timeout, connections: 2, ..Settings::new("x", Kind::File) };
+        let (free, stats) = (Semaphore::new(2), Arc::default());
+        Arc::new(Shelf { settings, store, free, stats, failing: Mutex::default() })
+    };
+    Desk { shelves: stores.into_iter().map(shelf).collect() }
+}
+
+fn says(what: Result<Option<Found>, StoreError>) -> Arc<Says> {
+    Arc::new(Says(what, AtomicUsize::new(0)))
+}
+
+fn ask(desk: &Desk) -> &'static str {
+    let question = Question { realm: "r".into(), username: "alice".into(), client: None };
+    match run(desk.look_up(&question)) {
+        Answer::User(..) => "user",
+        Answer::NoUser => "nobody",
+        Answer::Unavailable => "unavailable",
+    }
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(future)
+}
+
+#[test]
+fn the_first_that_knows_the_user_has_the_last_word() {
+    let (user, nobody) = (Ok(Some(Found::password("x"))), Ok(None));
+    let down = Err(StoreError::Unreachable("gone".to_owned()));
+    let cases = [
+        (vec![user.clone(), down.clone()], "user"),
+        (vec![nobody.clone(), user.clone()], "user"),
+        (vec![down.clone(), user.clone()], "user"),
+        (vec![nobody.clone(), nobody.clone()], "nobody"),
+        (vec![nobody.clone(), down.clone()], "unavailable"),
+        (vec![down, nobody], "unavailable"),
+        (vec![Ok(Some(Found::password("\u{7}")))], "unavailable"),
+        (vec![], "unavailable"),
+    ];
+    for (stores, expected) in cases {
+        let words = format!("{stores:?}");
+        let stores = stores.into_iter().map(|it| says(it) as Arc<dyn Store>).collect();
+        assert_eq!(ask(&desk(stores)), expected, "{words}");
+    }
+    let (first, second) = (says(user), says(Ok(None)));
+    let both = desk(vec![Arc::clone(&first) as Arc<dyn Store>, Arc::clone(&second) as _]);
+    ask(&both);
+    let asked = |store: &Says| store.1.load(Ordering::Relaxed);
+    assert_eq!((asked(&first), asked(&second)), (1, 0));
+}
+
+#[test]
+fn one_that_is_silent_has_no_answer_when_its_time_is_over() {
+    let desk = desk(vec![Arc::new(Silent)]);
+    assert_eq!(ask(&desk), "unavailable");
+    assert_eq!(desk.stats()[0].1.get(Outcome::TimedOut), 1);
+    assert_eq!(run(desk.secrets("r")), None);
+}
+
+#[test]
+fn questions_beyond_those_that_a_store_takes_at_a_time_wait_within_their_time() {
+    let desk = desk(vec![Arc::new(Silent)]);
+    let question = Question { realm: "r".into(), username: "alice".into(), client: None };
+    let began = Instant::now();
+    run(async {
+        let ask = || desk.look_up(&question);
+        tokio::join!(ask(), ask(), ask(), ask(), ask());
+    });
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(desk.stats()[0].1.get(Outcome::TimedOut), 5);
+}
+
+#[test]
+fn secrets_of_all_stores_count_and_empty_ones_do_not() {
+    let desk = desk(vec![says(Ok(None)), says(Ok(None))]);
+    assert_eq!(run(desk.secrets("r")).unwrap().len(), 2);
+}
