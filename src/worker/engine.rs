@@ -260,6 +260,8 @@ impl Engine {
                         self.waker.drain();
                         self.read_letters();
                         self.take_orders();
+                        // The last client at a listener may have gone.
+                        self.look_again = self.look_again.map(|_| self.now.mono);
                     }
                     Token::Udp(index) => self.on_listener(index as usize),
                     Token::Acceptor(index) => self.on_acceptor(index as usize),

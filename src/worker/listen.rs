@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, Token};
 use super::listening::Departure;
+use super::mailbox::Mailbox;
 use super::orders::SocketOrder;
 use super::sockets::Listeners;
 use super::stream::Acceptor;
@@ -145,6 +146,10 @@ impl Engine {
             if used.is_none() && !leaving.done {
                 leaving.done = true;
                 leaving.departure.leave();
+                if leaving.departure.is_over() {
+                    // The others have been done before.
+                    self.shared.mailboxes.iter().for_each(Mailbox::wake);
+                }
             }
             if leaving.departure.is_over() {
                 self.close_listener(index, now);

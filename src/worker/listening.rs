@@ -1,8 +1,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::Alternate;
+
+/// How often and how long sockets that are about to be closed are waited for: all workers close them between two
+/// packets.
+const SETTLES: usize = 1000;
+const SETTLE: Duration = Duration::from_millis(2);
 
 /// What is spoken at an address that is listened on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +126,18 @@ impl Departure {
         self.open.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits a moment for sockets that are about to be closed.
+    pub(super) fn settle(&self) {
+        for _ in 0..SETTLES {
+            if !self.is_over() || !self.is_open() {
+                return;
+            }
+            std::thread::sleep(SETTLE);
+        }
     }
 
     /// Keeps the sockets from being closed, if it is not too late.

@@ -57,6 +57,11 @@ impl Mailbox {
         Self { letters: Mutex::new(Some(VecDeque::new())), waker }
     }
 
+    /// Ends the sleep of the worker that reads the letters, without one.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Leaves a letter and wakes its reader.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ impl Sockets {
         Self::rebind(&Listening::default(), settings)
     }
 
-    /// Binds what is not listened on yet. What is listened on already stays open, and nothing of it has changed before
+    /// Binds what is not listened on yet, which may take a moment if it was until just now. What is listened on already stays open, and nothing of it has changed before
     /// the workers have taken this.
     ///
     /// # Errors
@@ -85,6 +85,7 @@ impl Sockets {
         let listening = Listening { next: before.next, ..Listening::default() };
         let (gone, back, holds) = Default::default();
         let mut sockets = Self { workers, listening, gone, back, holds, options };
+        before.leaving.iter().for_each(|(_, departure)| departure.settle());
         let mut known = Known { before, unclaimed: before.open.clone() };
         known.look(settings)?;
         for (place, address) in settings.listeners.iter().enumerate() {
@@ -160,7 +161,7 @@ impl Sockets {
         let workers = self.workers.len();
         let still =
             known.before.leaving.iter().filter(|(entry, departure)| {
-                !departure.is_over() && !self.back.contains(&entry.name)
+                departure.is_open() && !self.back.contains(&entry.name)
             });
         self.listening.leaving = still.cloned().collect();
         for entry in known.unclaimed {
@@ -310,8 +311,8 @@ impl Known<'_> {
                 && bound.is_ipv4() == address.is_ipv4()
                 && (bound.ip() == address.ip() || any(bound.ip()) || any(address.ip()))
         };
-        let leaving = self.before.leaving.iter().map(|(entry, _)| entry.bound);
-        self.before.open.iter().map(|entry| entry.bound).chain(leaving).any(same)
+        let open = self.before.open.iter().map(|entry| entry.bound);
+        open.chain(self.before.leaving()).any(same)
     }
 
     /// A listener that goes on under this address: as it was configured, or as it was bound.

@@ -23,10 +23,15 @@ impl Configured {
 
     /// The same with the listeners that the file names.
     pub(crate) fn listening(text: &str) -> Self {
+        Self::of_workers(text, "2")
+    }
+
+    /// The same with so many workers.
+    pub(crate) fn of_workers(text: &str, workers: &str) -> Self {
         let scratch = Scratch::new();
         let file = scratch.path("server.toml");
         fs::write(&file, text).expect("a file");
-        let flags = ["--config", file.to_str().expect("UTF-8"), "--workers", "2"];
+        let flags = ["--config", file.to_str().expect("UTF-8"), "--workers", workers];
         let mut server = Server::spawn_on(scratch, &[], &flags, &[]);
         server.told("READY=1");
         Self { server, file }
