@@ -127,6 +127,9 @@ pub(crate) enum Command {
         /// The file, in TOML
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Warnings fail as well
+        #[arg(long)]
+        strict: bool,
     },
     /// Make a configuration from coturn's
     #[command(after_help = IMPORT_HELP)]

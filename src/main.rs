@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             Ok(config) => turnwire::control::run(config, *flags),
             Err(problems) => fail(problems),
         },
-        Command::CheckConfig { file } => check_config(file),
+        Command::CheckConfig { file, strict } => check_config(file, strict),
         Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
         Command::Import { file: None, .. } => print(&import::options_page()),
         Command::Explain(options) => explain(&options),
@@ -77,7 +77,7 @@ fn print(page: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn check_config(file: PathBuf) -> ExitCode {
+fn check_config(file: PathBuf, strict: bool) -> ExitCode {
     let name = file.display().to_string();
     let examined = config::examine(&Flags { config: Some(file), ..Flags::default() });
     // Nobody may be reading; the exit code says it as well.
@@ -88,6 +88,9 @@ fn check_config(file: PathBuf) -> ExitCode {
         let _ = writeln!(io::stdout(), "{name}: {}", cli::certificate(certificate));
     }
     match examined.config {
+        Ok(_) if strict && !examined.remarks.is_empty() => {
+            fail(format_args!("{name}: nothing is wrong, and warnings count (--strict)"))
+        }
         Ok(config) => {
             let _ = writeln!(io::stdout(), "{name}: ok: {}", cli::summary(&config));
             ExitCode::SUCCESS

@@ -3,6 +3,8 @@
 
 #[path = "config/damage.rs"]
 mod damage;
+#[path = "config/doubts.rs"]
+mod doubts;
 #[path = "config/flags.rs"]
 mod flags;
 #[path = "config/mistakes.rs"]

@@ -122,6 +122,8 @@ impl Draft {
             }
         };
         let problems = Problems::none_of(complaints.into_iter().map(problem).collect());
-        (problems.map(|()| config), remarks.into_iter().map(problem).collect())
+        let mut remarks: Vec<_> = remarks.into_iter().map(problem).collect();
+        remarks.sort_by(|a, b| a.origin.cmp(&b.origin));
+        (problems.map(|()| config), remarks)
     }
 }

@@ -11,6 +11,7 @@
 //! value     text to values, for the file and the flags alike
 //! flags     the command line, over the file
 //! check     what no value shows by itself
+//! doubts    what may be wrong and may be meant
 //! source    where something stands, and what of its line may be shown
 //! import    coturn's `turnserver.conf` to a file of ours
 //! ```
@@ -27,6 +28,7 @@ use zeroize::Zeroizing;
 mod certificates;
 mod change;
 mod check;
+mod doubts;
 mod draft;
 mod events;
 mod flags;
@@ -86,6 +88,9 @@ pub fn examine(flags: &Flags) -> Examined {
     let (mut draft, source) = draft(flags);
     let certificates = certificates::examine(&mut draft);
     stores::examine(&mut draft);
+    if !draft.broken {
+        doubts::look(&mut draft);
+    }
     let (config, remarks) = draft.finish(&source);
     Examined { config, remarks, certificates }
 }
