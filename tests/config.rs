@@ -127,6 +127,7 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "auth.tokens.server_name",
             "auth.users",
             "events.file.path",
+            "events.redis.url",
             "events.spool",
             "events.webhook.ca_file",
             "events.webhook.secret",
@@ -187,6 +188,9 @@ fn the_examples_of_the_reference_are_right() {
     }
     if !cfg!(feature = "dtls") {
         lines.retain(|line| !line.starts_with("dtls = "));
+    }
+    if !cfg!(feature = "redis") {
+        lines.retain(|line| !line.starts_with("url = \"redis"));
     }
     let config = parse(&lines.join("\n"), "turnwire.toml").unwrap_or_else(|it| panic!("{it}"));
     assert_eq!(config.worker.dtls_listeners.len(), if cfg!(feature = "dtls") { 2 } else { 0 });
@@ -323,6 +327,9 @@ fn every_key_reaches_its_setting() {
     assert_eq!(webhook.url, Some(Url::parse("https://a.example/x?y=z").unwrap()));
     assert_eq!(webhook.secret, Some(Secret::new("0123456789abcdef")));
     assert_eq!(webhook.authorities, Some(PathBuf::from("ca.pem")));
+    let redis = &events.redis;
+    assert_eq!((&*redis.stream, redis.max_length), ("s", 7));
+    assert_eq!(redis.kinds, Some(RecordKinds::NONE.with(RecordKind::Usage)));
     assert_eq!((webhook.timeout, webhook.kinds), (Duration::from_secs(3), Some(ended)));
     assert_eq!((config.log.level, config.log.format), (Level::Debug, Format::Json));
     assert_eq!(config.ready_file, Some(PathBuf::from("r.json")));
@@ -340,6 +347,10 @@ spool_limit = "2MiB"
 [events.file]
 path = "e.jsonl"
 kinds = ["ended"]
+[events.redis]
+stream = "s"
+max_length = 7
+kinds = ["usage"]
 [events.webhook]
 url = "https://a.example/x?y=z"
 secret = "0123456789abcdef"

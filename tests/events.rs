@@ -12,6 +12,9 @@ mod app;
 mod file;
 #[path = "events/records.rs"]
 mod records;
+#[cfg(feature = "redis")]
+#[path = "events/redis.rs"]
+mod redis;
 #[path = "events/webhook.rs"]
 mod webhook;
 

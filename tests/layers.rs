@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
     ("store", &["http", "tls", "auth", "time"]),
-    ("events", &["http", "worker", "turn", "tls", "auth", "time"]),
+    ("events", &["store", "http", "worker", "turn", "tls", "auth", "time"]),
     ("config", &["events", "store", "http", "worker", "turn", "tls", "auth", "net"]),
     (
         "control",

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::OtherServer;
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
-use super::events::{CA_FILE, SECRET, URL, webhook};
+use super::events::{CA_FILE, REDIS, SECRET, URL, redis, webhook};
 use super::keys::DTLS;
 use super::stores::{self, ASK};
 use super::value::{Wrong, show_duration};
@@ -26,6 +26,7 @@ const CHECKS: &[Check] = &[
     (&[BACKEND, HEADER, PLAIN, CERTIFICATES, "listen.addresses", "listen.tls"], web),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&[URL, SECRET, CA_FILE], webhook),
+    (&[REDIS], redis),
     (&["relay.addresses"], relays),
     (&["relay.addresses", "relay.external", "listen.nat_alternates"], external),
     (&[CERTIFICATES, KEYS], certificates),

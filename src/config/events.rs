@@ -15,6 +15,8 @@ pub(super) const URL: &str = "events.webhook.url";
 pub(super) const SECRET: &str = "events.webhook.secret";
 pub(super) const CA_FILE: &str = "events.webhook.ca_file";
 
+pub(super) const REDIS: &str = "events.redis.url";
+
 const KINDS: &[(&str, RecordKind)] = &[
     ("began", RecordKind::Began),
     ("usage", RecordKind::Usage),
@@ -67,6 +69,28 @@ pub(super) fn webhook_secret(to: &mut Draft, it: &mut Found<'_, '_>) {
         _ => secret(text),
     });
     put(&mut to.config.events.webhook.secret, read.map(Some));
+}
+
+pub(super) fn redis_url(to: &mut Draft, it: &mut Found<'_, '_>) {
+    put(&mut to.config.events.redis.url, it.text(secret).map(Some));
+}
+
+pub(super) fn redis_stream(to: &mut Draft, it: &mut Found<'_, '_>) {
+    let read = it.text(|text| match text {
+        "" => Err(Wrong::new("is empty").hint("leave it out for the default")),
+        text => Ok(text.to_owned()),
+    });
+    put(&mut to.config.events.redis.stream, read);
+}
+
+/// Redis in a server that cannot speak to it.
+pub(super) fn redis(draft: &Draft) -> Vec<Finding> {
+    if cfg!(feature = "redis") || draft.config.events.redis.url.is_none() {
+        return Vec::new();
+    }
+    let wrong = Wrong::new("this turnwire was built without Redis")
+        .hint("build it with the feature `redis`, or leave this out");
+    vec![(vec![(REDIS, 0)], wrong)]
 }
 
 /// A webhook whose records nobody could trust, or that is none.

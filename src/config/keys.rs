@@ -355,6 +355,14 @@ static KEYS: &[Key] = &[
     key("events.webhook.kinds", |to, it| {
         put(&mut to.config.events.webhook.kinds, events::own_kinds(it));
     }),
+    secret_key(events::REDIS, events::redis_url),
+    key("events.redis.stream", events::redis_stream),
+    key("events.redis.max_length", |to, it| {
+        put(&mut to.config.events.redis.max_length, it.number(0..=u64::MAX));
+    }),
+    key("events.redis.kinds", |to, it| {
+        put(&mut to.config.events.redis.kinds, events::own_kinds(it));
+    }),
     key("log.level", |to, it| put(&mut to.config.log.level, it.text(|text| choice(text, LEVELS)))),
     key("log.format", |to, it| {
         put(&mut to.config.log.format, it.text(|text| choice(text, FORMATS)));

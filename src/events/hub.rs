@@ -40,21 +40,30 @@ pub enum NoSink {
     )]
     Spool(PathBuf, io::Error),
     /// There is no place for a spool.
-    #[error("records for events.webhook have to wait on disk: name a directory with events.spool")]
+    #[error(
+        "records for the webhook and Redis have to wait on disk: name a directory with events.spool"
+    )]
     NoSpool,
     /// TLS cannot be set up.
     #[error("events.webhook: {0}")]
     Webhook(#[from] NoClient),
+    /// Its URL cannot be used.
+    #[cfg(feature = "redis")]
+    #[error("events.redis: {0}")]
+    Redis(#[from] crate::store::StoreError),
     /// The system gives no thread, or no random numbers.
     #[error("the system refuses what events need: {0}")]
     System(#[from] io::Error),
 }
 
 /// Where lines go.
+#[derive(Default)]
 struct Targets {
     /// With the kinds that each wants, and those who count what finds no room.
     file: Option<(SyncSender<Arc<str>>, RecordKinds)>,
     spool: Option<(SyncSender<Arc<str>>, RecordKinds)>,
+    /// Who reads from the spool.
+    spooled: Vec<Sink>,
 }
 
 /// The sinks of a running server.
@@ -85,7 +94,7 @@ impl Hub {
     pub fn start(queue: RecordQueue, clock: Clock) -> Result<Self, NoSink> {
         let mut boot = [0; 8];
         getrandom::fill(&mut boot).map_err(io::Error::other)?;
-        let targets = Arc::new(ArcSwap::from_pointee(Targets { file: None, spool: None }));
+        let targets = Arc::new(ArcSwap::from_pointee(Targets::default()));
         let (demand, stop) = (queue.demand(), Arc::new(AtomicBool::default()));
         let stats = Stats::new(demand.clone());
         let desk = Desk {
@@ -122,7 +131,9 @@ impl Hub {
         });
         let same = self.settings.spool == settings.spool
             && self.settings.webhook == settings.webhook
-            && self.settings.spooled_kinds() == settings.spooled_kinds();
+            && self.settings.redis == settings.redis
+            && self.settings.webhook_kinds() == settings.webhook_kinds()
+            && self.settings.redis_kinds() == settings.redis_kinds();
         let spool = (!same).then(|| outlets(settings, state));
         let (file, spool) = (file.transpose()?, spool.transpose()?);
         Ok(Prepared { settings: settings.clone(), file, spool })
@@ -167,6 +178,7 @@ impl Hub {
         self.targets.store(Arc::new(Targets {
             file: self.file.as_ref().map(|file| (file.lines(), self.settings.file_kinds())),
             spool: self.spooler.as_ref().map(|it| (it.lines(), self.settings.spooled_kinds())),
+            spooled: self.settings.spooled(),
         }));
         if old.is_some() || ended.is_some() {
             let finish = move || {
@@ -183,7 +195,7 @@ impl Hub {
         self.stop.store(true, Ordering::Release);
         // It ends when it has handed on the last worker's last record.
         let _ = self.thread.join();
-        self.targets.store(Arc::new(Targets { file: None, spool: None }));
+        self.targets.store(Arc::new(Targets::default()));
         drop(self.targets);
         self.file.into_iter().for_each(Writer::finish);
         self.spooler.into_iter().for_each(Spooler::finish);
@@ -199,6 +211,11 @@ fn outlets(
     if let Some(webhook) = Webhook::new(&settings.webhook)? {
         let kinds = settings.webhook_kinds();
         outlets.push(Outlet { sink: Sink::Webhook, kinds, to: Box::new(webhook) });
+    }
+    #[cfg(feature = "redis")]
+    if let Some(redis) = super::redis::Redis::new(&settings.redis)? {
+        let kinds = settings.redis_kinds();
+        outlets.push(Outlet { sink: Sink::Redis, kinds, to: Box::new(redis) });
     }
     if outlets.is_empty() {
         return Ok(None);
@@ -258,7 +275,7 @@ impl Desk {
         let line = self.scribe.line(record, unix(record.at, self.clock.now().mono));
         let line: Arc<str> = line.into();
         let (file, spool) = (&targets.file, &targets.spool);
-        for (target, sinks) in [(file, &[Sink::File][..]), (spool, &[Sink::Webhook, Sink::Redis])] {
+        for (target, sinks) in [(file, &[Sink::File][..]), (spool, &targets.spooled)] {
             if let Some((queue, kinds)) = target
                 && kinds.has(kind)
                 && queue.try_send(Arc::clone(&line)).is_err()

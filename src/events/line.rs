@@ -63,6 +63,13 @@ pub(super) fn kind_of(line: &str) -> Option<RecordKind> {
     RecordKind::ALL.into_iter().find(|kind| kind.label() == word)
 }
 
+/// The id of a line of ours.
+#[cfg(feature = "redis")]
+pub(super) fn id_of(line: &str) -> &str {
+    let rest = line.split_once(",\"id\":\"").map_or("", |(_, rest)| rest);
+    rest.split('"').next().unwrap_or_default()
+}
+
 const BEGIN: &str = "{\"v\":1,\"kind\":\"";
 
 struct Line(String);
@@ -227,6 +234,8 @@ mod tests {
         };
         let (line, value) = written(What::Usage(Box::new(progress.clone())));
         assert_eq!(kind_of(&line), Some(RecordKind::Usage));
+        #[cfg(feature = "redis")]
+        assert_eq!(id_of(&line), "00010203040506ff.3-17.2");
         assert_eq!((&value["v"], &value["id"]), (&1.into(), &"00010203040506ff.3-17.2".into()));
         assert_eq!((&value["session"], &value["sequence"]), (&"3-17".into(), &2.into()));
         assert_eq!(value["time"], "2026-10-20T12:40:00.042Z");

@@ -31,12 +31,14 @@ mod journal;
 mod line;
 mod lines;
 mod reader;
+#[cfg(feature = "redis")]
+mod redis;
 mod settings;
 mod spool;
 mod stats;
 mod webhook;
 
 pub use hub::{Hub, NoSink, Prepared};
-pub use settings::{File, Settings, Spool, Webhook};
+pub use settings::{File, Redis, Settings, Spool, Webhook};
 pub use stats::{Sink, Stats};
 pub use webhook::signature;

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::stats::Sink;
 use crate::auth::Secret;
 use crate::http::Url;
 use crate::worker::{RecordKind, RecordKinds};
@@ -18,6 +19,8 @@ pub struct Settings {
     pub spool: Spool,
     /// An application that is told by HTTP.
     pub webhook: Webhook,
+    /// A stream in Redis.
+    pub redis: Redis,
 }
 
 /// The file.
@@ -53,6 +56,19 @@ pub struct Webhook {
     pub kinds: Option<RecordKinds>,
 }
 
+/// The stream in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    /// Where Redis is, as for the store of users; there is none when absent.
+    pub url: Option<Secret>,
+    /// The key of the stream.
+    pub stream: String,
+    /// About how many entries it keeps; all of them when 0.
+    pub max_length: u64,
+    /// Which kinds it gets, if not those of all.
+    pub kinds: Option<RecordKinds>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -65,6 +81,12 @@ impl Default for Settings {
                 secret: None,
                 authorities: None,
                 timeout: Duration::from_secs(10),
+                kinds: None,
+            },
+            redis: Redis {
+                url: None,
+                stream: "turnwire:events".to_owned(),
+                max_length: 1_000_000,
                 kinds: None,
             },
         }
@@ -82,13 +104,24 @@ impl Settings {
         self.kinds_of(self.webhook.url.is_some(), self.webhook.kinds)
     }
 
+    /// The kinds that Redis gets.
+    pub fn redis_kinds(&self) -> RecordKinds {
+        self.kinds_of(self.redis.url.is_some(), self.redis.kinds)
+    }
+
     fn kinds_of(&self, there: bool, own: Option<RecordKinds>) -> RecordKinds {
         if there { own.unwrap_or(self.kinds) } else { RecordKinds::NONE }
     }
 
     /// The kinds that come from the spool.
     pub(super) fn spooled_kinds(&self) -> RecordKinds {
-        self.webhook_kinds()
+        self.webhook_kinds().or(self.redis_kinds())
+    }
+
+    /// The sinks that read from the spool.
+    pub(super) fn spooled(&self) -> Vec<Sink> {
+        let webhook = self.webhook.url.is_some().then_some(Sink::Webhook);
+        webhook.into_iter().chain(self.redis.url.is_some().then_some(Sink::Redis)).collect()
     }
 
     /// The kinds that somebody wants.

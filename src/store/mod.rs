@@ -47,6 +47,8 @@ pub use file::FileStore;
 pub use keeper::{Entry, InvalidEntry, Keeper, Listed};
 pub use open::{keeper, open};
 pub use place::DATABASE;
+#[cfg(feature = "redis")]
+pub(crate) use redis::{client as redis_client, told as redis_told};
 pub use settings::{Kind, Settings};
 pub use stats::{CLASSES, Outcome, StoreStats};
 

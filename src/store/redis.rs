@@ -265,7 +265,7 @@ fn literally(text: &str) -> String {
 
 /// `redis://USER:PASSWORD@HOST:PORT/NUMBER`, `rediss://…` for TLS, with `?sslrootcert=FILE` where the authority is
 /// one of your own, or `redis+unix:///run/redis/redis.sock?db=NUMBER&pass=PASSWORD`.
-fn client(url: &str) -> Result<Client, StoreError> {
+pub(crate) fn client(url: &str) -> Result<Client, StoreError> {
     let (place, root) = split_root(url);
     // What is wrong with it is not told, for a password may be in it.
     let unreadable = |_: RedisError| {
@@ -295,7 +295,7 @@ fn split_root(url: &str) -> (String, Option<&str>) {
 }
 
 /// The server's words. A command that was refused is not among them.
-fn told(error: &RedisError) -> StoreError {
+pub(crate) fn told(error: &RedisError) -> StoreError {
     let words = error.detail().map_or_else(|| error.category().to_owned(), str::to_owned);
     match error.kind() {
         _ if error.is_timeout() => StoreError::TimedOut,
