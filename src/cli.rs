@@ -7,7 +7,7 @@ use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
 use turnwire::tools::{admin, check, credentials, explain, load, nat, users};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire explain --user NAME|--address IP [OPTIONS]\n       turnwire status|sessions|reload|drain|log-level [OPTIONS]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire explain --user NAME|--address IP [OPTIONS]\n       turnwire status|sessions|reload|drain|revoke|log-level [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to

@@ -18,6 +18,7 @@ use common::{Client, Credential, Peer};
 use http::{call, patient, raw};
 use serde_json::{Value, json};
 use server::{Scratch, Server, get, mode};
+use turnwire::stun::{Method, Writer, attribute};
 
 const ALICE: [&str; 4] = ["--user", "alice:wonder", "--allow-peer", "127.0.0.0/8"];
 
@@ -96,6 +97,9 @@ fn over_tcp_a_token_is_needed_for_all_but_metrics_and_health() {
         ("GET", "/v1/status"),
         ("GET", "/v1/counters"),
         ("GET", "/v1/config"),
+        ("POST", "/v1/credentials/revoke"),
+        ("GET", "/v1/credentials/revoked"),
+        ("DELETE", "/v1/credentials/revoked?user=alice"),
         ("POST", "/v1/reload"),
         ("POST", "/v1/drain"),
         ("PUT", "/v1/log-level"),
@@ -104,13 +108,13 @@ fn over_tcp_a_token_is_needed_for_all_but_metrics_and_health() {
         let code = |(method, path): &(&str, &str)| over_tcp(&server, method, path, token).0;
         requests.iter().map(code).collect::<Vec<_>>()
     };
-    assert_eq!(codes(one), [403; 9]);
+    assert_eq!(codes(one), [403; 12]);
     assert!(over_tcp(&server, "GET", "/v1/status", one).1.contains("none is configured"));
     fs::write(&tokens, format!("{two}\n")).unwrap();
     fs::write(&file, format!("[admin]\ntokens = [{one:?}]\ntokens_file = \"tokens\"\n")).unwrap();
     assert_eq!(call(&socket(&server), "POST", "/v1/reload", "").0, 200);
     for token in ["", "0123456789abcdef", "0123456789abcdef-One", "0123456789abcdef-one2"] {
-        assert_eq!(codes(token), [401; 9], "{token}");
+        assert_eq!(codes(token), [401; 12], "{token}");
     }
     let of_status = |token| over_tcp(&server, "GET", "/v1/status", token).0;
     assert_eq!([one, two].map(of_status), [200; 2]);
@@ -453,4 +457,64 @@ fn the_command_line_finds_the_socket_by_the_configuration() {
     fs::write(&by_state, format!("[process]\nstate_directory = {state:?}\n")).unwrap();
     let said = fails(&["status", "--config", by_state.to_str().unwrap()]);
     assert!(said.contains(&format!("{}", state.join("admin.sock").display())), "{said}");
+}
+
+#[test]
+fn who_is_revoked_is_out_and_stays_out_over_a_reload() {
+    let mut server = Server::start(&[&ALICE[..], &["--user", "bob:builder"]].concat());
+    let socket = socket(&server);
+    let (mut one, mut bob) =
+        (alice(&server), Client::udp_to(server.udp()).with(Credential::user("bob", "builder")));
+    one.allocate();
+    bob.allocate();
+    let revoke = |body: &str| call(&socket, "POST", "/v1/credentials/revoke", body);
+    let (code, answer) = revoke(r#"{"user":"alice","for_seconds":600}"#);
+    assert_eq!((code, &answer["ended"]), (200, &json!(1)));
+    assert_eq!(server.line("session_ended")["reason"], "credential_revoked");
+    let plain = |writer: &mut Writer<'_>| writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
+    assert_eq!(one.request(Method::ALLOCATE, plain).code(), 401);
+    assert_eq!(call(&socket, "POST", "/v1/reload", "").0, 200);
+    assert_eq!(one.request(Method::ALLOCATE, plain).code(), 401);
+    assert_eq!(bob.refresh(600).code(), 0);
+    let (_, list) = call(&socket, "GET", "/v1/credentials/revoked", "");
+    assert_eq!(
+        list["revoked"],
+        json!([{ "user": "alice", "realm": null, "until": answer["until"] }])
+    );
+    assert!(ok(&socket, &["revoke", "--list"]).contains("alice"));
+    assert_eq!(ok(&socket, &["revoke", "alice", "--undo"]), "\"alice\" is let in again\n");
+    one.allocate();
+    assert!(ok(&socket, &["revoke", "alice", "--for", "2h"]).ends_with("; 1 session ended\n"));
+    assert_eq!(call(&socket, "DELETE", "/v1/credentials/revoked?user=carol", "").0, 404);
+    for body in [
+        "",
+        r#"{"user":""}"#,
+        r#"{"user":5}"#,
+        r#"{"user":"a","for_seconds":0}"#,
+        r#"{"user":"a","for":1}"#,
+    ] {
+        assert_eq!(revoke(body).0, 400, "{body}");
+    }
+}
+
+#[test]
+fn a_session_tells_what_was_refused_to_it_last() {
+    let server = Server::start(&ALICE);
+    let (socket, mut client) = (socket(&server), alice(&server));
+    client.allocate();
+    let first =
+        |field: &str| call(&socket, "GET", "/v1/sessions", "").1["sessions"][0][field].take();
+    assert_eq!((first("refusals"), first("last_refusal")), (json!(0), Value::Null));
+    let denied = client.request(Method::CREATE_PERMISSION, |writer| {
+        writer.xor_address(attribute::XOR_PEER_ADDRESS, "10.0.0.1:9".parse().unwrap());
+    });
+    assert_eq!(denied.code(), 403);
+    assert_eq!(first("refusals"), json!(1));
+    let last = first("last_refusal");
+    assert_eq!((&last["cause"], &last["code"]), (&json!("peer_denied"), &json!(403)));
+    let id = first("id");
+    assert!(
+        ok(&socket, &["sessions", "show", id.as_str().unwrap()])
+            .contains("refusals    1, the last")
+    );
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::core::{RELAYS, Setup, TestClient, TestServer, channel_data};
-use turnwire::turn::{EndReason, Filter, SessionId, Transport, View, Where};
+use turnwire::auth::{DenialKind, RestDigest, Secret, mint_password};
+use turnwire::stun::attribute;
+use turnwire::turn::{Cause, EndReason, Filter, Revocation, SessionId, Transport, View, Where};
 
 fn client(server: &mut TestServer, transport: Transport, address: &str, user: &str) -> TestClient {
     let password = if user == "alice" { "wonder" } else { "builder" };
@@ -139,9 +141,41 @@ fn one_is_seen_in_depth_and_ends_when_an_operator_wants_it() {
     assert_eq!((depth.permissions.len(), depth.view.permissions), (1, 1));
 
     let (sockets, stats) = (&mut server.sockets, &server.stats);
-    server.server.kill(server.now, slot, sockets, stats);
+    server.server.kill(server.now, slot, EndReason::Killed, sockets, stats);
     let ended = server.ended();
     assert_eq!((ended[0].id, ended[0].reason), (view.id, EndReason::Killed));
     assert_eq!(alice.refresh(&mut server, 600).code(), 437);
     server.assert_empty();
+}
+
+#[test]
+fn who_is_revoked_is_refused_until_the_time_is_over() {
+    let mut setup = Setup::default();
+    setup.auth.secrets = vec![Secret::new("north")];
+    let mut server = setup.server();
+    let now = server.now.unix;
+    let revoke = |server: &TestServer, user: &str, realm: Option<&str>| {
+        let (user, realm) = (user.to_owned(), realm.map(str::to_owned));
+        let revocation = Revocation { user, realm, until: now + 60 };
+        server.ledger.revocations.add(revocation, now).expect("there is room");
+    };
+    let name = format!("{}:carol", now + 3600);
+    let password = mint_password(RestDigest::Sha1, &Secret::new("north"), &name);
+    let mut carol = TestClient::new("198.51.100.1:1000", &name, &password);
+    let mut alice = client(&mut server, Transport::Udp, "198.51.100.2:1000", "alice");
+    revoke(&server, "carol", None);
+    revoke(&server, "alice", Some("example.com"));
+    let refused = carol.allocate(&mut server);
+    assert_eq!(refused.code(), 401);
+    let reason = refused.get(attribute::ERROR_CODE).expect("it")[4..].to_vec();
+    assert!(String::from_utf8(reason).is_ok_and(|it| it.contains("taken back")));
+    assert_eq!(alice.refresh(&mut server, 600).code(), 0, "another realm's alice");
+    revoke(&server, "alice", Some("example.org"));
+    assert_eq!(alice.refresh(&mut server, 600).code(), 401);
+    let revoked = Cause::Auth(DenialKind::Revoked).index();
+    assert_eq!(server.stats.refused[revoked].get(), 2);
+    assert!(server.ledger.revocations.remove("alice", Some("example.org")));
+    assert_eq!(alice.refresh(&mut server, 600).code(), 0);
+    server.advance(Duration::from_secs(60));
+    assert_eq!(carol.allocate(&mut server).code(), 0);
 }

@@ -74,6 +74,8 @@ pub enum DenialKind {
     StoreDown,
     /// 438, with a nonce that offers no SHA-256: only an MD5 key is known of this user.
     OnlyMd5,
+    /// 401: an operator has taken the credential back.
+    Revoked,
 }
 
 /// A refusal with what its response needs.

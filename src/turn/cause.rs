@@ -165,6 +165,7 @@ impl Cause {
             Self::Auth(DenialKind::StoreDown | DenialKind::NotAsked) => 52,
             Self::Auth(DenialKind::OnlyMd5) => 53,
             Self::RealmQuota(_) => 54,
+            Self::Auth(DenialKind::Revoked) => 55,
         }
     }
 
@@ -224,6 +225,7 @@ mod tests {
             DenialKind::NotAsked,
             DenialKind::StoreDown,
             DenialKind::OnlyMd5,
+            DenialKind::Revoked,
         ];
         for kind in kinds {
             assert_eq!(Cause::Auth(kind).code(), Denial { kind, proven: true }.code(), "{kind:?}");

@@ -231,9 +231,16 @@ impl Server {
         })
     }
 
-    /// Ends the allocation at a place, because an operator wants it.
-    pub fn kill(&mut self, now: Now, slot: u32, sockets: &mut dyn RelaySockets, stats: &Stats) {
-        self.end(slot, EndReason::Killed, now.mono, sockets, stats);
+    /// Ends the allocation at a place, because an operator wants it for this reason.
+    pub fn kill(
+        &mut self,
+        now: Now,
+        slot: u32,
+        reason: EndReason,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
+        self.end(slot, reason, now.mono, sockets, stats);
     }
 }
 

@@ -12,7 +12,7 @@ use super::pools::{FormerRelay, Pools, Wanted};
 use super::rate::SharedBucket;
 use super::realm::Realm;
 use super::ticket::Tickets;
-use super::{Cause, FiveTuple, Limits, RelayAddress, Settings};
+use super::{Cause, FiveTuple, Limits, RelayAddress, Revocations, Settings};
 use crate::auth::Credential;
 use crate::stun::Family;
 use crate::time::Mono;
@@ -44,6 +44,8 @@ pub struct Ledger {
     draining: AtomicBool,
     /// Made with the first mobile allocation.
     pub(super) tickets: OnceLock<Tickets>,
+    /// Whom an operator lets in no more.
+    pub revocations: Revocations,
 }
 
 #[derive(Default)]
@@ -152,6 +154,7 @@ impl Ledger {
             discovery: SharedBucket::default(),
             draining: AtomicBool::new(false),
             tickets: OnceLock::new(),
+            revocations: Revocations::default(),
         }
     }
 

@@ -266,6 +266,7 @@ impl Server {
             // The nonce of its control connection serves a client as well.
             checked = check(known.client.tuple.client).or(checked);
         }
+        let checked = checked.and_then(|who| self.ledger.revocations.pass(who, now.unix));
         let who = match checked {
             Ok(who) => who,
             Err(denial) => {

@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::group::Shared;
 use super::mailbox::Letter;
 use super::relays::Door;
-use crate::turn::{Depth, Filter, SessionId, View};
+use crate::turn::{Depth, EndReason, Filter, SessionId, View};
 
 /// Places for allocations that are looked at in one wake-up.
 const LOOKED_AT: usize = 256;
@@ -85,9 +85,10 @@ impl Remote {
         &self,
         worker: u32,
         filter: Filter,
+        reason: EndReason,
         tell: impl FnOnce(usize) + Send + 'static,
     ) -> Result<(), Busy> {
-        let task = Task::End { ended: 0, tell: Box::new(tell) };
+        let task = Task::End { ended: 0, reason, tell: Box::new(tell) };
         self.ask(worker, Question { filter, from: 0, task })
     }
 
@@ -108,7 +109,7 @@ pub(super) struct Question {
 enum Task {
     List { limit: usize, found: Vec<View>, tell: Box<dyn FnOnce(Page) + Send> },
     Show(Box<dyn FnOnce(Option<Box<Depth>>) + Send>),
-    End { ended: usize, tell: Box<dyn FnOnce(usize) + Send> },
+    End { ended: usize, reason: EndReason, tell: Box<dyn FnOnce(usize) + Send> },
 }
 
 impl Task {
@@ -151,10 +152,10 @@ impl Engine {
             match &mut task {
                 Task::List { found, .. } => found.extend(self.server.view(now, *slot)),
                 Task::Show(_) => {}
-                Task::End { ended, .. } => {
+                Task::End { ended, reason, .. } => {
                     let mut door =
                         Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
-                    self.server.kill(now, *slot, &mut door, &stats.turn);
+                    self.server.kill(now, *slot, *reason, &mut door, &stats.turn);
                     *ended += 1;
                 }
             }
@@ -171,7 +172,7 @@ impl Engine {
             Task::Show(tell) => {
                 tell(shown.and_then(|slot| self.server.depth(now, *slot)).map(Box::new));
             }
-            Task::End { ended, tell } => tell(ended),
+            Task::End { ended, tell, .. } => tell(ended),
         }
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! What changes the server is asked of the main loop (`wishes`).
 
+mod credentials;
 mod explain;
 mod health;
 mod listen;
@@ -141,6 +142,8 @@ fn steering() -> Router<Arc<Admin>> {
         .route("/v1/status", get(status::status))
         .route("/v1/counters", get(status::counters))
         .route("/v1/config", get(status::config))
+        .route("/v1/credentials/revoke", post(credentials::revoke))
+        .route("/v1/credentials/revoked", get(credentials::list).delete(credentials::restore))
         .route("/v1/reload", post(steer::reload))
         .route("/v1/drain", post(steer::drain))
         .route("/v1/log-level", put(steer::log_level))

@@ -14,7 +14,10 @@ use tokio::time::sleep;
 use super::Admin;
 use super::page::{Problem, json};
 use super::query::Query;
-use crate::turn::{Depth, Filter, FiveTuple, Prefix, SessionId, Traffic, Transport, View, Where};
+use crate::time::Mono;
+use crate::turn::{
+    Depth, EndReason, Filter, FiveTuple, Prefix, SessionId, Traffic, Transport, View, Where,
+};
 use crate::worker::Busy;
 
 /// Sessions in a page, unless another number is asked for, and at most.
@@ -49,7 +52,8 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, RawQuery(raw): RawQuer
     while worker < admin.remote.workers() {
         let (filter, left) = (filter.clone(), limit - sessions.len());
         let page = ask(|tell| admin.remote.list(worker, filter, from, left, tell)).await?;
-        sessions.extend(page.sessions.iter().map(session));
+        let now = admin.sources.clock.now().mono;
+        sessions.extend(page.sessions.iter().map(|view| session(view, now)));
         (worker, from) = match page.next {
             Some(next) => (worker, next),
             None => (worker + 1, 0),
@@ -83,14 +87,15 @@ pub(super) async fn show(
         let passed = depth.view.age.saturating_sub(before.age);
         rates = per_second(&before.traffic, &depth.view.traffic, passed);
     }
-    Ok(json(StatusCode::OK, &in_depth(&depth, rates)))
+    let now = admin.sources.clock.now().mono;
+    Ok(json(StatusCode::OK, &in_depth(&depth, now, rates)))
 }
 
 /// `DELETE /v1/sessions/{id}`
 pub(super) async fn end_one(State(admin): State<Arc<Admin>>, Path(id): Path<String>) -> Answer {
     let id = name(&id)?;
     let filter = Filter { id: Some(id), ..Filter::default() };
-    match end(&admin, &filter).await? {
+    match end(&admin, &filter, EndReason::Killed).await? {
         0 => Err(unknown(id)),
         ended => Ok(json(StatusCode::OK, &json!({ "ended": ended }))),
     }
@@ -104,16 +109,21 @@ pub(super) async fn end_many(State(admin): State<Arc<Admin>>, RawQuery(raw): Raw
         let which = "say which sessions: by user, realm, address or transport";
         return Err(Problem::bad(which));
     }
-    Ok(json(StatusCode::OK, &json!({ "ended": end(&admin, &filter).await? })))
+    let ended = end(&admin, &filter, EndReason::Killed).await?;
+    Ok(json(StatusCode::OK, &json!({ "ended": ended })))
 }
 
 /// Ends what fits at all workers.
-async fn end(admin: &Admin, filter: &Filter) -> Result<usize, Problem> {
+pub(super) async fn end(
+    admin: &Admin,
+    filter: &Filter,
+    reason: EndReason,
+) -> Result<usize, Problem> {
     let mut ended = 0;
     for _ in 0..ROUNDS {
         for worker in 0..admin.remote.workers() {
             let filter = filter.clone();
-            ended += ask(|tell| admin.remote.end(worker, filter, tell)).await?;
+            ended += ask(|tell| admin.remote.end(worker, filter, reason, tell)).await?;
         }
     }
     Ok(ended)
@@ -170,7 +180,17 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
     Ok(Filter { id: None, user: owned("user"), realm: owned("realm"), address, transport })
 }
 
-fn session(view: &View) -> Value {
+fn session(view: &View, now: Mono) -> Value {
+    let last = view.refusals.map(|refusals| {
+        let cause = refusals.last;
+        json!({
+            "cause": cause.label(),
+            "code": cause.code(),
+            "phrase": cause.phrase(),
+            "hint": cause.hint(),
+            "seconds_ago": now.since(refusals.at).as_secs(),
+        })
+    });
     json!({
         "id": view.id.to_string(),
         "worker": view.worker,
@@ -191,10 +211,12 @@ fn session(view: &View) -> Value {
         "permissions": view.permissions,
         "channels": view.channels,
         "connections": view.connections,
+        "refusals": view.refusals.map_or(0, |refusals| refusals.count),
+        "last_refusal": last,
     })
 }
 
-fn in_depth(depth: &Depth, rates: Value) -> Value {
+fn in_depth(depth: &Depth, now: Mono, rates: Value) -> Value {
     let tuple = |tuple: &FiveTuple| {
         let transport = tuple.transport.label();
         json!({ "transport": transport, "client": tuple.client, "server": tuple.server })
@@ -210,7 +232,7 @@ fn in_depth(depth: &Depth, rates: Value) -> Value {
     let connections =
         connections.map(|it| json!({ "id": it.id, "peer": it.peer, "state": it.state }));
     json!({
-        "session": session(&depth.view),
+        "session": session(&depth.view, now),
         "earlier": depth.earlier.iter().map(tuple).collect::<Vec<_>>(),
         "local": depth.local.iter().flatten().collect::<Vec<_>>(),
         "permissions": permissions.collect::<Vec<_>>(),

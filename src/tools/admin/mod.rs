@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use http::{Answer, Server, Trouble, encode};
 pub use options::{Command, Target};
-use options::{Drain, List, Sessions, Which};
+use options::{Drain, List, Revoke, Sessions, Which};
 
 /// How often a drain is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,6 +52,7 @@ fn ask(command: &Command, server: &Server) -> Result<String, Trouble> {
             let body = json!({ "level": level });
             Ok(show(&server.granted("PUT", "/v1/log-level", Some(&body))?, text::message))
         }
+        Command::Revoke(options) => revoke(options, server, show),
         Command::Drain(options) => drain(options, server, |answer| show(answer, text::message)),
         Command::Sessions { command } => match command {
             Sessions::List(options) => Ok(show(&list(options, server)?, text::sessions)),
@@ -109,6 +110,25 @@ fn kill(
         Some(0) => Err(Trouble::Refused("no session is like that: none was ended".to_owned())),
         _ => Ok(show(&ended)),
     }
+}
+
+fn revoke(
+    options: &Revoke,
+    server: &Server,
+    show: impl Fn(&Value, fn(&Value) -> String) -> String,
+) -> Result<String, Trouble> {
+    let Some(user) = &options.user else {
+        return Ok(show(&server.get("/v1/credentials/revoked")?, text::revoked));
+    };
+    if options.undo {
+        let realm = options.realm.as_ref();
+        let realm = realm.map_or(String::new(), |realm| format!("&realm={}", encode(realm)));
+        let path = format!("/v1/credentials/revoked?user={}{realm}", encode(user));
+        return Ok(show(&server.granted("DELETE", &path, None)?, text::message));
+    }
+    let seconds = options.time.as_secs();
+    let body = json!({ "user": user, "realm": options.realm, "for_seconds": seconds });
+    Ok(show(&server.post("/v1/credentials/revoke", &body)?, text::revocation))
 }
 
 fn drain(

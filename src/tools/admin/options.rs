@@ -7,6 +7,8 @@ use crate::tools::argument;
 
 /// A month.
 const LONGEST_DRAIN: Duration = Duration::from_secs(31 * 86400);
+/// A year.
+const LONGEST_REVOCATION: Duration = Duration::from_secs(366 * 86400);
 const LONGEST_MEASURE: Duration = Duration::from_secs(5);
 
 /// The flags that say which sessions are meant.
@@ -18,6 +20,17 @@ const DRAIN_HELP: &str = "\
 New clients are refused, or sent to another server where one is configured, and readiness is taken
 down. Calls go on until they end or the deadline passes; then the server ends. A second drain sets
 another deadline; 0s ends the server at once.
+
+Exit code: 0 when it was done, 1 when not, with the reason on standard error.";
+
+const REVOKE_HELP: &str = "\
+The running server refuses the user from now on, whatever its configuration and its stores say,
+until the time is over or the server ends. A user that is to stay out belongs out of them as well.
+
+Examples:
+  turnwire revoke alice
+  turnwire revoke 1795255200:alice --for 2h
+  turnwire revoke --list
 
 Exit code: 0 when it was done, 1 when not, with the reason on standard error.";
 
@@ -50,6 +63,9 @@ pub enum Command {
     /// Have the running server take no new clients, and end when the last call is over
     #[command(after_help = DRAIN_HELP)]
     Drain(Drain),
+    /// Let a user in no more, and end its sessions
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(Revoke),
     /// Change how much the running server logs, until its next reload
     #[command(after_help = EXIT)]
     LogLevel {
@@ -176,12 +192,35 @@ pub struct Drain {
     pub target: Target,
 }
 
+/// The flags of `turnwire revoke`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Revoke {
+    /// The whole username, or the user part of ephemeral ones
+    #[arg(required_unless_present = "list", conflicts_with = "list")]
+    pub user: Option<String>,
+    /// In this realm only
+    #[arg(long, value_name = "REALM", conflicts_with = "list")]
+    pub realm: Option<String>,
+    /// For so long: 30m, 24h, 7d
+    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = revocation)]
+    pub time: Duration,
+    /// Let it in again
+    #[arg(long, conflicts_with_all = ["list", "time"])]
+    pub undo: bool,
+    /// Say who is revoked
+    #[arg(long)]
+    pub list: bool,
+    /// Which server
+    #[command(flatten)]
+    pub target: Target,
+}
+
 impl Command {
     /// Which server is meant.
     pub const fn target(&self) -> &Target {
         match self {
             Self::Status(target) | Self::Reload(target) | Self::LogLevel { target, .. } => target,
-            Self::Drain(Drain { target, .. }) => target,
+            Self::Drain(Drain { target, .. }) | Self::Revoke(Revoke { target, .. }) => target,
             Self::Sessions { command } => match command {
                 Sessions::List(List { target, .. }) => target,
                 Sessions::Show { target, .. } | Sessions::Kill { target, .. } => target,
@@ -195,6 +234,10 @@ fn deadline(text: &str) -> Result<Duration, String> {
         "0" | "0s" => Ok(Duration::ZERO),
         text => argument::duration(text, LONGEST_DRAIN, "31d"),
     }
+}
+
+fn revocation(text: &str) -> Result<Duration, String> {
+    argument::duration(text, LONGEST_REVOCATION, "366d")
 }
 
 fn measure(text: &str) -> Result<Duration, String> {

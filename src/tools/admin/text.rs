@@ -1,5 +1,7 @@
 //! The API's answers for people.
 
+use std::time::SystemTime;
+
 use serde_json::Value;
 
 use super::table::{bytes, pairs, table, time};
@@ -41,6 +43,30 @@ pub(super) fn ended(answer: &Value) -> String {
         1 => "1 session ended".to_owned(),
         count => format!("{count} sessions ended"),
     }
+}
+
+/// What came of a revocation.
+pub(super) fn revocation(answer: &Value) -> String {
+    format!("revoked until {}; {}", date(&answer["until"]), ended(answer))
+}
+
+/// Who is revoked.
+pub(super) fn revoked(answer: &Value) -> String {
+    let line = |it: &Value| vec![word(&it["user"]), word(&it["realm"]), date(&it["until"])];
+    match list(&answer["revoked"]) {
+        [] => "nobody is revoked".to_owned(),
+        all => {
+            let lines: Vec<_> = all.iter().map(line).collect();
+            table(&["USER", "REALM", "UNTIL"], &[false; 3], &lines)
+        }
+    }
+}
+
+/// Seconds since 1970, as how far away that is.
+fn date(value: &Value) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+    let seconds = number(value);
+    format!("{seconds} (in {})", time(seconds.saturating_sub(now)))
 }
 
 /// One line of a drain's progress.
@@ -154,6 +180,12 @@ pub(super) fn session(answer: &Value) -> String {
         };
         lines.push(("rate", format!("{} to peers", rate("to_peer_packets", "to_peer_bytes"))));
         lines.push(("", format!("{} to client", rate("to_client_packets", "to_client_bytes"))));
+    }
+    if let Some(refusal) = it["last_refusal"].as_object() {
+        let (phrase, ago) = (word(&refusal["phrase"]), time(number(&refusal["seconds_ago"])));
+        let (count, code) = (word(&it["refusals"]), word(&refusal["code"]));
+        lines.push(("refusals", format!("{count}, the last {ago} ago: {code} {phrase}")));
+        lines.push(("", word(&refusal["hint"])));
     }
     let left = |value: &Value| time(number(&value["remaining_seconds"]));
     for it in list(&answer["permissions"]) {

@@ -20,7 +20,7 @@ const HOSTILE: &str =
     "Nobody's client does this by itself: something between alters packets, or somebody is trying.";
 
 /// In the order of [`super::Cause::index`].
-pub(super) const TABLE: [Entry; 55] = [
+pub(super) const TABLE: [Entry; 56] = [
     entry(
         "challenge",
         401,
@@ -322,5 +322,12 @@ pub(super) const TABLE: [Entry; 55] = [
         486,
         "the realm has too many allocations",
         "limits.allocations of its [[realm]]: raise it if these are real users.",
+    ),
+    entry(
+        "revoked_credential",
+        401,
+        "the credential was taken back",
+        "An operator has revoked this user (turnwire revoke); turnwire revoke --list tells until when, and --undo lets \
+         it in again.",
     ),
 ];
