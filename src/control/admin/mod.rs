@@ -144,6 +144,7 @@ fn steering() -> Router<Arc<Admin>> {
         .route("/v1/config", get(status::config))
         .route("/v1/credentials/revoke", post(credentials::revoke))
         .route("/v1/credentials/revoked", get(credentials::list).delete(credentials::restore))
+        .route("/v1/openapi.json", get(document))
         .route("/v1/reload", post(steer::reload))
         .route("/v1/drain", post(steer::drain))
         .route("/v1/log-level", put(steer::log_level))
@@ -173,6 +174,11 @@ async fn scrape(State(admin): State<Arc<Admin>>) -> Response {
         Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
         Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", String::new()),
     }
+}
+
+/// What can be asked for, and what is answered (OpenAPI 3.1).
+async fn document() -> Response {
+    page(StatusCode::OK, "application/json", include_str!("../../../docs/openapi.json").to_owned())
 }
 
 /// One request for each connection.
