@@ -11,6 +11,8 @@ mod flags;
 mod mistakes;
 #[path = "config/places.rs"]
 mod places;
+#[path = "config/realms.rs"]
+mod realms;
 #[path = "config/secrets.rs"]
 mod secrets;
 #[path = "config/stores.rs"]
@@ -116,7 +118,9 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
     let (active, examples) = keys_of_reference();
     let all: BTreeSet<String> = active.union(&examples).cloned().collect();
     assert_eq!(all, known);
-    let without_default: Vec<_> = all.difference(&active).collect();
+    // A realm has no defaults but those of [auth] and [limits].
+    let settled = |key: &&String| !key.starts_with("realm.");
+    let without_default: Vec<_> = all.difference(&active).filter(settled).collect();
     assert_eq!(
         without_default,
         [
@@ -150,13 +154,19 @@ fn keys_of_reference() -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut active, mut examples) = (BTreeSet::new(), BTreeSet::new());
     let mut section = "";
     for line in REFERENCE.lines() {
-        if let Some(header) = line.strip_prefix('[') {
+        // Of a table that may be there several times, all is an example.
+        let realm = uncommented(line).strip_prefix("[[realm]").or(line.strip_prefix("#[realm."));
+        if let Some(header) = line.strip_prefix('[').or(realm) {
             section = header.strip_suffix(']').unwrap();
+            section = match realm {
+                Some("]") => "realm",
+                Some(_) => uncommented(line).trim_matches(['[', ']']),
+                None => section,
+            };
         } else if let Some((key, _)) = uncommented(line).split_once(" = ") {
             let path = match section {
-                "auth.users" | "auth.tokens.keys" | "redirect.servers" | "stores.ask" => {
-                    section.to_owned()
-                }
+                "auth.users" | "auth.tokens.keys" | "redirect.servers" | "stores.ask"
+                | "realm.users" | "realm.tokens.keys" => section.to_owned(),
                 section => format!("{section}.{key}"),
             };
             if line.starts_with('#') { &mut examples } else { &mut active }.insert(path);

@@ -49,6 +49,17 @@ pub(super) fn check(draft: &mut Draft) {
     }
 }
 
+/// The same for what a realm says of its users.
+pub(super) fn realm(draft: &mut Draft) {
+    let mut findings = credentials(draft);
+    if !draft.config.auth.users.is_empty() {
+        findings.extend(anonymity(draft));
+    }
+    for (values, wrong) in findings {
+        draft.complain_of(&values, wrong);
+    }
+}
+
 fn listeners(draft: &Draft) -> Vec<Finding> {
     let all = &draft.config.worker.listeners;
     let mut findings = Vec::new();

@@ -2,6 +2,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::realms::RealmDraft;
 use super::source::Source;
 use super::value::Wrong;
 use super::{Config, Origin, Problem, Problems};
@@ -19,6 +23,8 @@ pub(super) struct Draft {
     pub(super) keys: Vec<PathBuf>,
     /// Parts of the file that must not be shown.
     pub(super) hidden: Vec<Range<usize>>,
+    /// Further realms.
+    pub(super) realms: Vec<RealmDraft>,
     /// Whether the grammar of the file is broken, so that hardly anything is known of it.
     pub(super) broken: bool,
     places: HashMap<&'static str, Vec<Place>>,
@@ -89,6 +95,24 @@ impl Draft {
     pub(super) fn remark_on(&mut self, values: &[(&str, usize)], wrong: Wrong) {
         let place = self.place_of(values);
         self.remarks.push((place, wrong));
+    }
+
+    /// Takes in what is wrong with a part, and what of it must not be shown.
+    pub(super) fn absorb(&mut self, part: Self) {
+        self.hidden.extend(part.hidden);
+        self.complaints.extend(part.complaints);
+        self.remarks.extend(part.remarks);
+    }
+
+    /// Keeps a value from being shown, but not the header of a section.
+    pub(super) fn hide(&mut self, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::Table(table) => table.values().for_each(|value| self.hide(value)),
+            DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
+                items.iter().for_each(|item| self.hide(item));
+            }
+            _ => self.hidden.push(value.span()),
+        }
     }
 
     fn place_of(&self, values: &[(&str, usize)]) -> Place {

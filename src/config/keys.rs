@@ -5,6 +5,7 @@ use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::events;
 use super::found::Found;
+use super::realms;
 use super::stores::ASK;
 use super::value::{
     admin_socket, admin_token, choice, duration, external, host_and_port, ip_address,
@@ -50,6 +51,11 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
 
 /// The paths of every key, as `section.name`.
 pub fn known_keys() -> impl Iterator<Item = &'static str> {
+    settled().chain(realms::keys())
+}
+
+/// The same without those of tables of which there may be several.
+pub(super) fn settled() -> impl Iterator<Item = &'static str> {
     KEYS.iter().map(|key| key.path)
 }
 

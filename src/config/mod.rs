@@ -8,6 +8,7 @@
 //! ```text
 //! keys      what may be written: one table, from which everything else follows
 //! reader    walks the TOML by that table
+//! realms    further realms, each a draft of its own
 //! value     text to values, for the file and the flags alike
 //! flags     the command line, over the file
 //! check     what no value shows by itself
@@ -39,6 +40,7 @@ mod nearest;
 mod others;
 mod problem;
 mod reader;
+mod realms;
 mod settings;
 mod shown;
 mod source;
@@ -52,7 +54,8 @@ pub use flags::Flags;
 pub use keys::known_keys;
 pub use problem::{Excerpt, Origin, Problem, Problems};
 pub use settings::{
-    AdminSocket, Config, External, Format, Level, Log, OtherServer, Redirect, Relay, Tls, Turn,
+    AdminSocket, Config, External, Format, Level, Log, OtherServer, Realm, Redirect, Relay, Tls,
+    Turn,
 };
 pub use shown::Shown;
 
@@ -104,6 +107,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
     let mut draft = Draft::default();
     let source = Source::new(name, text);
     reader::read(source.text(), &mut draft);
+    realms::finish(None, &mut draft);
     check(&mut draft);
     draft.finish(&source).0
 }
@@ -123,6 +127,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     certificates::resolve(directory, &mut draft);
     stores::resolve(directory, &mut draft);
     flags.apply(&mut draft);
+    realms::finish(Some(directory), &mut draft);
     check(&mut draft);
     (draft, source)
 }

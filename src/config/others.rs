@@ -76,7 +76,7 @@ fn addresses(table: &DeTable<'_>, name: &str) -> Result<Vec<SocketAddr>, Wrong> 
 }
 
 /// RFC 8489 §14.16: a DNS name of at most 255 characters.
-fn domain(text: &str) -> Result<String, Wrong> {
+pub(super) fn domain(text: &str) -> Result<String, Wrong> {
     let label = |label: &str| {
         let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
         (1..=63).contains(&label.len())

@@ -5,8 +5,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, Place};
 use super::found::Found;
-use super::keys::{is_section, known, known_keys, section_and_name, sections};
+use super::keys::{is_section, known, section_and_name, sections, settled};
 use super::nearest::nearest;
+use super::realms;
 use super::value::Wrong;
 
 /// Reads the text of a file into the draft. A broken grammar is all that is then said of it:
@@ -33,7 +34,7 @@ fn section(path: &str, table: &DeTable<'_>, draft: &mut Draft) {
         let known = known(&inner).filter(|_| !name.get_ref().contains('.'));
         if let Some(key) = known {
             if key.secret {
-                hide(value, draft);
+                draft.hide(value);
             }
             let mut found = Found::new(value);
             (key.read)(draft, &mut found);
@@ -43,10 +44,12 @@ fn section(path: &str, table: &DeTable<'_>, draft: &mut Draft) {
                 draft.unread(key.path);
                 draft.complain(Place::File(key.path, span), wrong);
             }
+        } else if inner == realms::TABLE && !is_plain(value.get_ref()) {
+            realms::read(value, draft);
         } else if is_section(&inner) && !name.get_ref().contains('.') {
             subsection(&inner, value, draft);
         } else {
-            hide(value, draft);
+            draft.hide(value);
             let wrong = match value.get_ref() {
                 DeValue::Table(_) => unknown_section(&inner),
                 _ => unknown_key(path, name.get_ref()),
@@ -56,11 +59,16 @@ fn section(path: &str, table: &DeTable<'_>, draft: &mut Draft) {
     }
 }
 
+/// Whether it is one value; `realm = "..."` in no section is not meant as a further realm.
+const fn is_plain(value: &DeValue<'_>) -> bool {
+    !matches!(value, DeValue::Table(_) | DeValue::Array(_))
+}
+
 fn subsection(path: &str, value: &Spanned<DeValue<'_>>, draft: &mut Draft) {
     match value.get_ref() {
         DeValue::Table(table) => section(path, table, draft),
         _ => {
-            hide(value, draft);
+            draft.hide(value);
             let wrong = Wrong::new(format!("{path:?} is a section, not a value"));
             draft.complain(
                 Place::Nameless(value.span()),
@@ -70,21 +78,13 @@ fn subsection(path: &str, value: &Spanned<DeValue<'_>>, draft: &mut Draft) {
     }
 }
 
-/// Keeps a value from being shown, but not the header of a section.
-fn hide(value: &Spanned<DeValue<'_>>, draft: &mut Draft) {
-    match value.get_ref() {
-        DeValue::Table(table) => table.values().for_each(|value| hide(value, draft)),
-        _ => draft.hidden.push(value.span()),
-    }
-}
-
 /// A key that nothing is known by, and what may have been meant.
 fn unknown_key(section: &str, name: &str) -> Wrong {
     let wrong = Wrong::new(match section {
         "" => format!("the key {name:?} stands in no section"),
         section => format!("unknown key {name:?} in [{section}]"),
     });
-    let all = || known_keys().map(section_and_name);
+    let all = || settled().map(section_and_name);
     let here = || all().filter(|(of, _)| *of == section).map(|(_, key)| key);
     if let Some(name) = nearest(name, here()) {
         return wrong.hint(format!("did you mean {name:?}?"));
@@ -117,7 +117,8 @@ fn last_part(path: &str) -> &str {
 
 /// Everything that may stand in brackets.
 fn tables() -> impl Iterator<Item = &'static str> {
-    sections().chain(["auth.users", "auth.tokens.keys", "redirect.servers", "stores.ask"])
+    let named = ["auth.users", "auth.tokens.keys", "redirect.servers", "stores.ask", "[realm]"];
+    sections().chain(named)
 }
 
 fn in_brackets(section: &str) -> String {

@@ -13,12 +13,14 @@ const PORT: u16 = 3478;
 /// Everything that can be configured, checked, with its defaults filled in.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Who may come in.
+    /// Who may come in: the default realm.
     pub auth: auth::Settings,
     /// Where other users live, in the order in which they are asked.
     pub stores: Vec<store::Settings>,
     /// How long what they say is relied upon.
     pub store: Stores,
+    /// Further realms.
+    pub realms: Vec<Realm>,
     /// Listeners, threads, buffers, TCP connections.
     pub worker: worker::Settings,
     /// The second address and port for NAT behaviour discovery, at most one of each family.
@@ -68,6 +70,7 @@ impl Default for Config {
             auth: auth::Settings::default(),
             stores: Vec::new(),
             store: Stores::default(),
+            realms: Vec::new(),
             worker: worker::Settings { listeners, ..worker::Settings::default() },
             nat_alternates: Vec::new(),
             relay: Relay::default(),
@@ -105,6 +108,19 @@ impl Default for Stores {
         let refresh_secrets = Duration::from_secs(60);
         Self { retention: auth::Retention::default(), refresh_secrets }
     }
+}
+
+/// A realm beside the default one.
+#[derive(Clone, Debug)]
+pub struct Realm {
+    /// Who may come in.
+    pub auth: auth::Settings,
+    /// Where they come in.
+    pub reach: auth::Reach,
+    /// Its own rules about peers, in the order of the file.
+    pub peers: Vec<PeerRule>,
+    /// How much of everything, with what it has from the server's limits.
+    pub limits: Limits,
 }
 
 /// Where allocations are made and what address is advertised for them.

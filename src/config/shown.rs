@@ -4,7 +4,8 @@ use std::fmt;
 
 use toml::{Table, Value};
 
-use super::keys::{all, known_keys};
+use super::keys::{all, settled};
+use super::realms;
 
 /// The reference file says the default of each key that has one; a test keeps it so.
 const REFERENCE: &str = include_str!("../../config/turnwire.toml");
@@ -24,6 +25,9 @@ impl Shown {
             if let Some(value) = find_mut(&mut table, key.path) {
                 redact(value, key.secret);
             }
+        }
+        if let Some(Value::Array(realms)) = table.get_mut(realms::TABLE) {
+            realms.iter_mut().filter_map(Value::as_table_mut).for_each(redact_realm);
         }
         Self(table)
     }
@@ -70,12 +74,11 @@ impl Shown {
         table.insert(name.to_owned(), value);
     }
 
-    /// Every key, as it is in force; nothing for one that is not set and has no default.
+    /// Every key, as it is in force, and all realms as one; nothing for one that is not set and has no default.
     pub fn entries(&self) -> Vec<(&'static str, Option<Value>)> {
         let defaults = defaults();
-        known_keys()
-            .map(|key| (key, find(&self.0, key).or_else(|| find(&defaults, key)).cloned()))
-            .collect()
+        let value = |key| find(&self.0, key).or_else(|| find(&defaults, key)).cloned();
+        settled().chain([realms::TABLE]).map(|key| (key, value(key))).collect()
     }
 }
 
@@ -101,6 +104,16 @@ fn find_mut<'t>(table: &'t mut Table, key: &str) -> Option<&'t mut Value> {
     match key.split_once('.') {
         None => table.get_mut(key),
         Some((section, rest)) => find_mut(table.get_mut(section)?.as_table_mut()?, rest),
+    }
+}
+
+/// The same for a realm, which has what other tables have.
+fn redact_realm(realm: &mut Table) {
+    for key in realms::keys() {
+        let (_, path) = key.split_once('.').unwrap_or_default();
+        if let Some(value) = find_mut(realm, path) {
+            redact(value, realms::is_secret(key));
+        }
     }
 }
 
@@ -141,9 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn nothing_secret_of_a_realm_is_in_it() {
+        let text = "[[realm]]\nname = \"r\"\nsecrets = [\"hunter2\"]\nsha256 = false\n\
+                    [realm.users]\nalice = \"hunter2\"\n\
+                    [realm.tokens.keys]\nk = { key = \"hunter2\" }\n";
+        let shown = Shown::of(text);
+        let realms = of(&shown, "realm").unwrap().to_string();
+        assert!(realms.contains("alice") && realms.contains("sha256"), "{realms}");
+        assert!(!format!("{:?}{realms}", shown.0).contains("hunter2"), "{realms}");
+    }
+
+    #[test]
     fn every_key_is_there_with_its_default_or_what_was_written() {
         let shown = Shown::of("[auth]\nrealm = \"here\"\n");
-        assert_eq!(shown.entries().len(), known_keys().count());
+        assert_eq!(shown.entries().len(), settled().count() + 1);
         assert_eq!(of(&shown, "auth.realm"), Some("here".into()));
         assert_eq!(of(&shown, "log.level"), Some("info".into()));
         assert_eq!(of(&shown, "admin.listen"), None);

@@ -9,10 +9,11 @@ use super::discovery;
 use super::error::StartError;
 use super::health::Itself;
 use super::places::{Listened, Places};
-use super::ready::ReadyFile;
+use super::ready::{Bound, ReadyFile};
+use super::realms;
 use super::secret::{self, Place};
 use super::stores::Stores;
-use crate::auth::{self, Authority, Realms};
+use crate::auth;
 use crate::config::{self, Config};
 use crate::net;
 use crate::tls::{self, Identities};
@@ -41,7 +42,7 @@ pub(super) struct Base {
 
 impl Base {
     /// What the workers are to go by, with other places where those are to change. `former` are relay addresses and
-    /// ports of before; `same_tls` when TLS is spoken as before.
+    /// ports of before; `same_tls` when TLS is spoken as before; `bound` is what is listened on.
     ///
     /// # Errors
     /// The configuration cannot be used here.
@@ -50,8 +51,8 @@ impl Base {
         config: &Config,
         places: Option<&Places>,
         former: Vec<(RelayAddress, PortRange)>,
-        identities: Option<&Arc<Identities>>,
-        same_tls: bool,
+        (identities, same_tls): (Option<&Arc<Identities>>, bool),
+        bound: &Bound,
     ) -> Result<Live, StartError> {
         let mut config = config.clone();
         let tls = self.tls.as_ref().filter(|_| same_tls);
@@ -64,11 +65,11 @@ impl Base {
         config.auth.directory = self.stores.directory_for(&config);
         let places = places.unwrap_or(&self.places);
         places.check_backend(&config)?;
-        let authority = Authority::new(self.itself.admitted(&config.auth), self.master)?;
+        let realms = self.realms(&config, bound)?;
         cap_limits(&mut config, &places.relays(), false);
         Ok(Live {
             turn: Arc::new(self.turn_settings(&config, places, former)),
-            realms: Arc::new(Realms::single(authority)),
+            realms: Arc::new(realms),
             streams: config.worker.streams.clone(),
             dtls: config.worker.dtls_limits.clone(),
             proxies: config.worker.proxies.clone(),
@@ -104,7 +105,7 @@ impl Base {
             limits: config.limits.clone(),
             usage_interval: config.events.usage_interval(),
             self_check: Some(Arc::clone(&self.itself.check)),
-            realms: Vec::new(),
+            realms: realms::settings(config),
         }
     }
 }
@@ -143,10 +144,11 @@ pub(super) fn generated_secret(config: &mut Config) -> Result<Option<auth::Secre
     Ok(Some(kept.secret))
 }
 
+/// With realms of their own the users of others come in, and the default one is for those who are configured.
 const fn has_no_credentials(config: &Config) -> bool {
     let auth = &config.auth;
     let none = auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty();
-    none && config.stores.is_empty()
+    none && config.stores.is_empty() && config.realms.is_empty()
 }
 
 fn log_secret(what: &str, path: &Path) {

@@ -20,7 +20,7 @@ pub(super) enum StartError {
     #[error("the certificate cannot be used: {0}")]
     Certificate(#[from] tls::InvalidFile),
     #[error(transparent)]
-    Credential(#[from] auth::InvalidCredential),
+    Realms(#[from] auth::InvalidRealms),
 
     #[error("the store {0:?} {1}")]
     Store(String, store::StoreError),

@@ -36,6 +36,7 @@ mod metrics;
 mod places;
 mod privileges;
 mod ready;
+mod realms;
 mod reflexive;
 mod reload;
 mod secret;

@@ -173,12 +173,13 @@ impl Reloader {
         let fresh = self.base.certificates.prepare(&config.tls.certificates)?;
         let same_tls = self.config.tls.min_version == config.tls.min_version;
         let identities = fresh.identities.as_ref();
-        let live = self.base.live(&config, places.as_ref(), former, identities, same_tls)?;
+        let bound = listened.as_ref().unwrap_or(&self.base.listened).bound();
+        let live =
+            self.base.live(&config, places.as_ref(), former, (identities, same_tls), &bound)?;
         let tls = live.path.tls.clone();
         let parts = self.parts.iter_mut().map(|part| part.prepare(&self.config, &config));
         let commits = parts.collect::<Result<Vec<_>, _>>()?;
-        let listens = listened.as_ref().unwrap_or(&self.base.listened);
-        let ready_file = ReadyFile::renew(config.ready_file.as_deref(), &listens.bound())?;
+        let ready_file = ReadyFile::renew(config.ready_file.as_deref(), &bound)?;
         let turn = Arc::clone(&live.turn);
         let change = workers.change(live, sockets);
         let mut waited = Duration::ZERO;

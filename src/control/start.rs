@@ -20,7 +20,7 @@ use super::stores::Stores;
 use super::watch::Lost;
 use super::wishes::Wisher;
 use super::{alternates, invitation, log, privileges};
-use crate::auth::{self, Authority, Realms};
+use crate::auth;
 use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
 use crate::turn::{Ledger, RelayAddress};
@@ -55,7 +55,6 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let (itself, echoes) = Itself::new()?;
     let stores = Stores::new(&config);
     config.auth.directory = stores.directory_for(&config);
-    let authority = Authority::new(itself.admitted(&config.auth), master)?;
     let sockets = Sockets::bind(&config.worker)?;
     places::try_relays(&chosen)?;
     let endpoint = config.admin.map(bind_admin).transpose()?;
@@ -87,6 +86,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         generated,
         ready_file: None,
     };
+    let realms = Arc::new(base.realms(&config, &bound)?);
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
     // As the user who will read them again.
     base.stores.open(&config)?;
@@ -97,16 +97,9 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let events = events.with(records);
     let log_thread =
         log::spawn(queue).map_err(|error| StartError::System("a thread for the log", error))?;
-    let workers = Workers::start(
-        sockets,
-        &config.worker,
-        &settings,
-        &Arc::new(Realms::single(authority)),
-        &ledger,
-        clock,
-        &events,
-    )
-    .map_err(|error| StartError::System("what a worker needs", error))?;
+    let workers =
+        Workers::start(sockets, &config.worker, &settings, &realms, &ledger, clock, &events)
+            .map_err(|error| StartError::System("what a worker needs", error))?;
     base.stores.serve(&workers, clock);
     log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);

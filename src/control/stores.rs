@@ -128,8 +128,10 @@ fn open(config: &Config, before: &Desk) -> Result<Desk, StartError> {
 
 impl Plan {
     fn of(config: &Config) -> Self {
-        let prepared = crate::auth::prepare(&config.auth.realm);
-        let realms = prepared.map(|realm| realm.into()).into_iter().collect();
+        let further = config.realms.iter().map(|realm| &realm.auth);
+        let all = std::iter::once(&config.auth).chain(further);
+        let prepared = all.filter_map(|auth| crate::auth::prepare(&auth.realm));
+        let realms = prepared.map(|realm| realm.into()).collect();
         Self { realms, every: config.store.refresh_secrets }
     }
 }

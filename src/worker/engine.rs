@@ -16,7 +16,7 @@ use super::links::Links;
 use super::mailbox::Letter;
 use super::outbox::Outbox;
 use super::record::Sieve;
-use super::relays::{Door, Relays};
+use super::relays::{Clients, Door, Relays};
 use super::remote::Questions;
 use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
@@ -30,8 +30,8 @@ use crate::net::{self, Interest, Offload, Poller, RecvBatch, Waker};
 use crate::time::{Mono, Now};
 use crate::tls;
 use crate::turn::{
-    Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Server, Transport,
-    Verdict,
+    self, Client, Direction, Effect, Limits, Move, Prefix, RESPONSE_MAX, RelayId, Server,
+    Transport, Verdict,
 };
 
 /// Sockets served in one wake-up; the others are told again, behind these.
@@ -103,7 +103,7 @@ pub(super) struct Parts<'a> {
     pub(super) server: Server,
     pub(super) sockets: Listeners,
     pub(super) settings: &'a Settings,
-    pub(super) exempt: &'a Limits,
+    pub(super) turn: &'a turn::Settings,
     pub(super) offload: Offload,
     /// Which worker this is, and how many there are.
     pub(super) number: usize,
@@ -216,13 +216,13 @@ impl Engine {
             response: Box::new([0; RESPONSE_MAX]),
             passed_class,
             streams: Streams::default(),
-            links: Links::new(lowest_rate(parts.exempt)),
+            links: Links::new(lowest_rate(parts.turn)),
             dtls,
             webs: Webs::default(),
             web: settings.web.clone(),
             web_told: None,
             limits: settings.streams.per_worker(parts.workers),
-            exempt: parts.exempt.clone(),
+            exempt: parts.turn.limits.clone(),
             accept_again: None,
             held: Held::default(),
             unfollowed: Vec::new(),
@@ -364,6 +364,7 @@ impl Engine {
             sends: &mut self.outbox.sends,
             buffers: &self.outbox.buffers,
             stats,
+            clients: Some(Clients { streams: &self.streams, dtls: self.dtls.as_ref() }),
         };
         let packet = &self.outbox.buffers.slot(slot)[place];
         self.server.receive(now, client, packet, &mut self.response[..], &mut door, &stats.turn)
@@ -384,6 +385,7 @@ impl Engine {
             sends: &mut self.outbox.sends,
             buffers: &self.outbox.buffers,
             stats,
+            clients: Some(Clients { streams: &self.streams, dtls: self.dtls.as_ref() }),
         };
         let packet = &self.outbox.buffers.slot(slot)[place];
         let out = &mut self.response[..];
@@ -470,7 +472,9 @@ impl Engine {
 }
 
 /// The lowest limit of bytes per second; 0 when there is none.
-pub(super) fn lowest_rate(limits: &Limits) -> u64 {
-    let rates = [limits.bytes_per_second, limits.user_bytes_per_second];
-    rates.into_iter().filter(|rate| *rate != 0).min().unwrap_or(0)
+pub(super) fn lowest_rate(settings: &turn::Settings) -> u64 {
+    let realms = settings.realms.iter().map(|realm| &realm.limits);
+    let all = realms.chain([&settings.limits]);
+    let rates = all.flat_map(|limits| [limits.bytes_per_second, limits.user_bytes_per_second]);
+    rates.filter(|rate| *rate != 0).min().unwrap_or(0)
 }

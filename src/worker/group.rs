@@ -188,7 +188,7 @@ impl Workers {
                 server,
                 sockets: listeners,
                 settings,
-                exempt: &turn.limits,
+                turn,
                 offload,
                 number,
                 workers: count,

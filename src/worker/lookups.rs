@@ -67,7 +67,8 @@ impl Engine {
     pub(super) fn resume_parked(&mut self, now: Now) {
         let stats = Arc::clone(&self.stats);
         loop {
-            let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+            let door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+            let mut door = door.knowing(&self.streams, self.dtls.as_ref());
             let out = &mut self.response[..];
             let Some(resumed) = self.server.resume(now, out, &mut door, &stats.turn) else {
                 break;

@@ -27,6 +27,10 @@ impl Dtls {
         false
     }
 
+    pub(super) const fn asked_name(&self, _: &Client) -> Option<&str> {
+        None
+    }
+
     pub(super) const fn has_calls_on(&self, _: RawFd) -> bool {
         false
     }

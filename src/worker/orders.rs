@@ -158,7 +158,7 @@ impl Engine {
             self.change_listeners(order);
         }
         self.take_dtls(path.dtls_on_udp);
-        self.links.set_rate(lowest_rate(&turn.limits));
+        self.links.set_rate(lowest_rate(turn));
         self.exempt = turn.limits.clone();
         self.proxies.clone_from(proxies);
         self.web.clone_from(web);

@@ -5,13 +5,15 @@ use std::os::fd::AsFd;
 
 use super::Stats;
 use super::appetite::Appetite;
+use super::dtls::Dtls;
 use super::engine::Token;
 use super::outbox::Outbox;
+use super::streams::Streams;
 use crate::net::{
     Buffers, Family, Interest, Poller, SendBatch, UdpOptions, bare_relay_socket, enable_drop_count,
     enable_gro, enable_traffic_class, ready_to_send, relay_listener,
 };
-use crate::turn::{OpenError, RelayId, RelaySockets};
+use crate::turn::{Client, OpenError, RelayId, RelaySockets, Transport};
 
 /// Connections that may wait to be accepted on one relay.
 const BACKLOG: u16 = 16;
@@ -172,6 +174,29 @@ pub(super) struct Door<'a> {
     pub(super) sends: &'a mut SendBatch,
     pub(super) buffers: &'a Buffers,
     pub(super) stats: &'a Stats,
+    /// Whose packet it may be.
+    pub(super) clients: Option<Clients<'a>>,
+}
+
+/// The connections and associations of a worker's clients.
+#[derive(Clone, Copy)]
+pub(super) struct Clients<'a> {
+    pub(super) streams: &'a Streams,
+    pub(super) dtls: Option<&'a Dtls>,
+}
+
+impl<'a> Clients<'a> {
+    /// The name that a client has asked for (SNI).
+    fn asked_name(self, client: &Client) -> Option<&'a str> {
+        match client.tuple.transport {
+            Transport::Tls => {
+                let stream = self.streams.get(client.leg).filter(|it| it.tuple == client.tuple);
+                stream?.wire.session()?.asked_name()
+            }
+            Transport::Dtls => self.dtls?.asked_name(client),
+            Transport::Udp | Transport::Tcp => None,
+        }
+    }
 }
 
 impl<'a> Door<'a> {
@@ -181,11 +206,21 @@ impl<'a> Door<'a> {
         outbox: &'a mut Outbox,
         stats: &'a Stats,
     ) -> Self {
-        Self { relays, poller, sends: &mut outbox.sends, buffers: &outbox.buffers, stats }
+        let (sends, buffers) = (&mut outbox.sends, &outbox.buffers);
+        Self { relays, poller, sends, buffers, stats, clients: None }
+    }
+
+    /// With what is known of the clients.
+    pub(super) fn knowing(self, streams: &'a Streams, dtls: Option<&'a Dtls>) -> Self {
+        Self { clients: Some(Clients { streams, dtls }), ..self }
     }
 }
 
 impl RelaySockets for Door<'_> {
+    fn server_name(&self, client: &Client) -> Option<&str> {
+        self.clients?.asked_name(client)
+    }
+
     fn open(&mut self, relay: RelayId, address: SocketAddr) -> Result<(), OpenError> {
         let socket =
             bare_relay_socket(address, &self.relays.options).map_err(|error| why(&error))?;

@@ -153,6 +153,10 @@ impl Streams {
         leg
     }
 
+    pub(super) fn get(&self, leg: u32) -> Option<&Stream> {
+        self.open.get(leg as usize)
+    }
+
     pub(super) fn get_mut(&mut self, leg: u32) -> Option<&mut Stream> {
         self.open.get_mut(leg as usize)
     }

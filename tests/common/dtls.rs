@@ -38,14 +38,29 @@ impl Dtls {
         this
     }
 
+    /// The same, with a name of the server (SNI).
+    #[track_caller]
+    pub(crate) fn connect_to(socket: UdpSocket, name: &str) -> Self {
+        let mut this = Self::asking(socket, Some(name));
+        this.0.connect().expect("an association");
+        this
+    }
+
     /// Before its handshake.
     pub(crate) fn new(socket: UdpSocket) -> Self {
+        Self::asking(socket, None)
+    }
+
+    fn asking(socket: UdpSocket, name: Option<&str>) -> Self {
         let mut context = SslContextBuilder::new(SslMethod::dtls_client()).expect("a context");
         context.set_verify(SslVerifyMode::NONE);
         context.set_options(SslOptions::NO_QUERY_MTU);
         let mut ssl = openssl::ssl::Ssl::new(&context.build()).expect("a session");
         ssl.set_mtu(1200).expect("an MTU");
         ssl.set_connect_state();
+        if let Some(name) = name {
+            ssl.set_hostname(name).expect("a name");
+        }
         let datagrams = Datagrams { socket, held: None, loses: None, sent: 0, received: 0 };
         Self(SslStream::new(ssl, datagrams).expect("a stream"))
     }

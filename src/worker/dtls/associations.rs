@@ -3,6 +3,7 @@ use std::os::fd::RawFd;
 
 use slab::Slab;
 
+use super::handshakes::Entry;
 use super::index::Index;
 use crate::time::Mono;
 use crate::tls::dtls::Session;
@@ -23,14 +24,18 @@ pub(super) struct Association {
     pub(super) session: Box<Session>,
     pub(super) tuple: FiveTuple,
     pub(super) way: Way,
+    /// The name that the client has asked for (SNI).
+    name: Option<Box<str>>,
     /// Since when it is without an allocation.
     waiting: Option<Mono>,
 }
 
 impl Associations {
     /// Adds one, whose 5-tuple has none yet.
-    pub(super) fn insert(&mut self, session: Box<Session>, tuple: FiveTuple, way: Way, now: Mono) {
-        let association = Association { session, tuple, way, waiting: Some(now) };
+    pub(super) fn insert(&mut self, session: Box<Session>, entry: &Entry, now: Mono) {
+        let Entry { tuple, way, .. } = *entry;
+        let name = entry.handshake.asked_name().map(Box::from);
+        let association = Association { session, tuple, way, name, waiting: Some(now) };
         let leg = self.open.insert(association) as u32;
         let open = &self.open;
         self.index.insert(leg, |leg| &open[leg as usize].tuple);
@@ -49,6 +54,11 @@ impl Associations {
     /// leg.
     pub(super) fn of(&mut self, client: &Client) -> Option<&mut Association> {
         self.get_mut(client.leg).filter(|association| association.tuple == client.tuple)
+    }
+
+    pub(super) fn asked_name(&self, client: &Client) -> Option<&str> {
+        let found = self.open.get(client.leg as usize).filter(|it| it.tuple == client.tuple);
+        found?.name.as_deref()
     }
 
     pub(super) fn remove(&mut self, leg: u32) -> Option<Association> {

@@ -163,7 +163,7 @@ impl Engine {
             self.close_association(leg, Farewell::InWords);
         }
         if let Some(dtls) = &mut self.dtls {
-            dtls.associations.insert(session, entry.tuple, entry.way, now.mono);
+            dtls.associations.insert(session, entry, now.mono);
         }
     }
 

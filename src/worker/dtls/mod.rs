@@ -74,6 +74,11 @@ impl Dtls {
         self.associations.find(tuple).is_some()
     }
 
+    /// The name that a client has asked for (SNI).
+    pub(super) fn asked_name(&self, client: &Client) -> Option<&str> {
+        self.associations.asked_name(client)
+    }
+
     /// Whether a client on a socket has an allocation.
     pub(super) fn has_calls_on(&self, socket: RawFd) -> bool {
         self.associations.has_calls_on(socket)

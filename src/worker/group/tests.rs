@@ -44,7 +44,7 @@ impl Scene {
             server: server.seated(Seat { number: 0, of: 2 }),
             sockets: sockets.workers.remove(0),
             settings: &settings,
-            exempt: &turn.limits,
+            turn: &turn,
             offload: Offload::NONE,
             number: 0,
             workers: 2,
