@@ -149,6 +149,8 @@ impl Way {
         Self { socket: socket.as_raw_fd(), to, from: None, dont_fragment: false, class: 0 }
     }
 
+    /// The socket, for DTLS associations of a listener that goes.
+    #[cfg(feature = "dtls")]
     pub(super) const fn socket(&self) -> RawFd {
         self.socket
     }
