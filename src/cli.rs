@@ -40,6 +40,10 @@ Without --store and --config they live in turnwire.db (SQLite) in the server's s
 tables are coturn's, so that both servers and both tools can use one database; beside coturn's MD5
 keys, users written here have keys for SHA-256.
 
+A running server knows a new user at once, or if it has just turned that name away, after
+stores.keep_unknown (10s). It sees a removal, a new password and a secret within stores.keep (5m)
+and stores.refresh_secrets (1m). What becomes of calls then says auth.on_revocation.
+
 No password stands on the command line: it is asked for, or is the first line of standard input.
 
 Examples:
@@ -53,8 +57,8 @@ Exit code: 0 when it was done, 1 when not.
 
 const IMPORT_HELP: &str = "\
 Above each key stand the lines of coturn's file that it comes from; a line that has no equal stands
-there as a comment, with the reason. What needs a look is also said on standard error. Users and
-secrets that coturn has in a database are not taken along. coturn's file is only read.
+there as a comment, with the reason. What needs a look is also said on standard error. A database
+of users and secrets becomes a store that is asked as it is. coturn's file is only read.
 
 Example:
   turnwire import /etc/turnserver.conf --output turnwire.toml

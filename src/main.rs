@@ -104,8 +104,11 @@ fn users(options: &users::Options) -> ExitCode {
     match config::load(&Flags { config, state_directory, ..Flags::default() }) {
         Ok(config) => {
             let directories = turnwire::control::state_directories(&config);
-            let known =
-                users::Known { stores: &[], realm: &config.auth.realm, directories: &directories };
+            let known = users::Known {
+                stores: &config.stores,
+                realm: &config.auth.realm,
+                directories: &directories,
+            };
             users::run(options, known)
         }
         Err(problems) => fail(problems),

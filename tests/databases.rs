@@ -2,6 +2,8 @@
 //! calls when such a server is gone, comes back, or takes its time.
 #![cfg(any(feature = "sqlite", feature = "sql", feature = "redis"))]
 
+#[path = "databases/calls.rs"]
+mod calls;
 mod common;
 #[path = "databases/servers.rs"]
 mod servers;
@@ -11,7 +13,8 @@ mod users;
 
 use std::time::{Duration, Instant};
 
-use servers::{Brand, Database, Scratch, turnadmin};
+use calls::{come_in, die_and_come_back, take_their_time};
+use servers::{Brand, Database, Locked, Scratch, turnadmin};
 use tokio::runtime::{Builder, Runtime};
 use turnwire::auth::Secret;
 use turnwire::store::{
@@ -51,6 +54,41 @@ impl Place {
         }
     }
 
+    /// Takes it away.
+    fn kill(&mut self) {
+        match self {
+            Self::Sqlite(scratch) => {
+                std::fs::rename(scratch.path("turndb"), scratch.path("away")).unwrap();
+            }
+            Self::Server(database) => database.kill(),
+        }
+    }
+
+    /// Brings it back.
+    fn resume(&mut self) {
+        match self {
+            Self::Sqlite(scratch) => {
+                std::fs::rename(scratch.path("away"), scratch.path("turndb")).unwrap();
+            }
+            Self::Server(database) => database.resume(),
+        }
+    }
+
+    /// No question about a user is answered as long as this is kept.
+    fn locked(&self) -> Held<'_> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(scratch) => {
+                let connection = rusqlite::Connection::open(scratch.path("turndb")).unwrap();
+                connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
+                Held::File(connection)
+            }
+            #[cfg(not(feature = "sqlite"))]
+            Self::Sqlite(_) => panic!("it is not built in"),
+            Self::Server(database) => Held::Server(database.locked()),
+        }
+    }
+
     fn settings(&self, kind: Kind) -> Settings {
         let mut settings = Settings::new("test", kind);
         match self {
@@ -59,6 +97,13 @@ impl Place {
         }
         settings
     }
+}
+
+#[expect(dead_code, reason = "they are held")]
+enum Held<'a> {
+    #[cfg(feature = "sqlite")]
+    File(rusqlite::Connection),
+    Server(Locked<'a>),
 }
 
 fn runtime() -> Runtime {
@@ -244,7 +289,16 @@ macro_rules! stories {
     };
 }
 
-stories!("sqlite", sqlite, turnwire::store::Kind::Sqlite, coturns_own, written_for_both);
+stories!(
+    "sqlite",
+    sqlite,
+    turnwire::store::Kind::Sqlite,
+    coturns_own,
+    written_for_both,
+    come_in,
+    die_and_come_back,
+    take_their_time
+);
 stories!(
     "sql",
     postgresql,
@@ -253,7 +307,10 @@ stories!(
     written_for_both,
     gone_and_slow,
     shut_out,
-    over_tls
+    over_tls,
+    come_in,
+    die_and_come_back,
+    take_their_time
 );
 stories!(
     "sql",
@@ -263,7 +320,10 @@ stories!(
     written_for_both,
     gone_and_slow,
     shut_out,
-    over_tls
+    over_tls,
+    come_in,
+    die_and_come_back,
+    take_their_time
 );
 stories!(
     "redis",
@@ -273,5 +333,8 @@ stories!(
     written_for_both,
     gone_and_slow,
     shut_out,
-    over_tls
+    over_tls,
+    come_in,
+    die_and_come_back,
+    take_their_time
 );

@@ -184,13 +184,13 @@ fn what_is_left_behind_is_said_with_its_line_and_by_the_exit_code() {
     let scratch = Scratch::new();
     let lines = "# users are elsewhere\nlt-cred-mech\nuser=alice:Pw0001\n\
                  user=carol:0xbc807ee29df3c9ffa736523fb2c4e8ee\n\
-                 psql-userdb=\"host=db user=turn password=Pw0002\"\nlisening-port=3479\n";
+                 mongo-userdb=\"mongodb://turn:Pw0002@db/turn\"\nlisening-port=3479\n";
     let output = import(&scratch, lines, &[]);
     assert_eq!(output.status.code(), Some(3));
     let (toml, told) = (text(&output.stdout), text(&output.stderr));
     for place in [
         "turnserver.conf:4: look here: user: the password is not there",
-        "turnserver.conf:5: look here: psql-userdb: there are no user databases here yet",
+        "turnserver.conf:5: look here: mongo-userdb: MongoDB is not asked",
         "turnserver.conf:6: look here: coturn has no such option",
         "did you mean \"listening-port\"?",
         "not everybody whom coturn lets in is taken along",

@@ -33,6 +33,7 @@ mod invitation;
 mod log;
 mod lookout;
 mod metrics;
+mod own;
 mod places;
 mod privileges;
 mod ready;
@@ -56,6 +57,7 @@ use admin::AdminPart;
 pub use causes::{cause_in_words, causes_page};
 use drain::Drain;
 use error::StartError;
+use own::with_own_database;
 use ready::ReadyFile;
 use reload::{Part, Reloader};
 pub use secret::state_directories;
@@ -101,6 +103,7 @@ pub fn run(config: Config, flags: Flags) -> ExitCode {
 }
 
 async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
+    let config = with_own_database(config);
     let (mut wishes, wisher) =
         Wishes::install().map_err(|error| StartError::System("signal handlers", error))?;
     let (running, base) = start::start(config.clone(), wisher)?;

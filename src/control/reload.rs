@@ -14,6 +14,7 @@ use super::base::Base;
 use super::error::StartError;
 use super::log;
 use super::lookout::{Lookout, Wanted};
+use super::own::with_own_database;
 use super::places::{self, Listened, Places};
 use super::ready::ReadyFile;
 use super::wishes::Answer;
@@ -103,7 +104,7 @@ impl Reloader {
     /// What is wrong, which is told in the log as well; then nothing has changed.
     pub(super) async fn reload(&mut self, workers: &Workers) -> Answer {
         let config = match config::load(&self.flags) {
-            Ok(config) => config,
+            Ok(config) => with_own_database(config),
             Err(problems) => return failed(&problems),
         };
         let fixed = self.config.fixed_changes(&config);

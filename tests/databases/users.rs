@@ -3,16 +3,27 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::servers::{Scratch, turnadmin};
 
-/// Runs the program in a directory of its own, with this on its standard input.
-struct Desk(Scratch);
+/// Runs the program with a state directory.
+pub(crate) struct Desk {
+    state: PathBuf,
+    /// The one around it, if it is the desk's own.
+    _scratch: Option<Scratch>,
+}
 
 impl Desk {
     fn new() -> Self {
-        Self(Scratch::new())
+        let scratch = Scratch::new();
+        Self { state: scratch.path("state"), _scratch: Some(scratch) }
+    }
+
+    /// With a directory of somebody else's.
+    pub(crate) fn at(state: PathBuf) -> Self {
+        Self { state, _scratch: None }
     }
 
     fn run(&self, line: &str, input: &str) -> Output {
@@ -20,7 +31,7 @@ impl Desk {
             .arg("users")
             .args(line.split(' '))
             .arg("--state-directory")
-            .arg(self.0.path("state"))
+            .arg(&self.state)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -33,7 +44,7 @@ impl Desk {
     }
 
     #[track_caller]
-    fn done(&self, line: &str, input: &str) -> String {
+    pub(crate) fn done(&self, line: &str, input: &str) -> String {
         let output = self.run(line, input);
         assert_eq!(output.status.code(), Some(0), "{line}: {output:?}");
         String::from_utf8(output.stdout).expect("text")
@@ -53,11 +64,13 @@ fn the_servers_own_database_is_made_for_its_owner_and_read_by_coturns_tool() {
     let desk = Desk::new();
     let told = desk.refused("list", "");
     assert!(told.contains("turnwire.db") && told.contains("turnwire users add"), "{told}");
-    assert!(!desk.0.path("state").exists(), "asking makes nothing");
+    assert!(!desk.state.exists(), "asking makes nothing");
 
     let told = desk.done("add alice --realm example.org", "wonderland\n");
-    assert_eq!(told, "added \"alice\" to realm \"example.org\"\n");
-    let file = desk.0.path("state").join("turnwire.db");
+    let mut lines = told.lines();
+    assert_eq!(lines.next(), Some("added \"alice\" to realm \"example.org\""));
+    assert!(lines.next().unwrap().contains("turnwire.db: a server that runs already"), "{told}");
+    let file = desk.state.join("turnwire.db");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!fs::read(&file).unwrap().windows(10).any(|part| part == b"wonderland"));
 
@@ -117,11 +130,8 @@ fn what_cannot_be_done_is_told_in_one_line_that_shows_no_password() {
         assert!(told.contains(words) && !told.contains("hunter2"), "{line}: {told}");
         assert_eq!(told.lines().count(), 1, "{line}: {told}");
     }
-    fs::create_dir_all(desk.0.path("state")).unwrap();
-    fs::write(
-        desk.0.path("state").join("turnwire.db"),
-        "no database, but long enough to be looked at",
-    )
-    .unwrap();
+    fs::create_dir_all(&desk.state).unwrap();
+    fs::write(desk.state.join("turnwire.db"), "no database, but long enough to be looked at")
+        .unwrap();
     assert!(desk.refused("list", "").contains("is not an SQLite database"));
 }

@@ -2,13 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::databases::{self, DATABASES, Fate};
 use super::facts::{Facts, OFF};
 use super::page::Page;
 use super::page::Weight::{Act, Lost, Same};
 use crate::auth::prepare;
-
-const DATABASES: [&str; 5] =
-    ["userdb", "psql-userdb", "mysql-userdb", "mongo-userdb", "redis-userdb"];
 
 /// Writes users, secrets and what belongs to them. Says whether somebody whom coturn let in is not
 /// taken along.
@@ -24,16 +22,17 @@ pub(super) fn auth(facts: &Facts<'_>, page: &mut Page) -> bool {
         page.note("auth", Same, &facts.all("stun-only"), OFF);
     }
     let by_secret = facts.on("use-auth-secret") || facts.value("static-auth-secret").is_some();
-    let mut left = tokens(facts, page) | databases(facts, page);
+    let database = databases::databases(facts, page);
+    let mut left = tokens(facts, page) | (database == Fate::Left);
     let has_users = if by_secret {
-        left |= secrets(facts, page);
+        left |= secrets(facts, database, page);
         false
     } else {
         let (has_users, left_users) = users(facts, page);
         left |= left_users;
         has_users
     };
-    left | mechanism(facts, by_secret, has_users, page)
+    left | mechanism(facts, by_secret, has_users, database, page)
 }
 
 fn realm(facts: &Facts<'_>, page: &mut Page) {
@@ -89,7 +88,7 @@ fn stun_only(facts: &Facts<'_>, page: &mut Page) {
     page.note("auth", Same, &from, text);
 }
 
-fn secrets(facts: &Facts<'_>, page: &mut Page) -> bool {
+fn secrets(facts: &Facts<'_>, database: Fate, page: &mut Page) -> bool {
     let from = facts.all("static-auth-secret");
     let mut secrets: Vec<&str> = from.iter().map(|line| line.value).collect();
     secrets.dedup();
@@ -103,14 +102,25 @@ fn secrets(facts: &Facts<'_>, page: &mut Page) -> bool {
                     they shall come in";
         page.note("auth.users", Lost, &users, text);
     }
-    if from.is_empty() {
+    let switch = facts.all("use-auth-secret");
+    if !from.is_empty() {
+        if !switch.is_empty() {
+            page.note("auth", Same, &switch, "auth.secrets says so");
+        }
+        return false;
+    }
+    let asked = match database {
+        Fate::None => databases::own(&switch, page),
+        other => other,
+    };
+    if asked == Fate::Asked {
+        page.note("auth", Same, &switch, "the secrets are asked for in coturn's database");
+    } else {
         let text = "coturn has the shared secrets in its database: they are not taken along. List \
                     them with turnadmin -S and write them into auth.secrets";
-        page.note("auth", Act, &facts.all("use-auth-secret"), text);
-    } else if !facts.all("use-auth-secret").is_empty() {
-        page.note("auth", Same, &facts.all("use-auth-secret"), "auth.secrets says so");
+        page.note("auth", Act, &switch, text);
     }
-    from.is_empty()
+    asked != Fate::Asked
 }
 
 /// Whether there are users, and whether one of them is left behind.
@@ -176,24 +186,15 @@ fn tokens(facts: &Facts<'_>, page: &mut Page) -> bool {
     facts.on("oauth")
 }
 
-fn databases(facts: &Facts<'_>, page: &mut Page) -> bool {
-    for name in DATABASES {
-        let from = facts.all(name);
-        if !from.is_empty() {
-            let text = "there are no user databases here yet: users and secrets in it are not \
-                        taken along. It has users as MD5 keys, from which no password can be \
-                        made: give them new ones in [auth.users]. Shared secrets can be taken: \
-                        list them with turnadmin -S and write them into auth.secrets";
-            page.note("auth", Act, &from, text);
-        }
-    }
-    !facts.all_of(&DATABASES).is_empty()
-}
-
 /// What there is for those who have nothing to show, and for users who are in the default database.
-fn mechanism(facts: &Facts<'_>, by_secret: bool, has_users: bool, page: &mut Page) -> bool {
+fn mechanism(
+    facts: &Facts<'_>,
+    by_secret: bool,
+    has_users: bool,
+    database: Fate,
+    page: &mut Page,
+) -> bool {
     let from = facts.all("lt-cred-mech");
-    let database = !facts.all_of(&DATABASES).is_empty();
     let open = !by_secret && facts.all("user").is_empty() && !facts.on("lt-cred-mech");
     let no_auth = facts.all("no-auth");
     if open && !facts.on("oauth") {
@@ -206,13 +207,9 @@ fn mechanism(facts: &Facts<'_>, by_secret: bool, has_users: bool, page: &mut Pag
     if !no_auth.is_empty() {
         page.note("auth", Same, &no_auth, "there are credentials: they are asked for");
     }
-    let hidden = facts.on("lt-cred-mech") && !by_secret && !has_users && !database;
+    let hidden = facts.on("lt-cred-mech") && !by_secret && !has_users && database == Fate::None;
     if hidden && facts.all("user").is_empty() {
-        let text = "coturn has the users in its own database (turndb): they are not taken along. \
-                    It has them as MD5 keys, from which no password can be made: give them new \
-                    ones in [auth.users]";
-        page.note("auth", Act, &from, text);
-        return true;
+        return databases::own(&from, page) == Fate::Left;
     }
     if !from.is_empty() {
         page.note("auth", Same, &from, "credentials are always asked for");

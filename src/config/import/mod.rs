@@ -6,7 +6,7 @@
 //! grammar   text to lines, as coturn reads them
 //! options   every option there is, and what becomes of it
 //! facts     the lines by option; what no room can use is noted
-//! listen, tls, relay, discovery, auth, peers, limits, redirect, process
+//! listen, tls, relay, discovery, auth, databases, peers, limits, redirect, process
 //!           the rooms: each makes keys of its options, or says why not
 //! ranges    ranges of addresses to prefixes
 //! page      keys and notes, each with its lines, to TOML
@@ -16,6 +16,7 @@
 //! secret stands in values of the result and nowhere else, not in a comment and not in a [`Note`].
 
 mod auth;
+mod databases;
 mod discovery;
 mod facts;
 mod grammar;
@@ -44,8 +45,8 @@ pub struct Imported {
     pub notes: Vec<Note>,
     /// How many keys were written.
     pub keys: usize,
-    /// Whether somebody whom coturn lets in is not taken along: users in a database or known by
-    /// their MD5 keys, secrets in a database, keys of access tokens.
+    /// Whether somebody whom coturn lets in is not taken along: users known by their MD5
+    /// keys, a database that cannot be asked, keys of access tokens.
     pub left_behind: bool,
 }
 

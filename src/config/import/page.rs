@@ -6,7 +6,7 @@ use super::grammar::Line;
 use toml::Value;
 
 /// Everything that may get a header, in the order of the reference file.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "listen",
     "tls",
     "https",
@@ -14,6 +14,7 @@ const SECTIONS: [&str; 18] = [
     "auth",
     "auth.users",
     "auth.tokens",
+    "stores.ask",
     "turn",
     "peers",
     "redirect",

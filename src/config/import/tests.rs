@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::options::{Fate, Shape, all, known, meant};
 use super::{Facts, Imported, Page, Weight, import, rooms};
 use crate::config::{Config, parse};
+use crate::store::Kind;
 use crate::turn::{Decision, PeerPolicy, PortRange};
 
 /// Imports lines and loads what comes out.
@@ -171,12 +172,9 @@ fn nobody_comes_in_whom_coturn_keeps_out() {
 #[test]
 fn whoever_is_left_behind_is_told_of() {
     let left = [
-        "lt-cred-mech\nrealm=x",
-        "use-auth-secret\nrealm=x",
         "user=a:0xbc807ee29df3c9ffa736523fb2c4e8ee",
-        "lt-cred-mech\nuser=a:b\nuserdb=/var/lib/turn/turndb",
-        "sql-userdb=\"host=db password=Pw0001\"\nlt-cred-mech",
-        "redis-userdb=\"ip=127.0.0.1 password=Pw0001\"\nuse-auth-secret\nstatic-auth-secret=n",
+        "lt-cred-mech\nuser=a:b\nmongo-userdb=\"mongodb://u:Pw0001@h/d\"",
+        "redis-userdb=\"Pw0001\"\nuse-auth-secret\nstatic-auth-secret=n",
         "oauth\nuser=a:b",
     ];
     for text in left {
@@ -188,6 +186,40 @@ fn whoever_is_left_behind_is_told_of() {
     }
     for text in ["user=a:b\nlt-cred-mech", "static-auth-secret=n\nuse-auth-secret"] {
         assert!(!load(text).0.left_behind, "{text}");
+    }
+}
+
+#[test]
+fn a_database_is_asked_where_the_driver_is_built_in() {
+    for (text, kind, place) in [
+        ("lt-cred-mech\nrealm=x", Kind::Sqlite, "/var/lib/turn/turndb"),
+        ("use-auth-secret\nrealm=x", Kind::Sqlite, "/var/lib/turn/turndb"),
+        ("lt-cred-mech\nuser=a:b\nuserdb=/x/turndb", Kind::Sqlite, "/x/turndb"),
+        (
+            "userdb=/x\nsql-userdb=\"host=db user=t password=Pw0001\"\nlt-cred-mech",
+            Kind::Postgresql,
+            "postgresql://t:Pw0001@db/?sslmode=prefer",
+        ),
+        (
+            "mysql-userdb=\"host=127.0.0.1 dbname=d user=t\"\nuse-auth-secret\nstatic-auth-secret=n",
+            Kind::Mysql,
+            "mysql://t@127.0.0.1/d",
+        ),
+    ] {
+        let (imported, config) = load(text);
+        for note in &imported.notes {
+            assert!(!note.to_string().contains("Pw0001"), "{note}");
+        }
+        let built_in = kind.missing().is_none();
+        assert_eq!(imported.left_behind, !built_in, "{text}");
+        let stores: Vec<_> = config.stores.iter().map(|store| (&*store.name, store.kind)).collect();
+        assert_eq!(stores, if built_in { vec![("coturn", kind)] } else { Vec::new() }, "{text}");
+        let written = built_in.then(|| format!("\"{place}\""));
+        assert!(
+            written.is_none_or(|written| imported.toml.contains(&written)),
+            "{}",
+            imported.toml
+        );
     }
 }
 

@@ -122,8 +122,10 @@ pub fn run(options: &Options, known: Known<'_>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         let (settings, place) = settings(options, known)?;
+        let new = settings.path.clone().filter(|path| !path.exists());
         let work = work(options, known, settings);
-        runtime.block_on(work).map_err(|problem| format!("{place}: {problem}"))
+        let text = runtime.block_on(work).map_err(|problem| format!("{place}: {problem}"))?;
+        Ok(page::with_news(text, new.as_deref()))
     });
     match done {
         Ok(text) => {

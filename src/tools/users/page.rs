@@ -1,6 +1,7 @@
 //! What is printed.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -22,6 +23,17 @@ pub(super) fn added(entry: &Entry, changed: bool, made: Option<&Secret>) -> Stri
         let _ = writeln!(text, "password: {}", password.expose());
     }
     text
+}
+
+/// With what is to be said about a database that has just been made.
+pub(super) fn with_news(text: String, made: Option<&Path>) -> String {
+    match made {
+        Some(path) => format!(
+            "{text}made {}: a server that runs already looks there after `turnwire reload`\n",
+            path.display()
+        ),
+        None => text,
+    }
 }
 
 pub(super) fn removed(entry: &Entry) -> String {

@@ -157,7 +157,13 @@ pub(super) static NOTED: &[Opt] = &[
     note("no-auth-pings", Presence, "auth", Same, DATABASE),
     note("no-dynamic-ip-list", Presence, "auth", Same, DATABASE),
     note("no-dynamic-realms", Presence, "auth", Same, DATABASE),
-    note("secret-key-file", Value, "auth", Same, DATABASE),
+    note(
+        "secret-key-file",
+        Value,
+        "stores.ask",
+        Act,
+        "the password in mysql-userdb is encrypted with it: write the password itself into the URL",
+    ),
     note("secret-ts-exp-time", Value, "auth", Same, NOT_ANY_MORE),
     note("st-cred-mech", Flag, "auth", Same, NOT_ANY_MORE),
     note(

@@ -4,7 +4,7 @@ use super::Fate::{Alias, Room};
 use super::Shape::{Flag, List, Optional, Presence, Value};
 use super::{Opt, opt};
 
-const DATABASES: &str = "none yet: users come from the file";
+const DATABASES: &str = "`stores.ask`: the same database is asked";
 
 /// Those that the rooms take.
 pub(super) static TAKEN: &[Opt] = &[
