@@ -166,3 +166,27 @@ fn a_server_with_a_secret_of_its_own_keeps_it() {
     configured.accepts("");
     assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 401);
 }
+
+/// Where clients are sent to, and that nobody is asked any more who is taken out.
+#[test]
+fn other_servers_come_and_go() {
+    let other = Configured::start(FIRST);
+    let to = other.server.udp();
+    let mut configured = Configured::start(FIRST);
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 0);
+    let sending = format!(
+        "{FIRST}[redirect]\nwhen = \"always\"\ninterval = \"1s\"\ncredentials = \"bob:builder\"\n\
+         servers.east = {{ addresses = [\"{to}\"] }}\n"
+    );
+    configured.accepts(&sending);
+    for _ in 0..2 {
+        let line = configured.server.line("alternate_alive");
+        assert_eq!((&line["server"], &line["address"]), (&"east".into(), &to.to_string().into()));
+    }
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 300);
+    // It is known already, and nothing is asked anew before clients are sent there.
+    configured.accepts(&sending.replace("\"1s\"", "\"2s\""));
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 300);
+    configured.accepts(FIRST);
+    assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 0);
+}

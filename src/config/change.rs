@@ -26,10 +26,6 @@ impl Config {
         let changed = [
             ("listen.workers", ours.workers != theirs.workers),
             ("listen.trains", ours.trains != theirs.trains),
-            ("redirect.when", self.redirect.when != other.redirect.when),
-            ("redirect.interval", self.redirect.interval != other.redirect.interval),
-            ("redirect.credentials", self.redirect.credentials != other.redirect.credentials),
-            ("redirect.servers", self.redirect.servers != other.redirect.servers),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("admin.listen", self.admin != other.admin),
             ("log.format", self.log.format != other.log.format),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::alternates::Others;
 use super::capacity::Capacity;
 use super::certificates::Certificates;
 use super::discovery;
@@ -17,7 +18,7 @@ use crate::auth;
 use crate::config::{self, Config};
 use crate::net;
 use crate::tls::{self, Identities};
-use crate::turn::{self, Alternates, PeerPolicy, PortRange, RelayAddress};
+use crate::turn::{self, PeerPolicy, PortRange, RelayAddress};
 use crate::worker::{Datapath, Live};
 
 /// What was found out, beside the configuration.
@@ -28,7 +29,7 @@ pub(super) struct Base {
     /// What TLS was served with last.
     pub(super) tls: Option<tls::Server>,
     /// Other servers, with what is known of them.
-    pub(super) alternates: Arc<Alternates>,
+    pub(super) alternates: Others,
     /// The root of all nonces: clients keep theirs over a change.
     pub(super) master: [u8; 16],
     /// Whom this server knows as itself, to see whether it relays.
@@ -78,6 +79,15 @@ impl Base {
         })
     }
 
+    /// With these credentials other servers are asked.
+    pub(super) fn asker(&self, config: &Config) -> auth::Settings {
+        let mut auth = config.auth.clone();
+        if has_no_credentials(config) {
+            auth.secrets.extend(self.generated.clone());
+        }
+        auth
+    }
+
     /// The settings of the core, with what had to be found out first.
     pub(super) fn turn_settings(
         &self,
@@ -100,7 +110,7 @@ impl Base {
             explain: config.turn.explain,
             rfc5766_channels: config.turn.rfc5766_channels,
             discovery: places.discovery.clone(),
-            alternates: Arc::clone(&self.alternates),
+            alternates: self.alternates.prepare(&config.redirect),
             mobility: config.turn.mobility,
             limits: config.limits.clone(),
             usage_interval: config.events.usage_interval(),

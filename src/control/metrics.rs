@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{
@@ -35,7 +36,7 @@ pub(super) struct Sources {
     pub(super) stats: Vec<Arc<Stats>>,
     pub(super) ledger: Arc<Ledger>,
     /// Other servers that clients are sent to.
-    pub(super) alternates: Arc<Alternates>,
+    pub(super) alternates: Arc<ArcSwap<Alternates>>,
     /// Events that found no place in the queue to the log.
     pub(super) lost: Lost,
     pub(super) clock: Clock,
@@ -89,7 +90,7 @@ impl Collector for Sources {
         page.peers()?;
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
-        page.alternates(&self.alternates)?;
+        page.alternates(&self.alternates.load())?;
         page.stores(&self.stores)?;
         page.count(
             "log_events_lost",

@@ -200,6 +200,8 @@ impl Reloader {
         }
         self.base.ready_file = ready_file;
         self.base.certificates.commit(fresh);
+        let asker = self.base.asker(&config);
+        self.base.alternates.commit(Arc::clone(&turn.alternates), &config.redirect, &asker);
         self.base.tls = tls.or_else(|| self.base.tls.take().filter(|_| same_tls));
         if let Some(listened) = listened {
             self.base.listened = listened;

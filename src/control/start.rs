@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use super::accounts::Accounts;
 use super::addresses::Facts;
 use super::admin::{self, Admin, Socket};
+use super::alternates::Others;
 use super::base::{self, Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
@@ -19,7 +20,7 @@ use super::secret::state_directories;
 use super::stores::Stores;
 use super::watch::Lost;
 use super::wishes::Wisher;
-use super::{alternates, invitation, log, privileges};
+use super::{invitation, log, privileges};
 use crate::auth;
 use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
@@ -72,7 +73,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let places = Places::complete(chosen, &config, &listened, &facts)?;
     places.report(&config);
     places.check_backend(&config)?;
-    let others = alternates::alternates(&config.redirect);
+    let others = Others::new(&config.redirect, clock);
     let report = Arc::clone(&certificates.report);
     let mut base = Base {
         places,
@@ -104,13 +105,13 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     log_datapath(config.worker.trains, workers.offload());
     workers.set_verbose(config.log.level >= Level::Debug);
     let lost = Lost::of(events);
-    let others = Arc::clone(&base.alternates);
-    alternates::watch(&others, &config.redirect, &config.auth, clock);
+    let alternates = Arc::clone(&settings.alternates);
+    base.alternates.commit(alternates, &config.redirect, &config.auth);
     let readiness = Readiness::watch(&base.itself, echoes, &bound.udp, clock)?;
     let sources = Sources {
         stats: workers.stats().to_vec(),
         ledger,
-        alternates: others,
+        alternates: base.alternates.shown(),
         lost,
         clock,
         certificates: report,

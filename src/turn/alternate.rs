@@ -56,6 +56,21 @@ pub struct Place {
 }
 
 impl Alternates {
+    /// Goes on with what is known of the servers and places that were there before.
+    pub fn take_over(&self, before: &Self) {
+        for member in &self.members {
+            let known = before.members.iter().find(|it| it.name == member.name);
+            let Some(known) = known else { continue };
+            member.sent.store(known.sent(), Ordering::Relaxed);
+            for place in &member.places {
+                let same =
+                    |it: &&Place| it.transport == place.transport && it.address == place.address;
+                let alive = known.places.iter().find(same).is_some_and(Place::is_alive);
+                place.set_alive(alive);
+            }
+        }
+    }
+
     /// The member for a client, by its family and transport: a random one of those that are alive,
     /// by their weight.
     fn choose(&self, client: &Client, random: u64) -> Option<u16> {

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::auth::{self, RestDigest, mint_password};
@@ -38,8 +40,60 @@ enum Asker {
     Secret(auth::Secret, char, RestDigest),
 }
 
+/// The other servers of this one, which are asked for as long as this lives.
+pub(super) struct Others {
+    /// What the core goes by.
+    current: Arc<Alternates>,
+    /// The same for the metrics.
+    shown: Arc<ArcSwap<Alternates>>,
+    /// Who is asked, and with what secret.
+    asked: Option<(Redirect, Option<auth::Secret>)>,
+    watching: Vec<AbortHandle>,
+    clock: Clock,
+}
+
+impl Others {
+    /// Nobody is asked before [`Self::commit`].
+    pub(super) fn new(redirect: &Redirect, clock: Clock) -> Self {
+        let current = alternates(redirect);
+        let shown = Arc::new(ArcSwap::new(Arc::clone(&current)));
+        Self { current, shown, asked: None, watching: Vec::new(), clock }
+    }
+
+    /// What the core is to go by with these servers: what is known of one that stays is kept.
+    pub(super) fn prepare(&self, redirect: &Redirect) -> Arc<Alternates> {
+        if self.asked.as_ref().is_some_and(|(asked, _)| asked == redirect) {
+            return Arc::clone(&self.current);
+        }
+        let next = alternates(redirect);
+        next.take_over(&self.current);
+        next
+    }
+
+    /// Asks these from now on, and the others no more.
+    pub(super) fn commit(
+        &mut self,
+        next: Arc<Alternates>,
+        redirect: &Redirect,
+        auth: &auth::Settings,
+    ) {
+        let asked = (redirect.clone(), auth.secrets.first().cloned());
+        if self.asked.as_ref() == Some(&asked) {
+            return;
+        }
+        self.watching.drain(..).for_each(|task| task.abort());
+        self.watching = watch(&next, redirect, auth, self.clock);
+        self.shown.store(Arc::clone(&next));
+        (self.current, self.asked) = (next, Some(asked));
+    }
+
+    pub(super) fn shown(&self) -> Arc<ArcSwap<Alternates>> {
+        Arc::clone(&self.shown)
+    }
+}
+
 /// What is configured, in the form in which the core asks for it.
-pub(super) fn alternates(redirect: &Redirect) -> Arc<Alternates> {
+fn alternates(redirect: &Redirect) -> Arc<Alternates> {
     let member = |server: &OtherServer| {
         let OtherServer { name, addresses, tls_addresses, domain, weight } = server;
         let plain = [Transport::Udp, Transport::Tcp];
@@ -54,13 +108,14 @@ pub(super) fn alternates(redirect: &Redirect) -> Arc<Alternates> {
     Arc::new(Alternates { when: redirect.when, members })
 }
 
-/// Asks each of them from now on, for as long as the runtime lives.
-pub(super) fn watch(
+/// Asks each of them from now on.
+fn watch(
     alternates: &Arc<Alternates>,
     redirect: &Redirect,
     auth: &auth::Settings,
     clock: Clock,
-) {
+) -> Vec<AbortHandle> {
+    let mut tasks = Vec::new();
     let digest = auth.rest_digests.first().copied().unwrap_or(RestDigest::Sha1);
     let given = redirect.credentials.as_ref();
     // What no server takes was found when the configuration was checked.
@@ -84,9 +139,10 @@ pub(super) fn watch(
             };
             let all = Arc::clone(alternates);
             let watcher = Watcher { all, member, place, asked, asker: asker.clone(), clock };
-            tokio::spawn(watcher.run(redirect.interval));
+            tasks.push(tokio::spawn(watcher.run(redirect.interval)).abort_handle());
         }
     }
+    tasks
 }
 
 /// What is asked of one place.
