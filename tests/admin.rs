@@ -7,6 +7,8 @@ mod common;
 mod document;
 #[path = "admin/http.rs"]
 mod http;
+#[path = "admin/load.rs"]
+mod load;
 #[path = "process/server.rs"]
 mod server;
 #[path = "admin/sessions.rs"]

@@ -63,7 +63,10 @@ pub(super) async fn counters(State(admin): State<Arc<Admin>>) -> Result<Response
 pub(super) async fn config(State(admin): State<Arc<Admin>>) -> Response {
     let mut sections = Map::new();
     for (key, value) in admin.settings.load().shown.entries() {
-        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let Some((section, name)) = key.rsplit_once('.') else {
+            sections.insert(key.to_owned(), value.map_or(Value::Null, plain));
+            continue;
+        };
         let section = sections.entry(section).or_insert_with(|| json!({}));
         section[name] = value.map_or(Value::Null, plain);
     }

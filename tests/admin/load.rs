@@ -1,0 +1,61 @@
+//! Whoever looks at the sessions does not hold up their packets.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::common::eventually;
+use super::http::call;
+use super::server::Server;
+use super::{ALICE, socket};
+
+/// Sessions: as many as this process and the server may have sockets for.
+const SESSIONS: usize = 10_000;
+/// Descriptors besides.
+const SPARE: usize = 500;
+
+fn sessions() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("limits");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("it");
+    // The hard limit, which the server and the load tool raise theirs to.
+    let hard = line.split_whitespace().nth(4).and_then(|word| word.parse::<usize>().ok());
+    hard.map_or(SESSIONS, |hard| hard.saturating_sub(SPARE).min(SESSIONS))
+}
+
+#[test]
+fn listing_ten_thousand_sessions_loses_no_packet() {
+    let sessions = sessions();
+    let server =
+        Server::start(&[&ALICE[..], &["--workers", "1", "--relay-ports", "20000-60999"]].concat());
+    let socket = socket(&server);
+    let words = format!(
+        "--user alice --password wonder --clients {sessions} --rate 1000 --duration 8s --json"
+    );
+    let load = Command::new(env!("CARGO_BIN_EXE_turnwire"))
+        .args(["load", &format!("turn:{}", server.udp())])
+        .args(words.split(' '))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let live = || call(&socket, "GET", "/v1/status", "").1["sessions"].as_u64();
+    eventually("all sessions are there", || (live()? >= sessions as u64).then_some(()));
+    for _ in 0..3 {
+        let (mut seen, mut path) = (0, "/v1/sessions?limit=1000".to_owned());
+        loop {
+            let (code, page) = call(&socket, "GET", &path, "");
+            assert_eq!(code, 200, "{page}");
+            seen += page["sessions"].as_array().expect("sessions").len();
+            match page["next"].as_str() {
+                Some(next) => path = format!("/v1/sessions?limit=1000&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, sessions);
+    }
+    assert_eq!(live(), Some(sessions as u64), "it still goes on");
+    let output = load.wait_with_output().expect("it ends");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["ok"], true, "{report:#}");
+    assert_eq!(report["load"]["lost"], 0, "{report:#}");
+}
