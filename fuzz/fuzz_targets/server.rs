@@ -16,16 +16,17 @@ mod requests;
 #[path = "server/steps.rs"]
 mod steps;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use harness::{RELAYS, Setup, TestClient, TestServer, turn_settings};
+use harness::{REALM, RELAYS, Response, Setup, TestClient, TestServer, turn_settings};
 use libfuzzer_sys::fuzz_target;
 use requests::Grant;
 use steps::Step;
-use turnwire::auth::TokenSettings;
+use turnwire::auth::{Answer, Directory, Keys, OnRevocation, Retention, TokenSettings, UserName};
 use turnwire::stun::{DATA_INDICATION_MAX, Message, Method, attribute};
 use turnwire::turn::{
     Client, ConnectionId, Icmp, MAX_RELAYED, PortRange, RESPONSE_MAX, RelayId, Transport, Verdict,
@@ -57,6 +58,9 @@ const SERVER_NAME: &str = "turn.example.org";
 
 struct World {
     server: TestServer,
+    /// What stores have said, and about whom they are to be asked.
+    directory: Arc<Directory>,
+    asked: VecDeque<Arc<UserName>>,
     clients: Vec<TestClient>,
     sent: Vec<Vec<u8>>,
     token: [u8; 8],
@@ -94,6 +98,10 @@ impl World {
             keys: Grant::keys().into(),
             clock_skew: Duration::from_secs(Grant::SKEW),
         };
+        let directory = Arc::new(Directory::new(Retention::default()));
+        directory.learn_secrets(&REALM.into(), Vec::new());
+        setup.auth.directory = Some(Arc::clone(&directory));
+        setup.auth.on_revocation = OnRevocation::End;
         let mut server = setup.server();
         let client = |(address, transport): &(&str, Transport)| {
             TestClient::over(*transport, address, "alice", "wonder")
@@ -106,6 +114,8 @@ impl World {
         let sent = vec![Vec::new(); clients.len()];
         Self {
             server,
+            directory,
+            asked: VecDeque::new(),
             clients,
             sent,
             token: [0; 8],
@@ -121,9 +131,24 @@ impl World {
     /// `until`: the packet is worth something no longer than that, by the wall clock.
     fn receive(&mut self, number: usize, packet: &[u8], until: Option<u64>) {
         let client = self.clients[number].client;
-        match self.server.receive(&client, packet) {
+        let verdict = self.server.receive(&client, packet);
+        let response = match &verdict {
+            Verdict::Reply(reply) => Some(self.server.reply(reply.length)),
+            _ => None,
+        };
+        self.judge(&client, verdict, response, until);
+    }
+
+    fn judge(
+        &mut self,
+        client: &Client,
+        verdict: Verdict,
+        response: Option<Response>,
+        until: Option<u64>,
+    ) {
+        match verdict {
             Verdict::Reply(reply) => {
-                let response = self.server.reply(reply.length);
+                let response = response.expect("it was read");
                 self.token = response.token().unwrap_or(self.token);
                 assert!(reply.detour.is_none(), "nobody has asked for another way");
                 let lifetime = response.get(attribute::LIFETIME).filter(|_| response.success());
@@ -156,6 +181,33 @@ impl World {
             Verdict::Elsewhere(_) | Verdict::Hold => panic!("there is no other server"),
             Verdict::Later => assert!(client.tuple.transport.is_stream()),
             Verdict::Drop(_) | Verdict::Ignore => {}
+            Verdict::Park => assert!(self.server.server.parked() > 0),
+        }
+    }
+
+    /// The stores answer, and what has waited for that goes on.
+    fn answer(&mut self, what: u8) {
+        self.asked.extend(self.server.lookups());
+        let Some(user) = self.asked.pop_front() else { return };
+        let password = |word| {
+            let keys = Keys::stored_password(&user.realm, &user.name, word).expect("a password");
+            Answer::User(Arc::new(keys), None)
+        };
+        let answer = match what % 4 {
+            0 => password("old"),
+            1 => password("new"),
+            2 => Answer::NoUser,
+            _ => Answer::Unavailable,
+        };
+        let lost = self.directory.learn(self.server.now.mono, &user, answer);
+        let TestServer { server, sockets, stats, now, .. } = &mut self.server;
+        server.provide_key(&user);
+        if lost {
+            server.look_again(*now, Some(&user), sockets, stats);
+        }
+        for (resumed, response) in self.server.resume() {
+            assert!(!matches!(resumed.verdict, Verdict::Park), "it has waited already");
+            self.judge(&resumed.client, resumed.verdict, response, None);
         }
     }
 
@@ -219,6 +271,7 @@ impl World {
             Step::Data { which, to_peer, bytes, over } => {
                 self.data(*which, *to_peer, *bytes, *over);
             }
+            Step::Answer { what } => self.answer(*what),
             Step::Discover { client: from, corner, change, port, padding, classic } => {
                 let asked = discovery::Asked {
                     change: *change,
@@ -267,7 +320,10 @@ impl World {
         let (free, all) = self.server.ports();
         assert!(all - free >= open);
         let next = self.server.server.next_deadline();
-        assert_eq!(next.is_some(), live > 0);
+        let parked = self.server.server.parked();
+        assert_eq!(next.is_some(), live > 0 || parked > 0);
+        let stats = &self.server.stats;
+        assert_eq!(stats.parked.get() - stats.unparked.get(), parked as u64);
     }
 
     /// Everything comes back in the end.
@@ -276,6 +332,7 @@ impl World {
         self.deeds();
         self.server.advance(Duration::from_secs(61));
         self.server.assert_empty();
+        assert_eq!(self.server.server.parked(), 0);
     }
 }
 

@@ -94,6 +94,11 @@ impl World {
             Sender::Unsigned => client.nonce = None,
             Sender::Token { second, age, lifetime } => self.grant(*second, *age, *lifetime),
             Sender::SessionKey => {}
+            Sender::Stored(which) => {
+                let name = if which & 1 == 0 { "carol" } else { "dave" };
+                let password = if which & 2 == 0 { "old" } else { "new" };
+                (client.username, client.password) = (name.into(), password.into());
+            }
         }
         let method = match ask {
             Ask::Binding => Method::BINDING,

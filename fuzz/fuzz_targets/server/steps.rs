@@ -81,6 +81,11 @@ pub(crate) enum Step<'a> {
         padding: Option<u8>,
         classic: bool,
     },
+    /// The stores say something about a user whom the server has asked for: an old password, a new one, no such user,
+    /// or that they cannot say.
+    Answer {
+        what: u8,
+    },
 }
 
 /// Who asks, and how it is signed.
@@ -102,6 +107,8 @@ pub(crate) enum Sender {
     },
     /// With the key of the last token, and without it.
     SessionKey,
+    /// Users whom only a store may know.
+    Stored(u8),
 }
 
 #[derive(Arbitrary, Debug)]
