@@ -259,3 +259,23 @@ fn a_user_with_an_md5_key_is_told_to_do_without_sha256() {
     assert!(answer.attribute(attribute::PASSWORD_ALGORITHMS).is_none());
     assert_eq!(Client::udp_to(configured.server.udp()).with(dora()).try_allocate(|_| ()).code(), 0);
 }
+
+#[test]
+fn each_realm_has_the_users_and_the_secrets_that_stores_know_for_it() {
+    let app = Application::new();
+    app.add("alice", password("wonder"));
+    app.set_secrets("{\"secrets\": [\"north\"]}");
+    let own = format!("{}\n[[realm]]\nname = \"other.example\"\n", app.section(""));
+    let configured = Configured::start(&format!("{LOCAL}{own}"));
+    let in_realm = |realm: &str, credential: Credential| {
+        let mut client = Client::udp_to(configured.server.udp()).with(credential);
+        client.in_realm(realm);
+        client.try_allocate(|_| ()).code()
+    };
+    let minted = || Credential::ephemeral(RestDigest::Sha1, "north", "4000000000:bob");
+    for realm in ["example.org", "other.example"] {
+        assert_eq!(in_realm(realm, Credential::user("alice", "wonder")), 0, "{realm}");
+        eventually("the secret is known", || (in_realm(realm, minted()) == 0).then_some(()));
+    }
+    assert_eq!(app.asked("alice"), 2, "once in each realm");
+}

@@ -314,6 +314,12 @@ impl Client {
         self.challenge.clone().expect("just got")
     }
 
+    /// Names another realm than the one that it was challenged with.
+    pub(crate) fn in_realm(&mut self, realm: &str) {
+        let challenge = Challenge { realm: realm.to_owned(), ..self.challenge() };
+        self.challenge = Some(challenge);
+    }
+
     pub(crate) const fn credential(&self) -> &Credential {
         &self.credential
     }

@@ -307,7 +307,7 @@ pub(super) const TABLE: [Entry; 56] = [
         "store_unavailable",
         500,
         "it cannot be looked up who you are: try again",
-        "No store of [[stores]] can say whether there is such a user: the log says why, once a minute, and \
+        "No store of [stores.ask] can say whether there is such a user: the log says why, once a minute, and \
          users who are known go on.",
     ),
     entry(
