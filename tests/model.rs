@@ -19,25 +19,15 @@ use proptest::prelude::*;
 use crate::core::{
     RELAYS, Response, Setup, Style, TestClient, TestServer, channel_data, turn_settings,
 };
-use crate::history::{Step, TokenChoice, Who, peers, steps};
+use crate::history::{CLIENTS, REALMS, Step, TokenChoice, Who, peers, realm_of, steps};
 use crate::reference::{Granted, Model, Peer, Request, Token};
+use turnwire::auth::{self, Reach};
 use turnwire::stun::{
     DATA_INDICATION_MAX, Family, Kind, Message, Method, TransactionId, Writer, attribute,
     decode_xor_address,
 };
 use turnwire::turn::{Framing, Icmp, RESPONSE_MAX, RelayId, Session, Transport, Verdict};
 
-/// Clients: two on one address, three transports on one address and port, IPv6, and one that is
-/// told from the first by the server's address only.
-const CLIENTS: [(&str, Transport, &str); 7] = [
-    ("198.51.100.7:1000", Transport::Udp, "203.0.113.1:3478"),
-    ("198.51.100.7:1001", Transport::Udp, "203.0.113.1:3478"),
-    ("198.51.100.8:1000", Transport::Udp, "203.0.113.1:3478"),
-    ("198.51.100.8:1000", Transport::Tcp, "203.0.113.1:3478"),
-    ("198.51.100.8:1000", Transport::Dtls, "203.0.113.1:3478"),
-    ("[2001:db8:7::1]:1000", Transport::Udp, "[2001:db8::1]:3478"),
-    ("198.51.100.7:1000", Transport::Udp, "203.0.113.1:3479"),
-];
 const NONCE_LIFETIME: u64 = 2000;
 
 /// The last request of a client, to be sent again byte for byte.
@@ -70,6 +60,8 @@ impl Check {
             ..Setup::default()
         };
         setup.auth.nonce_lifetime = Duration::from_secs(NONCE_LIFETIME);
+        let other = auth::Settings { realm: REALMS[1].to_owned(), ..setup.auth.clone() };
+        setup.realms.push((other, Reach::default()));
         // TCP allocations have a model of their own (connections_model.rs).
         setup.turn.tcp_allocations = false;
         let limits = &mut setup.turn.limits;
@@ -80,8 +72,7 @@ impl Check {
         limits.channels = reference::CHANNELS as u16;
         limits.unauthenticated_per_second = 0;
         let client = |(place, (address, transport, server)): (usize, &(&str, Transport, &str))| {
-            let (user, password) = [("alice", "wonder"), ("bob", "builder")][place % 2];
-            let mut client = TestClient::over(*transport, address, user, password);
+            let mut client = TestClient::over(*transport, address, "alice", "wonder");
             client.client.tuple.server = server.parse().expect("an address");
             client.client.leg = place as u32;
             client.with([Style::MD5, Style::SHA256, Style::truncated(20)][place % 3])
@@ -111,6 +102,7 @@ impl Check {
         self.model.look_at(number);
         assert_eq!(response.code(), 401);
         client.learn(&response);
+        client.realm = Some(realm_of(number));
         self.nonces[number] = self.model.now.as_secs();
     }
 
@@ -164,8 +156,7 @@ impl Check {
             Who::Owner => {}
             Who::Other => {
                 let other = &self.clients[(client + 1) % CLIENTS.len()];
-                (sender.username, sender.password) =
-                    (other.username.clone(), other.password.clone());
+                sender.realm.clone_from(&other.realm);
             }
             Who::Unknown => sender.username.push('x'),
             Who::WrongPassword => sender.password.push('x'),
@@ -192,7 +183,7 @@ impl Check {
             Who::Other => (client + 1) % CLIENTS.len(),
             _ => client,
         };
-        let user = self.clients[user].username.clone();
+        let user = realm_of(user);
         let age = |made: u64| self.model.now.as_secs() - made;
         // RFC 8489 §9.2.4, in its order.
         let expected = match sent.who {
@@ -209,6 +200,7 @@ impl Check {
         }
         if response.code() == 438 && sent.nonce.is_some() {
             self.clients[client].learn(&response);
+            self.clients[client].realm = Some(realm_of(client));
             self.nonces[client] = self.model.now.as_secs();
         }
     }

@@ -6,7 +6,28 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::core::REALM;
 use crate::reference::{Ask, Peer, Request};
+use turnwire::turn::Transport;
+
+/// Clients: two on one address, three transports on one address and port, IPv6, and one that is
+/// told from the first by the server's address only.
+pub(crate) const CLIENTS: [(&str, Transport, &str); 7] = [
+    ("198.51.100.7:1000", Transport::Udp, "203.0.113.1:3478"),
+    ("198.51.100.7:1001", Transport::Udp, "203.0.113.1:3478"),
+    ("198.51.100.8:1000", Transport::Udp, "203.0.113.1:3478"),
+    ("198.51.100.8:1000", Transport::Tcp, "203.0.113.1:3478"),
+    ("198.51.100.8:1000", Transport::Dtls, "203.0.113.1:3478"),
+    ("[2001:db8:7::1]:1000", Transport::Udp, "[2001:db8::1]:3478"),
+    ("198.51.100.7:1000", Transport::Udp, "203.0.113.1:3479"),
+];
+/// Every second client is of the other one. All are called the same and have the same password.
+pub(crate) const REALMS: [&str; 2] = [REALM, "other.example"];
+
+/// What tells its user from the others.
+pub(crate) fn realm_of(client: usize) -> String {
+    REALMS[client % 2].to_owned()
+}
 
 /// Who a request says that it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
