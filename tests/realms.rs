@@ -72,7 +72,10 @@ fn each_way_leads_to_its_realm() {
     assert!(server.metric("tls_handshakes_resumed_total") > 0);
     let asked = |origin: &str| {
         let request = plain(Kind::request(Method::ALLOCATE), &new_id(), |writer| {
+            // As coturn's client sends it.
+            writer.attribute(attribute::ORIGIN, b"https://carleon.gov:443");
             writer.attribute(attribute::ORIGIN, origin.as_bytes());
+            writer.attribute(attribute::ORIGIN, b"ftp://uffrith.net");
         });
         let answer = Client::udp_to(here).exchange(&request);
         String::from_utf8(answer.attribute(attribute::REALM).expect("a realm").to_vec()).unwrap()

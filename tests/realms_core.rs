@@ -92,6 +92,7 @@ fn challenged(server: &mut TestServer, client: &mut TestClient, origin: &str) ->
     (client.realm, client.nonce) = (None, None);
     let packet = client.build(Method::ALLOCATE, |writer| {
         writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24);
+        writer.attribute(attribute::ORIGIN, b"https://before.example");
         writer.attribute(attribute::ORIGIN, origin.as_bytes());
     });
     let answer = server.ask(&client.client, &packet);

@@ -34,7 +34,7 @@ pub use keys::Keys;
 pub use nonce::{NONCE_LENGTH, Nonce};
 pub use opaque::prepare;
 pub use origin::canonical_origin;
-pub use realms::{InvalidRealms, Reach, Realms, Way};
+pub use realms::{InvalidRealms, ORIGINS, Reach, Realms, Way};
 pub use rest::{RestDigest, mint_password, parse_username};
 pub use secret::Secret;
 pub use token::{TOKEN_NONCE, Token, TokenAlgorithm, TokenKey, TokenSettings, decode_base64};

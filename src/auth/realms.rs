@@ -17,6 +17,9 @@ pub struct Reach {
     pub exclusive: bool,
 }
 
+/// So many ORIGIN attributes of a request are looked at: coturn's client sends three.
+pub const ORIGINS: usize = 4;
+
 /// How a request has come in.
 #[derive(Clone, Copy, Debug)]
 pub struct Way<'a> {
@@ -24,8 +27,8 @@ pub struct Way<'a> {
     pub server: SocketAddr,
     /// The name that its client has asked for in TLS or DTLS.
     pub name: Option<&'a str>,
-    /// ORIGIN, unchecked.
-    pub origin: Option<&'a [u8]>,
+    /// Each ORIGIN, unchecked: the first one that is some realm's counts.
+    pub origins: [Option<&'a [u8]>; ORIGINS],
 }
 
 /// Realms that cannot be told apart.
@@ -151,9 +154,12 @@ impl Realms {
     }
 
     fn calling(&self, way: &Way<'_>) -> Option<usize> {
-        let origin = way.origin.filter(|_| !self.by_origin.is_empty())?;
-        let origin = canonical_origin(std::str::from_utf8(origin).ok()?)?;
-        self.by_origin.get(&origin).copied()
+        if self.by_origin.is_empty() {
+            return None;
+        }
+        let text = |origin| canonical_origin(std::str::from_utf8(origin).ok()?);
+        let mut origins = way.origins.iter().flatten().filter_map(|origin| text(origin));
+        origins.find_map(|origin| self.by_origin.get(&origin).copied())
     }
 }
 
@@ -188,7 +194,8 @@ mod tests {
     fn way<'a>(name: &'a str, server: &str, origin: &'a str) -> Way<'a> {
         let some = |text: &'a str| Some(text).filter(|text| !text.is_empty());
         let origin = some(origin).map(str::as_bytes);
-        Way { server: server.parse().unwrap(), name: some(name), origin }
+        let origins = [Some(&b"ftp://before"[..]), origin, None, None];
+        Way { server: server.parse().unwrap(), name: some(name), origins }
     }
 
     #[test]
@@ -247,7 +254,7 @@ mod tests {
             assert_eq!(realms.serving(None, &way("", "192.0.2.9:1", origin)), 0, "{origin}");
         }
         let server = "192.0.2.9:1".parse().unwrap();
-        let way = Way { server, name: None, origin: Some(&[0xFF; 9]) };
+        let way = Way { server, name: None, origins: [Some(&[0xFF; 9]), None, None, None] };
         assert_eq!(realms.serving(Some(&[0xFF; 9]), &way), 0);
     }
 }

@@ -69,7 +69,7 @@ impl Server {
             return Arc::clone(&self.realms[0]);
         }
         let name = sockets.server_name(client);
-        let way = Way { server: client.tuple.server, name, origin: request.origin };
+        let way = Way { server: client.tuple.server, name, origins: request.origins };
         Arc::clone(&self.realms[self.authorities.serving(claimed, &way)])
     }
 }

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::auth::Claim;
+use crate::auth::{Claim, ORIGINS};
 use crate::stun::{Error, Message, Method, TransactionId, attribute, decode_xor_address};
 
 /// At most as many unknown attributes are reported.
@@ -32,8 +32,8 @@ pub(super) struct Request<'a> {
     /// MOBILITY-TICKET; empty where one is asked for.
     pub(super) ticket: Option<&'a [u8]>,
     pub(super) dont_fragment: bool,
-    /// ORIGIN, unchecked.
-    pub(super) origin: Option<&'a [u8]>,
+    /// The first ORIGINs, unchecked.
+    pub(super) origins: [Option<&'a [u8]>; ORIGINS],
     /// The number in CONNECTION-ID.
     pub(super) connection: Option<u32>,
     /// A known attribute's value is not what its type says.
@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
             reservation: None,
             ticket: None,
             dont_fragment: false,
-            origin: None,
+            origins: [None; ORIGINS],
             connection: None,
             malformed: false,
             unknown: [0; UNKNOWN],
@@ -106,7 +106,13 @@ impl<'a> Request<'a> {
                 first(&mut self.reservation, value.try_into().map_err(|_| Error::Value))
             }
             attribute::MOBILITY_TICKET => first(&mut self.ticket, Ok(value)),
-            attribute::ORIGIN => first(&mut self.origin, Ok(value)),
+            // A page within a page has several.
+            attribute::ORIGIN => {
+                if let Some(free) = self.origins.iter_mut().find(|origin| origin.is_none()) {
+                    *free = Some(value);
+                }
+                Ok(())
+            }
             attribute::DONT_FRAGMENT => {
                 self.dont_fragment = true;
                 Ok(())
