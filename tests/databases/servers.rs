@@ -238,6 +238,7 @@ impl Database {
             }
             Brand::Mariadb => {
                 let mut command = as_user("mysql", Path::new("/usr/sbin/mariadbd"));
+                command.env("TMPDIR", place);
                 command.arg("--no-defaults").arg(flag("--datadir", &data));
                 command.arg(flag("--socket", &socket)).arg(flag("--pid-file", &place.join("pid")));
                 command.arg(format!("--bind-address={}", self.ip));
@@ -309,6 +310,8 @@ impl Database {
             Brand::Mariadb => {
                 own(place, "mysql");
                 let mut install = Command::new("mariadb-install-db");
+                // Each server clears away the temporary tables that it finds there, another's as well.
+                install.env("TMPDIR", place);
                 install.arg("--no-defaults").arg(flag("--datadir", &data));
                 if is_root() {
                     install.arg("--user=mysql");
