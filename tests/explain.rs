@@ -325,3 +325,49 @@ fn what_is_asked_for_is_understood_or_refused_in_words() {
     let expected = "following user alice for 1 s\nthe time is over\n";
     assert_eq!((code, &*told), (Some(0), expected));
 }
+
+#[test]
+fn a_session_shows_what_was_refused_to_it_last() {
+    let server = Server::start(&USERS);
+    let mut alice = as_user(&server, "alice", "wonder");
+    alice.allocate();
+    let run = |args: &[&str]| {
+        let socket = socket(&server);
+        let args = [args, &["--socket", socket.to_str().unwrap()]].concat();
+        let output = Command::new(env!("CARGO_BIN_EXE_turnwire")).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = || -> Value { serde_json::from_str(&run(&["sessions", "list", "--json"])).unwrap() };
+    assert_eq!(list()["sessions"][0]["last_refusal"], Value::Null);
+    assert_eq!(alice.try_permit(&[at("10.0.0.1:5")]).code(), 403);
+    let list = list();
+    let session = &list["sessions"][0];
+    assert_eq!(session["refusals"], 1);
+    let last = &session["last_refusal"];
+    assert_eq!((&last["cause"], &last["peer"]), (&"peer_denied".into(), &"10.0.0.1".into()));
+    let text = run(&["sessions", "show", session["id"].as_str().unwrap()]);
+    let told = "403 peer denied, 10.0.0.1 by built-in 10.0.0.0/8 (private address of RFC 1918)";
+    assert!(text.contains(told), "{text}");
+}
+
+/// Programs that ban addresses look for `client=ADDRESS:PORT cause="..."`: nobody gets another one's address in there.
+#[test]
+fn a_name_cannot_forge_a_line_of_the_log() {
+    let server = common::Setup::new().start();
+    let name = "x\" client=9.9.9.9:1 cause=\"wrong_password\" code=401\nINFO request refused";
+    let credential = Credential::user(name, "x");
+    let mut client = Client::udp(&server).with(credential);
+    assert_eq!(client.try_allocate(|_| ()).code(), 401);
+    let line = common::eventually("the line", || {
+        server.log().lines().find(|line| line.contains("9.9.9.9")).map(str::to_owned)
+    });
+    let mark = format!(" client={} cause=\"unknown_user\" code=401 ", client.local());
+    assert_eq!(line.matches(&mark).count(), 1, "{line}");
+    // What a filter would take for an address and its cause.
+    let found = line.match_indices(" client=").filter(|(at, _)| {
+        let rest = &line[at + " client=".len()..];
+        rest.split_once(' ').is_some_and(|(_, rest)| rest.starts_with("cause=\""))
+    });
+    assert_eq!(found.count(), 1, "{line}");
+    assert!(line.contains(" INFO request refused: unknown user "), "{line}");
+}

@@ -16,7 +16,7 @@ use super::page::{Problem, json};
 use super::query::Query;
 use crate::time::Mono;
 use crate::turn::{
-    Depth, EndReason, Filter, FiveTuple, Prefix, SessionId, Traffic, Transport, View, Where,
+    Cause, Depth, EndReason, Filter, FiveTuple, Prefix, SessionId, Traffic, Transport, View, Where,
 };
 use crate::worker::Busy;
 
@@ -183,11 +183,17 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
 fn session(view: &View, now: Mono) -> Value {
     let last = view.refusals.map(|refusals| {
         let cause = refusals.last;
+        let denied = match cause {
+            Cause::PeerDenied { peer, by } => Some((peer, by.to_string())),
+            _ => None,
+        };
         json!({
             "cause": cause.label(),
             "code": cause.code(),
             "phrase": cause.phrase(),
             "hint": cause.hint(),
+            "peer": denied.as_ref().map(|(peer, _)| peer),
+            "rule": denied.as_ref().map(|(_, rule)| rule),
             "seconds_ago": now.since(refusals.at).as_secs(),
         })
     });

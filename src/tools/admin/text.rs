@@ -184,7 +184,10 @@ pub(super) fn session(answer: &Value) -> String {
     if let Some(refusal) = it["last_refusal"].as_object() {
         let (phrase, ago) = (word(&refusal["phrase"]), time(number(&refusal["seconds_ago"])));
         let (count, code) = (word(&it["refusals"]), word(&refusal["code"]));
-        lines.push(("refusals", format!("{count}, the last {ago} ago: {code} {phrase}")));
+        let of = refusal.get("peer").and_then(Value::as_str).map_or(String::new(), |peer| {
+            format!(", {} by {}", printable(peer), word(&refusal["rule"]))
+        });
+        lines.push(("refusals", format!("{count}, the last {ago} ago: {code} {phrase}{of}")));
         lines.push(("", word(&refusal["hint"])));
     }
     let left = |value: &Value| time(number(&value["remaining_seconds"]));
