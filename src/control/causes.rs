@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use crate::turn::Cause;
+use crate::turn::{Cause, NOTICES};
 
 const HEAD: &str = "\
 # Why a request was refused, and what to do
@@ -24,7 +24,7 @@ the last refusal of a session that is there, `turnwire explain CAUSE` one line o
 
 ## The line in the log
 
-At `info`, the first refusal of each cause and client address in a minute has a line, at most 512 of
+At `info`, the first refusal of each cause and client address in a minute has a line, at most {notices} of
 them; `untold=` says how many were not told since the one before. Private peers, which browsers offer in
 every call, have one line a minute for each range. Challenges and old nonces have none. At `debug` each
 refusal has one.
@@ -54,7 +54,8 @@ const TABLE: &str = "\
 
 /// The page about refusals that the documentation has.
 pub fn causes_page() -> String {
-    let mut page = format!("{HEAD}{TABLE}");
+    let head = HEAD.replace("{notices}", &NOTICES.to_string());
+    let mut page = format!("{head}{TABLE}");
     for entry in Cause::ENTRIES {
         // Nothing that is written to a string fails.
         let _ = writeln!(

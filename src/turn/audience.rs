@@ -14,7 +14,7 @@ pub const FOLLOWERS: usize = 8;
 
 /// Refusals that are remembered, so that the log tells each once a minute: the most lines that it gets of them in
 /// a minute.
-const NOTICES: usize = 64;
+pub const NOTICES: usize = 64;
 /// Places where one of them may stand.
 const PROBES: usize = 4;
 

@@ -155,11 +155,10 @@ impl Server {
         stats: &Stats,
     ) -> Result<Delivery, Dropped> {
         let delivery = self.deliver(now.mono, relay, sender, length, stats);
-        if let Err(reason) = delivery {
-            stats.drop(reason);
-            self.tally_from_peer(now, relay, reason);
+        match delivery {
+            Ok(delivery) => Ok(delivery),
+            Err(reason) => Err(self.drop_from_peer(now, relay, reason, stats)),
         }
-        delivery
     }
 
     fn deliver(

@@ -80,7 +80,7 @@ pub(crate) mod wheel;
 pub use account::{Progress, Usage};
 pub use allocation::{EndReason, Move, Protocol, Session, Traffic};
 pub use alternate::{Alternate, Alternates, Place, Redirect};
-pub use audience::{Audience, FOLLOWERS, Notice, Whom};
+pub use audience::{Audience, FOLLOWERS, NOTICES, Notice, Whom};
 pub use case::{Case, Facets, Outcome, Refusal, Refusals};
 pub use cause::{Cause, Entry};
 pub use client::{Client, FiveTuple, RelayId, Seat, Transport};

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::audience::About;
-use super::{Dropped, Effect, FiveTuple, RelayId, Server, SessionId};
+use super::{Dropped, Effect, FiveTuple, RelayId, Server, SessionId, Stats};
 use crate::time::{Mono, Now};
 
 /// How long drops are summed up before they are told.
@@ -35,6 +35,7 @@ pub(super) struct Tally {
 
 impl Server {
     /// Counts a packet of a client's that was dropped, if somebody follows this one.
+    #[cold]
     pub(super) fn tally(&mut self, now: Now, client: &FiveTuple, reason: Dropped) {
         if self.audience.follows() {
             let slot = self.find(client);
@@ -42,14 +43,23 @@ impl Server {
         }
     }
 
-    /// The same for a packet of a peer's.
-    pub(super) fn tally_from_peer(&mut self, now: Now, relay: RelayId, reason: Dropped) {
+    /// Counts a packet of a peer's that was dropped. Cold, because each packet that is relayed passes by.
+    #[cold]
+    pub(super) fn drop_from_peer(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        reason: Dropped,
+        stats: &Stats,
+    ) -> Dropped {
+        stats.drop(reason);
         if self.audience.follows()
             && let Some(allocation) = self.allocations.get(relay.slot as usize)
         {
             let client = allocation.client.tuple;
             self.count(now, &client, Some(relay.slot), true, reason);
         }
+        reason
     }
 
     #[cold]
