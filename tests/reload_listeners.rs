@@ -177,7 +177,9 @@ fn listeners_for_tls_and_dtls_come_with_their_certificate_and_go() {
     let [first, sealed] = addresses();
     let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
     let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
-    let plain = config(&[first], "");
+    // It has never heard of the certificate's directory: a sandbox would keep it out.
+    let tls = format!("[process]\nsandbox = false\n{tls}");
+    let plain = format!("{}[process]\nsandbox = false\n", config(&[first], ""));
     let with = format!(
         "{}{tls}",
         config(&[first], &format!("tls = [\"{sealed}\"]\ndtls = [\"{sealed}\"]"))
@@ -208,8 +210,10 @@ fn dtls_comes_and_goes_too() {
     let [first, sealed] = addresses();
     let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
     let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
+    let tls = format!("[process]\nsandbox = false\n{tls}");
     let with = format!("{}{tls}", config(&[first], &format!("dtls = [\"{sealed}\"]")));
-    let mut configured = Configured::listening(&config(&[first], ""));
+    let plain = format!("{}[process]\nsandbox = false\n", config(&[first], ""));
+    let mut configured = Configured::listening(&plain);
     configured.accepts(&with);
     let (mut alone, alone_peer) = call(Client::dtls_to(sealed));
     let (mut beside, beside_peer) = call(Client::dtls_to(first));

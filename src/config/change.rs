@@ -32,6 +32,7 @@ impl Config {
             ("process.state_directory", self.state_directory != other.state_directory),
             ("process.user", self.user != other.user),
             ("process.group", self.group != other.group),
+            ("process.sandbox", self.sandbox != other.sandbox),
         ];
         changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
     }

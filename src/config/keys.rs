@@ -379,6 +379,7 @@ static KEYS: &[Key] = &[
     }),
     key("process.user", |to, it| put(&mut to.config.user, it.text(text).map(Some))),
     key("process.group", |to, it| put(&mut to.config.group, it.text(text).map(Some))),
+    key("process.sandbox", |to, it| put(&mut to.config.sandbox, it.boolean())),
     key("process.drain", |to, it| {
         put(&mut to.config.drain, it.quantity(|text| duration(text, seconds(0, DAY))));
     }),

@@ -39,6 +39,7 @@ mod keys;
 mod nearest;
 mod others;
 mod problem;
+mod reach;
 mod reader;
 mod realms;
 mod settings;
@@ -53,6 +54,7 @@ mod web;
 pub use flags::Flags;
 pub use keys::known_keys;
 pub use problem::{Excerpt, Origin, Problem, Problems};
+pub use reach::Reach;
 pub use settings::{
     AdminSocket, Config, External, Format, Level, Log, OtherServer, Realm, Redirect, Relay, Tls,
     Turn,
@@ -114,6 +116,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
 
 fn draft(flags: &Flags) -> (Draft, Source) {
     let mut draft = Draft::default();
+    draft.config.files.extend(flags.config.clone());
     let source = match &flags.config {
         None => Source::new("configuration", ""),
         Some(path) => open(path, &mut draft),
@@ -187,6 +190,7 @@ fn lines_of(
     draft: &mut Draft,
 ) -> Option<(Place, Vec<Zeroizing<String>>)> {
     let (path, place) = (directory.join(path?), draft.place(key, 0)?);
+    draft.config.files.push(path.clone());
     let name = path.display();
     let wrong = match read_text(&path) {
         Err(unreadable) => Wrong::new(format!("{name} {}", unreadable.phrase())),

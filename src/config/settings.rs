@@ -57,6 +57,10 @@ pub struct Config {
     pub log: Log,
     /// How long live allocations may go on after SIGTERM.
     pub drain: Duration,
+    /// Whether the process is kept to what it needs once it serves.
+    pub sandbox: bool,
+    /// The files that it was read from.
+    pub files: Vec<PathBuf>,
     /// All of it, as it may be shown.
     pub shown: Shown,
 }
@@ -90,6 +94,8 @@ impl Default for Config {
             events: events::Settings::default(),
             log: Log { level: Level::Info, format: Format::Text },
             drain: Duration::ZERO,
+            sandbox: true,
+            files: Vec::new(),
         }
     }
 }

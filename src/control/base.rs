@@ -12,6 +12,7 @@ use super::health::Itself;
 use super::places::{Listened, Places};
 use super::ready::{Bound, ReadyFile};
 use super::realms;
+use super::sandbox::Sandbox;
 use super::secret::{self, Place};
 use super::stores::Stores;
 use crate::auth;
@@ -32,6 +33,8 @@ pub(super) struct Base {
     pub(super) alternates: Others,
     /// The root of all nonces: clients keep theirs over a change.
     pub(super) master: [u8; 16],
+    /// What this process is kept to.
+    pub(super) sandbox: Sandbox,
     /// Whom this server knows as itself, to see whether it relays.
     pub(super) itself: Itself,
     /// Where other users live.

@@ -40,6 +40,7 @@ mod ready;
 mod realms;
 mod reflexive;
 mod reload;
+mod sandbox;
 mod secret;
 mod start;
 mod stores;

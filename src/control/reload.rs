@@ -105,8 +105,18 @@ impl Reloader {
     pub(super) async fn reload(&mut self, workers: &Workers) -> Answer {
         let config = match config::load(&self.flags) {
             Ok(config) => with_own_database(config),
-            Err(problems) => return failed(&problems),
+            Err(problems) => {
+                let told = problems.to_string();
+                let hint = self.base.sandbox.hint(&told);
+                return failed(&format_args!("{told}{hint}"));
+            }
         };
+        if let Some(directory) = self.base.sandbox.lacks(&config) {
+            return failed(&format_args!(
+                "the sandbox keeps this process out of {directory:?}, which the configuration did not name when it was \
+                 started: restart, or take the change back"
+            ));
+        }
         let fixed = self.config.fixed_changes(&config);
         if !fixed.is_empty() {
             return failed(&format_args!(

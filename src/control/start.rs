@@ -16,6 +16,7 @@ use super::health::{Health, Itself, Readiness};
 use super::metrics::Sources;
 use super::places::{self, Listened, Places};
 use super::ready::{self, Bound, ReadyFile};
+use super::sandbox::Sandbox;
 use super::secret::state_directories;
 use super::stores::Stores;
 use super::watch::Lost;
@@ -86,9 +87,11 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         stores,
         generated,
         ready_file: None,
+        sandbox: Sandbox::default(),
     };
     let realms = Arc::new(base.realms(&config, &bound)?);
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
+    base.sandbox = Sandbox::enter(&config, state_directories(&config));
     // As the user who will read them again.
     base.stores.open(&config)?;
     let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));

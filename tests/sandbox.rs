@@ -1,0 +1,82 @@
+//! What the built server is kept to once it serves, and what it says when somebody wants more of it.
+
+mod common;
+#[path = "process/server.rs"]
+mod server;
+
+use std::fs;
+
+use common::{Authority, Client, Credential};
+use server::{Scratch, Server};
+
+/// A field of every thread's status, as the kernel tells it.
+fn threads(server: &Server, field: &str) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let of = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_start_matches(':').trim().to_owned()
+    };
+    tasks.map(|task| of(task.unwrap())).collect()
+}
+
+fn start(text: &str) -> Server {
+    let scratch = Scratch::new();
+    let file = scratch.path("server.toml");
+    fs::write(&file, text).unwrap();
+    Server::start_in(scratch, &["--config", file.to_str().unwrap()])
+}
+
+const USERS: &str = "[auth.users]\nalice = \"wonder\"\n";
+
+#[test]
+fn every_thread_is_kept_to_the_system_calls_of_a_server_and_the_log_says_so() {
+    let mut server = start(USERS);
+    let told = server.line("sandbox");
+    assert_eq!(told["level"], "INFO", "{told}");
+    assert!(told["message"].as_str().unwrap().contains("Landlock (ABI "), "{told}");
+    let modes = threads(&server, "Seccomp");
+    assert!(modes.len() >= 3 && modes.iter().all(|mode| mode == "2"), "{modes:?}");
+    assert!(threads(&server, "NoNewPrivs").iter().all(|set| set == "1"));
+    let mut client = Client::udp_to(server.udp()).with(Credential::user("alice", "wonder"));
+    client.allocate();
+    assert_eq!(client.refresh(0).code(), 0);
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let mut server = start(&format!("{USERS}[process]\nsandbox = false\n"));
+    assert_eq!(server.line("sandbox")["message"], "no sandbox: process.sandbox is off");
+    assert!(threads(&server, "Seccomp").iter().all(|mode| mode == "0"));
+}
+
+#[test]
+fn a_reload_reads_new_files_beside_the_old_ones_and_says_why_it_cannot_elsewhere() {
+    let elsewhere = Scratch::new();
+    Authority::new("authority").issue("turn.example.org", 30).put(&elsewhere.0);
+    let mut server = start(USERS);
+    let file = server.scratch.path("server.toml");
+    let tls = |directory: &std::path::Path| {
+        let [chain, key] = ["chain.pem", "key.pem"].map(|name| directory.join(name));
+        format!("{USERS}[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n")
+    };
+    // Put in its place, as careful editors do.
+    let replace = |text: String| {
+        let new = file.with_extension("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &file).unwrap();
+    };
+    replace(tls(&elsewhere.0));
+    server.signal("HUP");
+    let told = server.line_of(&["reload_failed", "reloaded"]);
+    let words = told["message"].as_str().unwrap();
+    assert_eq!(told["event"], "reload_failed", "{told}");
+    assert!(words.contains("sandbox") && words.contains("restart"), "{words}");
+    let here = server.scratch.0.join("certificates");
+    fs::create_dir(&here).unwrap();
+    Authority::new("authority").issue("turn.example.org", 30).put(&here);
+    replace(tls(&here));
+    server.signal("HUP");
+    let told = server.line_of(&["reload_failed", "reloaded"]);
+    assert_eq!(told["event"], "reloaded", "{told}");
+}
