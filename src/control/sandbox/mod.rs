@@ -25,7 +25,7 @@ pub(super) struct Sandbox {
 }
 
 /// What the system's libraries read: names, certificates, time zones, and parts of themselves.
-const SYSTEM: [&str; 18] = [
+const SYSTEM: [&str; 19] = [
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -44,6 +44,8 @@ const SYSTEM: [&str; 18] = [
     "/run/systemd/resolve",
     "/proc/self",
     "/proc/sys/net",
+    // How many cores this process may have, which is asked again with a reload.
+    "/sys/fs/cgroup",
 ];
 /// Devices.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/urandom", "/dev/random"];
