@@ -254,3 +254,47 @@ fn the_second_address_of_nat_discovery_comes_and_goes() {
     }
     goes_on(&mut before, &peer);
 }
+
+/// The kernel gives a socket for one address everything that comes to it, whatever else is open.
+#[test]
+fn a_listener_beneath_one_for_every_address_goes_on() {
+    let (ip, any) = (unique_loopback(), Ipv4Addr::UNSPECIFIED.into());
+    let port = free_ports(&[ip, any], 2);
+    let [first, other] = [port, port + 1].map(|port| SocketAddr::new(ip, port));
+    let every = SocketAddr::new(any, port);
+    let mut configured = Configured::listening(&config(&[first], ""));
+    let (mut before, peer) = call(Client::udp_to(first));
+    configured.accepts(&config(&[every], ""));
+    goes_on(&mut before, &peer);
+    let mut new = [call(Client::udp_to(first)), call(Client::tcp_to(first))];
+    // It is beneath that one still, and when it is configured again.
+    for listen in [&[every, other][..], &[every, first], &[every]] {
+        configured.accepts(&config(listen, ""));
+        assert!(answers(first));
+        assert!(answers(SocketAddr::new(LOCAL, first.port())));
+    }
+    // It leaves with the last one that covers it, and comes back with the next.
+    configured.accepts(&config(&[other], ""));
+    assert!(!answers(first));
+    configured.accepts(&config(&[every], ""));
+    assert!(answers(first));
+    call(Client::tcp_to(first));
+    for (client, peer) in new.iter_mut().chain([&mut (before, peer)]) {
+        goes_on(client, peer);
+    }
+}
+
+#[test]
+fn a_second_address_of_nat_discovery_beneath_one_for_every_address_goes_on() {
+    let ips = [unique_loopback(), unique_loopback()];
+    let port = free_ports(&[ips[0], ips[1], Ipv4Addr::UNSPECIFIED.into()], 2);
+    let every = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+    let [first, second] = [SocketAddr::new(ips[0], port), SocketAddr::new(ips[1], port + 1)];
+    let with = config(&[first, every], &format!("nat_alternates = [\"{second}\"]"));
+    let mut configured = Configured::listening(&with);
+    let corner = SocketAddr::new(ips[1], port);
+    let (mut before, peer) = call(Client::udp_to(corner));
+    configured.accepts(&config(&[every], ""));
+    assert!(answers(corner) && answers(first));
+    goes_on(&mut before, &peer);
+}

@@ -24,7 +24,7 @@ pub(super) enum Kind {
 /// What a server listens on.
 #[derive(Clone, Debug, Default)]
 pub struct Listening {
-    /// In the order of the settings, of each kind.
+    /// In the order of the settings, of each kind; behind these the ones of before that one for every address covers.
     pub(super) open: Vec<Entry>,
     pub(super) corners: Vec<Corners>,
     /// Addresses at which nobody new is let in, and some are served still.
@@ -64,7 +64,7 @@ impl Corners {
 
 impl Listening {
     /// The addresses listened on, for UDP and for TCP alike, in the order of the settings; behind
-    /// these what the alternates add.
+    /// these what the alternates add, and what one for every address covers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.of(Kind::Plain)
     }

@@ -111,6 +111,7 @@ impl Sockets {
                 }
             }
         }
+        sockets.keep_covered(&mut known)?;
         sockets.part(known);
         Ok(sockets)
     }
@@ -154,6 +155,31 @@ impl Sockets {
         self.holds.push(hold);
         self.listening.open.push(Entry { asked, ..entry });
         Ok(true)
+    }
+
+    /// Goes on with the listeners that have an address of their own beneath one for every address: the kernel gives
+    /// them all that comes to it, so that nobody else could serve who is new there.
+    fn keep_covered(&mut self, known: &mut Known<'_>) -> Result<(), BindError> {
+        let leaving = known.before.leaving.iter();
+        let leaving = leaving.filter(|(_, departure)| departure.is_open()).map(|(entry, _)| entry);
+        let mut covered: Vec<_> = known.unclaimed.iter().chain(leaving).copied().collect();
+        covered.retain(|entry| !self.back.contains(&entry.name) && self.is_covered(entry));
+        for Entry { kind, bound, .. } in covered {
+            self.keep(known, kind, bound)?;
+        }
+        Ok(())
+    }
+
+    /// Whether another listener is for every address with the port of a UDP one.
+    fn is_covered(&self, entry: &Entry) -> bool {
+        entry.kind != Kind::Tls
+            && self.listening.open.iter().any(|it| {
+                it.kind == entry.kind
+                    && it.name != entry.name
+                    && it.bound.ip().is_unspecified()
+                    && it.bound.port() == entry.bound.port()
+                    && it.bound.is_ipv4() == entry.bound.is_ipv4()
+            })
     }
 
     /// Says farewell to what was listened on and is not any more.
