@@ -298,3 +298,44 @@ fn a_second_address_of_nat_discovery_beneath_one_for_every_address_goes_on() {
     assert!(answers(corner) && answers(first));
     goes_on(&mut before, &peer);
 }
+
+/// New sockets at an address would take the clients of live calls from the old ones.
+#[cfg(feature = "dtls")]
+#[test]
+fn a_udp_address_under_calls_does_not_become_one_for_dtls_nor_back() {
+    let trust = Trust::new();
+    let [first, moved, sealed] = addresses();
+    let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
+    let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
+    let listen = |plain: &[SocketAddr], dtls: &[SocketAddr]| {
+        let dtls = format!("dtls = [{}]", list(dtls));
+        format!("{}[process]\nsandbox = false\n{tls}", config(plain, &dtls))
+    };
+    let mut configured = Configured::of_workers(&listen(&[first, moved], &[sealed]), "4");
+    let mut calls: Vec<_> = (0..8).map(|_| call(Client::udp_to(moved))).collect();
+    calls.extend((0..8).map(|_| call(Client::dtls_to(sealed))));
+    let mut refuses = |plain: &[SocketAddr], dtls: &[SocketAddr], told: &str| {
+        let message = configured.refuses(&listen(plain, dtls));
+        assert!(message.contains(told), "{message}");
+        for (client, peer) in &mut calls {
+            goes_on(client, peer);
+        }
+    };
+    let told =
+        format!("cannot listen on {moved} (DTLS): this server serves calls at {moved} as UDP");
+    refuses(&[first], &[sealed, moved], &told);
+    let told =
+        format!("cannot listen on {sealed} (UDP): this server serves calls at {sealed} as DTLS");
+    refuses(&[first, moved, sealed], &[], &told);
+    // It is the same while it ends.
+    configured.accepts(&listen(&[first], &[sealed]));
+    let message = configured.refuses(&listen(&[first], &[sealed, moved]));
+    assert!(message.contains("use another port, or restart"), "{message}");
+    // Nobody is served there any more.
+    for (client, _) in &mut calls[..8] {
+        assert_eq!(client.refresh(0).code(), 0);
+    }
+    eventually("the port is free", || UdpSocket::bind(moved).ok());
+    configured.accepts(&listen(&[first], &[sealed, moved]));
+    call(Client::dtls_to(moved));
+}

@@ -177,8 +177,7 @@ impl Sockets {
                 it.kind == entry.kind
                     && it.name != entry.name
                     && it.bound.ip().is_unspecified()
-                    && it.bound.port() == entry.bound.port()
-                    && it.bound.is_ipv4() == entry.bound.is_ipv4()
+                    && overlap(it.bound, entry.bound)
             })
     }
 
@@ -316,9 +315,12 @@ struct Known<'a> {
 
 impl Known<'_> {
     /// Whether somebody else has an address that is wanted. SO_REUSEPORT would let a second server share the port in
-    /// silence, so it is looked at before the first is bound.
+    /// silence, so it is looked at before the first is bound; and so is what this server speaks there itself.
     fn look(&self, settings: &Settings) -> Result<(), BindError> {
-        let look = |address: SocketAddr| if self.has(address) { Ok(()) } else { is_free(address) };
+        let look = |address: SocketAddr| {
+            self.is_of_kind(Kind::Plain, address)?;
+            if self.has(address) { Ok(()) } else { is_free(address) }
+        };
         settings.listeners.iter().try_for_each(|address| look(*address))?;
         for Alternate { listener, first, second } in &settings.alternates {
             let port = settings.listeners[*listener].port();
@@ -326,19 +328,32 @@ impl Known<'_> {
             look(SocketAddr::new(*first, second.port()))?;
             look(SocketAddr::new(second.ip(), port))?;
         }
-        Ok(())
+        settings.dtls_listeners.iter().try_for_each(|it| self.is_of_kind(Kind::Dtls, *it))
     }
 
     /// Whether sockets of this server have the address, or every one with its port.
     fn has(&self, address: SocketAddr) -> bool {
-        let any = |ip: IpAddr| ip.is_unspecified();
-        let same = |bound: SocketAddr| {
-            bound.port() == address.port()
-                && bound.is_ipv4() == address.is_ipv4()
-                && (bound.ip() == address.ip() || any(bound.ip()) || any(address.ip()))
-        };
         let open = self.before.open.iter().map(|entry| entry.bound);
-        open.chain(self.before.leaving()).any(same)
+        open.chain(self.before.leaving()).any(|bound| overlap(bound, address))
+    }
+
+    /// Whether UDP sockets with the address are for the same. Others in their group would take the clients of live calls
+    /// from them: the kernel spreads these over the sockets of an address by how many there are.
+    fn is_of_kind(&self, kind: Kind, address: SocketAddr) -> Result<(), BindError> {
+        let leaving = self.before.leaving.iter().filter(|(_, departure)| departure.is_open());
+        let mut all = self.before.open.iter().chain(leaving.map(|(entry, _)| entry));
+        let other =
+            |it: &&Entry| it.kind != Kind::Tls && it.kind != kind && overlap(it.bound, address);
+        let Some(other) = all.find(other) else {
+            return Ok(());
+        };
+        let name = |kind| if kind == Kind::Dtls { "DTLS" } else { "UDP" };
+        let source = io::Error::other(format!(
+            "this server serves calls at {} as {} still; use another port, or restart",
+            other.bound,
+            name(other.kind),
+        ));
+        Err(BindError { address, transport: name(kind), source })
     }
 
     /// A listener that goes on under this address: as it was configured, or as it was bound.
@@ -356,6 +371,14 @@ impl Known<'_> {
             leaving.find(|(entry, _)| entry.kind == kind && entry.bound == asked)?;
         Some((*entry, departure.hold()?))
     }
+}
+
+/// Whether something can come to both.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = |ip: IpAddr| ip.is_unspecified();
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || any(one.ip()) || any(other.ip()))
 }
 
 /// Whether nobody has the address, for UDP and for TCP. Port 0 is always free.
