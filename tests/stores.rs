@@ -279,3 +279,27 @@ fn each_realm_has_the_users_and_the_secrets_that_stores_know_for_it() {
     }
     assert_eq!(app.asked("alice"), 2, "once in each realm");
 }
+
+/// What waits when a connection goes to another worker would be granted to whoever is at its place by then.
+#[test]
+fn what_waits_is_forgotten_when_its_connection_goes_to_another_worker() {
+    let app = Application::new();
+    app.add("carol", password("new"));
+    let server = Setup::new().flag("--workers", 2).config(&app.section("")).start();
+    let mut client = Client::tcp(&server).with(Credential::user("carol", "new"));
+    let allocate = client.signed(Method::ALLOCATE, &common::new_id(), transport);
+    // One of the two is the other worker's, and takes the connection along.
+    let binds = [2_u32, 3].map(|number| {
+        client.signed(Method::CONNECTION_BIND, &common::new_id(), |writer| {
+            writer.number(attribute::CONNECTION_ID, number);
+        })
+    });
+    app.set_mood(Mood::Silent);
+    client.write(&[&allocate[..], &binds.concat()].concat());
+    app.wait_for_open(1);
+    app.set_mood(Mood::Well);
+    // The request that went along is answered where it is.
+    assert_eq!(code(&mut client), 400);
+    eventually("nobody waits", || (server.metric("requests_waiting") == 0).then_some(()));
+    assert_eq!(server.live(), 0, "an allocation without a client");
+}

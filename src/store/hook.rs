@@ -13,7 +13,6 @@
 //! It is let to know that it is asked by this server by a bearer token, by a signature over the body, or both. Whatever
 //! it says that is not understood lets nobody in.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -43,8 +42,6 @@ pub(super) struct Hook {
     realm: Option<String>,
     headers: HeaderMap,
     signature: Option<Secret>,
-    /// It has said that it knows nothing of shared secrets.
-    without_secrets: AtomicBool,
 }
 
 impl Hook {
@@ -75,7 +72,7 @@ impl Hook {
             headers.insert(header::AUTHORIZATION, value);
         }
         let (realm, signature) = (settings.realm.clone(), settings.signature_secret.clone());
-        Ok(Self { client, realm, headers, signature, without_secrets: AtomicBool::new(false) })
+        Ok(Self { client, realm, headers, signature })
     }
 
     /// Asks; `None` is a no.
@@ -126,12 +123,10 @@ impl Store for Hook {
 
     fn secrets<'a>(&'a self, realm: &'a str) -> Reply<'a, Vec<Secret>> {
         Box::pin(async move {
-            if !self.is_of(realm) || self.without_secrets.load(Ordering::Relaxed) {
+            if !self.is_of(realm) {
                 return Ok(Vec::new());
             }
             let Some(answer) = self.ask(json!({ "realm": realm })).await? else {
-                // It is not asked again for what it does not have.
-                self.without_secrets.store(true, Ordering::Relaxed);
                 return Ok(Vec::new());
             };
             let wrong = || StoreError::Unusable("answers with no list of secrets".to_owned());

@@ -141,8 +141,9 @@ impl Server {
         Some(Resumed { client, origin, packet, verdict })
     }
 
-    /// Forgets what a client has asked whose connection is gone: another one may get its 5-tuple.
-    pub(super) fn forget_parked(&mut self, client: &Client, stats: &Stats) {
+    /// Forgets what a client has asked whose connection is gone, closed or handed to somebody else: nobody there would
+    /// hear the answer, and another one may get its 5-tuple or its leg.
+    pub fn forget_parked(&mut self, client: &Client, stats: &Stats) {
         let before = self.parked.len();
         let others = |waiting: &Waiting| waiting.client != *client || waiting.origin.is_some();
         self.parked.waiting.retain(others);

@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::mailbox::Letter;
 use super::streams::Stream;
 use crate::net::{Interest, SLOT_SIZE};
+use crate::turn::Client;
 
 impl Engine {
     /// Hands a connection without an allocation to another worker, with a message that this worker has no answer to
@@ -22,8 +23,13 @@ impl Engine {
         let _ = self.poller.delete(stream.wire.as_fd());
         stream.input.clear();
         stream.input.extend_from_slice(message_on);
+        let client = Client { tuple: stream.tuple, leg };
         match mailbox.post(Letter::Stream(Box::new(stream))) {
-            Ok(()) => true,
+            Ok(()) => {
+                // What still waits for a store would be granted to a leg that is somebody else's by then.
+                self.server.forget_parked(&client, &self.stats.turn);
+                true
+            }
             Err(Letter::Stream(stream)) => {
                 // A leg that became free is the next one given out: it is the same.
                 self.take_in(*stream);

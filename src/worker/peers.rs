@@ -11,7 +11,7 @@ use super::engine::{Engine, Token};
 use super::links::Stage;
 use crate::net::{self, Interest};
 use crate::time::Now;
-use crate::turn::{ConnectFailure, ConnectionId, Direction, RelayId};
+use crate::turn::{Client, ConnectFailure, ConnectionId, Direction, RelayId};
 
 /// Connections accepted from one relay in one wake-up.
 const ACCEPTS: usize = 16;
@@ -53,9 +53,8 @@ impl Engine {
         }
         let stage = Stage::Waiting { socket: Some(socket), made: true };
         self.links.insert(attempt.connection, stage);
-        let (leg, limit) = (attempt.client.leg, self.limits.queue);
-        let message = &self.response[..attempt.length];
-        self.streams.queue(leg, [message, &[]], 0, limit, &stats);
+        let (limit, message) = (self.limits.queue, &self.response[..attempt.length]);
+        self.streams.queue_for(&attempt.client, [message, &[]], 0, limit, &stats);
     }
 
     /// Begins a connection that the server wants.
@@ -171,6 +170,7 @@ impl Engine {
             return;
         };
         let tuple = stream.tuple;
+        self.server.forget_parked(&Client { tuple, leg }, &self.stats.turn);
         let joined = self.links.place_of(connection).and_then(|place| {
             let (client, peer) = (Token::DataClient(place).pack(), Token::Peer(place).pack());
             self.poller.modify(stream.wire.as_fd(), client, Interest::Errors).ok()?;

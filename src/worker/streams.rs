@@ -9,7 +9,7 @@ use super::engine::Token;
 use super::stream::tools::Tools;
 use super::stream::wire::{Kind, Wire};
 use crate::time::Mono;
-use crate::turn::FiveTuple;
+use crate::turn::{Client, FiveTuple};
 
 /// Bytes that are written before the end of the wake-up, so that buffers stay within a spare's
 /// size.
@@ -290,7 +290,21 @@ impl Streams {
         self.open.iter().map(|(leg, _)| leg as u32).collect()
     }
 
-    /// Queues a message with its padding; drops it when more than `limit` bytes would wait.
+    /// The same for a client that is at the leg it says: that may be another one's by now.
+    pub(super) fn queue_for(
+        &mut self,
+        client: &Client,
+        parts: [&[u8]; 2],
+        padding: usize,
+        limit: usize,
+        stats: &Stats,
+    ) {
+        if self.open.get(client.leg as usize).is_some_and(|it| it.tuple == client.tuple) {
+            self.queue(client.leg, parts, padding, limit, stats);
+        }
+    }
+
+    /// Queues a message with its padding for whoever is at the leg; drops it when more than `limit` bytes would wait.
     pub(super) fn queue(
         &mut self,
         leg: u32,

@@ -153,7 +153,7 @@ impl Engine {
         // answer behind the data.
         let limit = self.limits.queue + ANSWERS;
         let message = &self.response[..reply.length];
-        self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
+        self.streams.queue_for(client, [message, &[]], 0, limit, stats);
         self.record_refusal(client, reply);
     }
 

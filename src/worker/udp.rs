@@ -284,8 +284,8 @@ impl Engine {
         let header = &headroom[DATA_INDICATION_MAX - header..];
         if stream {
             let payload = &self.outbox.buffers.slot(slot)[start..start + length];
-            let (leg, limit) = (delivery.client.leg, self.limits.queue);
-            self.streams.queue(leg, [header, payload], padding, limit, stats);
+            let limit = self.limits.queue;
+            self.streams.queue_for(&delivery.client, [header, payload], padding, limit, stats);
             return;
         }
         if let (Transport::Dtls, Some(dtls)) = (delivery.client.tuple.transport, &mut self.dtls) {
@@ -329,7 +329,7 @@ impl Engine {
             };
             if client.tuple.transport.is_stream() {
                 let (limit, message) = (self.limits.queue, &self.response[..length]);
-                self.streams.queue(client.leg, [message, &[]], 0, limit, stats);
+                self.streams.queue_for(&client, [message, &[]], 0, limit, stats);
             } else {
                 self.respond(&client, length, stats);
             }
