@@ -405,6 +405,12 @@ fn a_user_whom_the_store_has_deleted_loses_what_the_operator_says() {
         assert_eq!(house.server.server.allocations(), 1 + usize::from(lives));
         if lives {
             assert_eq!(alice.refresh(&mut house.server, 600).success(), refreshes);
+            // It stays so when the answer is forgotten and the settings change.
+            let later = house.server.now.mono + Duration::from_secs(300);
+            house.directory.pass(later, 100);
+            house.reload();
+            house.answer(&user, Answer::NoUser);
+            assert_eq!(alice.refresh(&mut house.server, 600).success(), refreshes);
         } else {
             assert_eq!(house.server.ended()[0].reason, EndReason::CredentialRevoked);
         }

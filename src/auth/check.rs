@@ -132,8 +132,8 @@ impl Authority {
     }
 
     /// Whether a credential that another authority of the same realm has let in is still good here,
-    /// its time aside.
-    pub fn vouches_for(&self, credential: &Credential) -> bool {
+    /// its time aside; `None` when it is of a store's user of whom nothing is remembered.
+    pub fn vouches_for(&self, credential: &Credential) -> Option<bool> {
         self.credentials.have(credential)
     }
 

@@ -186,21 +186,21 @@ impl Credentials {
     }
 
     /// Whether a credential is still one of these.
-    pub(super) fn have(&self, credential: &Credential) -> bool {
+    pub(super) fn have(&self, credential: &Credential) -> Option<bool> {
         let (name, key) = (credential.username(), credential.key());
         let Some(algorithm) = key.algorithm() else {
             // The token itself is gone; whoever has the key could make another.
-            return self.token_key(name.as_bytes()).is_some();
+            return Some(self.token_key(name.as_bytes()).is_some());
         };
         match self.by_name(name) {
             Some(Found::Shared { username, .. }) => {
-                self.shared_key(username, algorithm, |one| one == key).is_some()
+                Some(self.shared_key(username, algorithm, |one| one == key).is_some())
             }
-            Some(Found::Own(keys)) => keys.have(key),
-            _ => {
-                credential.is_stored()
-                    && self.directory().is_some_and(|it| it.vouches_for(credential))
+            Some(Found::Own(keys)) => Some(keys.have(key)),
+            _ if credential.is_stored() => {
+                self.directory().map_or(Some(false), |it| it.vouches_for(credential))
             }
+            _ => Some(false),
         }
     }
 

@@ -244,14 +244,14 @@ impl Directory {
         }
     }
 
-    /// Whether a credential of a store's user is still good, as far as is known.
-    pub(super) fn vouches_for(&self, credential: &Credential) -> bool {
+    /// Whether a credential of a store's user is still good; `None` when nothing is remembered of the user.
+    pub(super) fn vouches_for(&self, credential: &Credential) -> Option<bool> {
         let wanted = Wanted { realm: credential.realm(), name: credential.username() };
         let mut inner = self.lock();
         if let Some(known) = inner.users.get_mut(&wanted) {
-            return known.keys.have(credential.key());
+            return Some(known.keys.have(credential.key()));
         }
-        inner.strangers.get_mut(&wanted).is_none_or(|stranger| stranger.unsaid)
+        inner.strangers.get_mut(&wanted).filter(|stranger| !stranger.unsaid).map(|_| false)
     }
 
     /// Remembers what the stores have said. True when a credential that was good before is so no more.

@@ -97,7 +97,8 @@ impl Server {
             if !user.is_none_or(concerned) {
                 continue;
             }
-            allocation.revoked = is_revoked(&self.authorities, realm, credential);
+            allocation.revoked =
+                is_revoked(&self.authorities, realm, credential, allocation.revoked);
             if allocation.revoked && realm.authority.on_revocation() == OnRevocation::End {
                 revoked.push(slot as u32);
             }
@@ -108,8 +109,8 @@ impl Server {
     }
 
     /// Whether a credential was taken back, and does less for that.
-    pub(super) fn is_revoked(&self, realm: &Realm, credential: &Credential) -> bool {
-        is_revoked(&self.authorities, realm, credential)
+    pub(super) fn is_revoked(&self, realm: &Realm, credential: &Credential, before: bool) -> bool {
+        is_revoked(&self.authorities, realm, credential, before)
     }
 
     /// The realm of this name now.
@@ -118,9 +119,10 @@ impl Server {
     }
 }
 
-/// A realm that is gone has taken back all of its credentials.
-fn is_revoked(realms: &Realms, realm: &Realm, credential: &Credential) -> bool {
-    let vouched =
-        || realms.place(realm.name()).is_some() && realm.authority.vouches_for(credential);
-    realm.authority.on_revocation() != OnRevocation::Keep && !vouched()
+/// A realm that is gone has taken back all of its credentials. Of whom nothing is known any more, what was known
+/// `before` still holds.
+fn is_revoked(realms: &Realms, realm: &Realm, credential: &Credential, before: bool) -> bool {
+    let there = realms.place(realm.name()).is_some();
+    let vouched = || if there { realm.authority.vouches_for(credential) } else { Some(false) };
+    realm.authority.on_revocation() != OnRevocation::Keep && !vouched().unwrap_or(!before)
 }

@@ -101,7 +101,8 @@ impl Server {
         if let Some(realm) = self.realm_named(allocation.realm.name()) {
             allocation.realm = Arc::clone(realm);
         }
-        allocation.revoked = self.is_revoked(&allocation.realm, &allocation.credential);
+        allocation.revoked =
+            self.is_revoked(&allocation.realm, &allocation.credential, allocation.revoked);
         let end = allocation.next_end();
         let name = allocation.mobility.as_ref().map(|mobility| mobility.name);
         let slot = self.allocations.insert(allocation) as u32;

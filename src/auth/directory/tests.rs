@@ -68,11 +68,11 @@ fn a_credential_that_is_handed_out_lives_until_the_store_says_something_else() {
     let again = credential(&directory, "alice", at(5)).unwrap();
     assert!(Arc::ptr_eq(&held, &again), "it is the same credential");
     assert!(!directory.learn(at(6), &alice, Answer::Unavailable));
-    assert!(directory.vouches_for(&held));
+    assert_eq!(directory.vouches_for(&held), Some(true));
     assert!(directory.learn(at(7), &alice, password(&alice, "y")), "another password");
-    assert!(!directory.vouches_for(&held));
+    assert_eq!(directory.vouches_for(&held), Some(false));
     assert!(directory.learn(at(8), &alice, Answer::NoUser));
-    assert!(!directory.vouches_for(&held));
+    assert_eq!(directory.vouches_for(&held), Some(false));
     assert!(!directory.learn(at(9), &alice, Answer::NoUser));
 }
 
@@ -124,7 +124,7 @@ fn other_stores_are_asked_about_everybody() {
     directory.set_retention(Retention::default(), true);
     assert!(matches!(directory.find("r", "alice", at(0)), Entry::NotAsked));
     assert_eq!(directory.pass(at(0), 10), [alice]);
-    assert!(directory.vouches_for(&held), "nobody has said that it is not good");
+    assert_eq!(directory.vouches_for(&held), Some(true), "nobody has said that it is not good");
 }
 
 #[test]

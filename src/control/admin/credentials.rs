@@ -13,6 +13,7 @@ use super::Admin;
 use super::page::{Problem, fields, json};
 use super::query::Query;
 use super::sessions::end;
+use crate::auth::prepare;
 use crate::turn::{EndReason, Filter, Revocation};
 
 /// How long a credential is revoked, unless another time is given, and at most, in seconds: a day, a year.
@@ -89,7 +90,11 @@ pub(super) async fn restore(
 fn name(fields: &mut Map<String, Value>, field: &str) -> Result<Option<String>, Problem> {
     match fields.remove(field) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(name)) if (1..=LONGEST_NAME).contains(&name.len()) => Ok(Some(name)),
+        Some(Value::String(name)) if (1..=LONGEST_NAME).contains(&name.len()) => {
+            // As clients send it: nobody would be found by a name in another form.
+            let prepared = prepare(&name).map(|name| Some(name.into_owned()));
+            prepared.ok_or_else(|| Problem::bad(format!("{field} must have no control characters")))
+        }
         Some(_) => {
             Err(Problem::bad(format!("{field} must be a text of 1 to {LONGEST_NAME} bytes")))
         }
