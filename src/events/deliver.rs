@@ -18,7 +18,7 @@ const MOST: usize = 500;
 /// How soon a batch that was not taken is tried again, at first and at last.
 const FIRST: Duration = Duration::from_millis(250);
 const LAST: Duration = Duration::from_secs(60);
-/// How often the log is told that a sink takes nothing.
+/// How often the log is told of the same trouble.
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// A sink that takes batches.
@@ -66,7 +66,17 @@ impl Courier {
     ) -> io::Result<Self> {
         let cursor = Arc::clone(reader.cursor());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let round = Round { sink, reader, to, tidings, stats, most: MOST, failures: 0, told: None };
+        let round = Round {
+            sink,
+            reader,
+            to,
+            tidings,
+            stats,
+            most: MOST,
+            failures: 0,
+            told: None,
+            misplaced: None,
+        };
         let thread = thread::Builder::new().name(format!("events-{}", sink.label()));
         let thread = thread.spawn(move || runtime.block_on(round.run()))?;
         Ok(Self { sink, cursor, thread })
@@ -86,8 +96,10 @@ struct Round {
     stats: Stats,
     most: usize,
     failures: u32,
-    /// When the log was told last.
+    /// When the log was told last that the sink takes nothing.
     told: Option<Instant>,
+    /// And that its place cannot be kept, which is no matter of the sink's.
+    misplaced: Option<Instant>,
 }
 
 impl Round {
@@ -126,10 +138,22 @@ impl Round {
             self.stats.count_sent(self.sink, count as u64);
         }
         // It was taken, and would only come again: no reason to hold up the next.
-        if let Err(error) = self.reader.take(batch.end_of(count)) {
-            self.complain(&format!("its place in the spool cannot be kept: {error}"));
+        match self.reader.take(batch.end_of(count)) {
+            Ok(()) => self.misplaced = None,
+            Err(error) => self.misplace(&error),
         }
         Ok(())
+    }
+
+    fn misplace(&mut self, error: &io::Error) {
+        if is_due(&mut self.misplaced) {
+            tracing::warn!(
+                event = "events_place",
+                sink = self.sink.label(),
+                "the place of events.{} in the spool cannot be kept, so that records come again after a restart: {error}",
+                self.sink.label(),
+            );
+        }
     }
 
     fn succeed(&mut self) {
@@ -163,8 +187,7 @@ impl Round {
     }
 
     fn complain(&mut self, why: &str) {
-        if self.told.is_none_or(|told| told.elapsed() >= REMINDER) {
-            self.told = Some(Instant::now());
+        if is_due(&mut self.told) {
             tracing::warn!(
                 event = "events_undelivered",
                 sink = self.sink.label(),
@@ -173,6 +196,15 @@ impl Round {
             );
         }
     }
+}
+
+/// Whether the log is to be told, which it was then. It is, if so.
+fn is_due(told: &mut Option<Instant>) -> bool {
+    let due = told.is_none_or(|told| told.elapsed() >= REMINDER);
+    if due {
+        *told = Some(Instant::now());
+    }
+    due
 }
 
 /// Twice as long each time, and never at the same moment as everybody else's.

@@ -77,10 +77,10 @@ impl Journal {
         self.cursors.push(cursor);
     }
 
-    /// Behind the last line.
+    /// Behind the last line that is whole.
     pub(super) fn end(&self) -> Position {
-        let (segment, offset) = self.segments.last().copied().unwrap_or_default();
-        Position { segment, offset }
+        let (segment, length) = self.segments.last().copied().unwrap_or_default();
+        Position { segment, offset: length.saturating_sub(self.lines.half() as u64) }
     }
 
     pub(super) fn push(&mut self, line: Arc<str>) {
@@ -108,11 +108,20 @@ impl Journal {
         if self.file.is_none() {
             self.file = Some(lines::open(&path(&self.directory, self.end().segment))?);
         }
-        let (Some(file), Some((_, length))) = (&self.file, self.segments.last_mut()) else {
+        let Some(file) = self.file.take() else {
             return Ok(());
         };
-        let (_, bytes, outcome) = self.lines.write(file);
-        *length += bytes;
+        let outcome = self.write_to(&file);
+        self.file = Some(file);
+        outcome
+    }
+
+    /// Writes what waits into the last segment, which this is.
+    pub(super) fn write_to(&mut self, segment: impl io::Write) -> io::Result<()> {
+        let (_, bytes, outcome) = self.lines.write(segment);
+        if let Some((_, length)) = self.segments.last_mut() {
+            *length += bytes;
+        }
         outcome
     }
 
@@ -131,18 +140,19 @@ impl Journal {
                 break;
             }
             let path = path(&self.directory, number);
-            if !done {
-                self.count_missed(number, &path);
-            }
+            let bytes = if done { Vec::new() } else { fs::read(&path).unwrap_or_default() };
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => break,
                 _ => self.segments.remove(0),
             };
+            if !done {
+                self.count_missed(number, &bytes);
+            }
         }
     }
 
-    fn count_missed(&self, number: u64, path: &Path) {
-        let bytes = fs::read(path).unwrap_or_default();
+    /// Counts the lines of a segment that is no longer there.
+    fn count_missed(&self, number: u64, bytes: &[u8]) {
         for cursor in &self.cursors {
             let Position { segment, offset } = cursor.get();
             let from = match segment.cmp(&number) {
@@ -160,6 +170,7 @@ impl Journal {
         let Position { segment, offset } = cursor.get();
         let later = self.segments.iter().filter(|(number, _)| *number >= segment);
         let all: u64 = later.map(|(_, length)| length).sum();
+        let all = all.saturating_sub(self.lines.half() as u64);
         let first = self.segments.first().map_or(0, |(number, _)| *number);
         if segment < first { all } else { all.saturating_sub(offset) }
     }

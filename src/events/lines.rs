@@ -54,6 +54,11 @@ impl Lines {
         self.done == 0
     }
 
+    /// Bytes of a line that are in the file without its end.
+    pub(super) const fn half(&self) -> usize {
+        self.done
+    }
+
     /// The file is another one: what is half in the one before is written whole.
     pub(super) const fn begin_again(&mut self) {
         self.done = 0;

@@ -75,12 +75,16 @@ impl Reader {
     /// The next at most `most` lines that are wanted, up to `end`. Not to be [taken](Self::take) means to be read again.
     ///
     /// # Errors
-    /// The spool cannot be read.
+    /// The spool cannot be read, or has no whole line where there is to be one.
     pub(super) fn read(&mut self, end: Position, most: usize) -> io::Result<Batch> {
         loop {
             let batch = self.read_segment(end, most)?;
             let moved = batch.end != self.at;
             if !batch.lines.is_empty() || self.at.segment >= end.segment {
+                // As a success it would be asked for again at once, and for ever.
+                if !moved && self.at < end {
+                    return Err(io::Error::other("no whole line is where one was written"));
+                }
                 return Ok(batch);
             }
             if moved {
@@ -148,6 +152,7 @@ mod tests {
     use super::super::journal::Journal;
     use super::*;
     use crate::worker::RecordKind;
+    use std::io::Write;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     struct Place(PathBuf);
@@ -255,6 +260,58 @@ mod tests {
         let left = read_all(&mut reader, journal.end());
         let missed = reader.cursor().missed.load(Ordering::Relaxed) as usize;
         assert!(missed > 0 && left == (missed..2000).map(line).collect::<Vec<_>>());
+    }
+
+    /// A file on a disk with room for so many bytes, which takes a few at once.
+    struct Narrow<'a>(&'a File, &'a mut usize);
+
+    impl Write for Narrow<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if *self.1 == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let taken = self.0.write(&bytes[..bytes.len().min(*self.1).min(7)])?;
+            *self.1 -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_has_taken_half_is_not_there_until_it_is_whole() {
+        let place = Place::new();
+        let mut journal = place.journal(1 << 20);
+        let mut reader = place.reader(RecordKinds::ALL, &mut journal);
+        let file = File::create(journal::path(&place.0, journal.end().segment)).unwrap();
+        (0..9).for_each(|number| journal.push(format!("{}\n", line(number)).into()));
+        let (mut all, mut halves) = (Vec::new(), 0);
+        while journal.waiting().0 > 0 {
+            let outcome = journal.write_to(Narrow(&file, &mut 10));
+            assert_eq!(outcome.is_err(), journal.waiting().0 > 0);
+            let end = journal.end();
+            halves += usize::from(end.offset < file.metadata().unwrap().len());
+            // It ends: what is at the end of the spool has been read, and there is nothing to ask for again.
+            all.extend(read_all(&mut reader, end));
+            assert_eq!(all.len(), 9 - journal.waiting().0);
+            assert_eq!(journal.behind(reader.cursor()), 0);
+        }
+        assert!(halves > 9, "{halves}");
+        assert_eq!(all, (0..9).map(line).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_no_whole_line_is_there_is_no_batch_that_could_be_brought() {
+        let place = Place::new();
+        let mut journal = place.journal(1 << 20);
+        let mut reader = place.reader(RecordKinds::ALL, &mut journal);
+        let Position { segment, offset } = journal.end();
+        let end = Position { segment, offset: offset + 5 };
+        assert!(reader.read(end, 7).is_err(), "no file");
+        fs::write(journal::path(&place.0, segment), "{\"v\":1,\"kind").unwrap();
+        assert!(reader.read(end, 7).is_err(), "half a line");
     }
 
     #[test]
