@@ -9,7 +9,7 @@ use sha2::Sha256;
 use super::deliver::{Deliver, Delivery, Refused};
 use super::settings;
 use crate::auth::Secret;
-use crate::http::{Client, HeaderValue, Limits, Request, StatusCode, header};
+use crate::http::{Client, Error, HeaderValue, Limits, Request, StatusCode, header};
 use crate::tls::{NoClient, Trust};
 
 /// Nobody has to read a long answer.
@@ -60,14 +60,17 @@ impl Deliver for Webhook {
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let request = self.request(lines, unix).map_err(|error| refused(error.to_string()))?;
             let url = self.client.url();
-            match self.client.send(request).await {
-                Ok(answer) if answer.status.is_success() => Ok(()),
-                Ok(answer) => Err(Refused {
-                    why: format!("{url} answers {}", answer.status),
-                    too_large: answer.status == StatusCode::PAYLOAD_TOO_LARGE,
-                }),
-                Err(error) => Err(refused(format!("{url}: {error}"))),
+            let status = match self.client.send(request).await {
+                Ok(answer) => answer.status,
+                // What it says beside is no matter: what was taken is not to come again.
+                Err(Error::TooLong { status, .. }) => status,
+                Err(error) => return Err(refused(format!("{url}: {error}"))),
+            };
+            if status.is_success() {
+                return Ok(());
             }
+            let too_large = status == StatusCode::PAYLOAD_TOO_LARGE;
+            Err(Refused { why: format!("{url} answers {status}"), too_large })
         })
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Mood {
     Rude,
     /// It never answers.
     Silent,
+    /// It takes what comes, and answers more than anybody wants to read.
+    Chatty,
 }
 
 struct Shared {
@@ -129,6 +131,13 @@ impl Shared {
             }
             self.records.lock().unwrap().extend(value["records"].as_array().unwrap().clone());
             if mood == Mood::Rude as u32 {
+                return None;
+            }
+            if mood == Mood::Chatty as u32 {
+                let page = "a".repeat(100_000);
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{page}");
+                // The other side need not wait for all of it.
+                let _ = (&stream).write_all(answer.as_bytes());
                 return None;
             }
             (&stream).write_all(b"HTTP/1.1 204 Done\r\n\r\n").ok()?;

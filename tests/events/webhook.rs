@@ -69,6 +69,22 @@ fn an_application_that_is_killed_and_comes_back_misses_nothing() {
 }
 
 #[test]
+fn a_long_answer_to_what_was_taken_does_not_have_it_come_again() {
+    let app = App::new();
+    app.be(Mood::Chatty);
+    let scene = Scene::start(&app.config());
+    let mut counted: Vec<_> = (0..3).map(|_| scene.call().hang_up()).collect();
+    counted.sort();
+    assert_eq!(books(&wait_for(&app, &[], counted.len())), counted);
+    eventually("nothing waits", || {
+        (scene.metric("events_waiting_bytes{sink=\"webhook\"}") == 0).then_some(())
+    });
+    let all = app.records();
+    assert_eq!(unique(all.clone()).len(), all.len(), "some have come twice");
+    assert_eq!(scene.metric("events_retries_total{sink=\"webhook\"}"), 0);
+}
+
+#[test]
 fn what_a_stop_leaves_is_told_after_the_next_start() {
     let app = App::new();
     let config = app.config();
