@@ -301,6 +301,13 @@ struct Scripted {
 impl Scripted {
     /// A server that answers Binding requests, and everything else as `answer` does.
     fn start(answer: impl Fn(&Message<'_>) -> Reply + Send + 'static) -> Self {
+        Self::with(true, answer)
+    }
+
+    fn with(
+        answers_binding: bool,
+        answer: impl Fn(&Message<'_>) -> Reply + Send + 'static,
+    ) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let (place, stop) = (socket.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
@@ -311,9 +318,13 @@ impl Scripted {
                 let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
                 let Ok(request) = Message::parse(&buffer[..length]) else { continue };
                 let reply = match request.kind().method {
-                    Method::BINDING => Reply::Mapped,
+                    Method::BINDING if answers_binding => Reply::Mapped,
+                    Method::BINDING => Reply::Nothing,
                     _ => answer(&request),
                 };
+                if matches!(reply, Reply::Nothing) {
+                    continue;
+                }
                 socket.send_to(&reply.write(&request, client), client).unwrap();
             }
         });
@@ -335,6 +346,7 @@ impl Drop for Scripted {
 
 /// What a scripted server says.
 enum Reply {
+    Nothing,
     Mapped,
     /// An error with this code, and perhaps with a realm and a nonce.
     Error(u16, Option<&'static str>, bool),
@@ -348,11 +360,12 @@ impl Reply {
     fn write(&self, request: &Message<'_>, client: SocketAddr) -> Vec<u8> {
         let (mut out, method) = ([0; 512], request.kind().method);
         let kind = match self {
-            Self::Mapped | Self::Allocated(_) => Kind::success(method),
+            Self::Mapped | Self::Allocated(_) | Self::Nothing => Kind::success(method),
             Self::Error(..) | Self::Elsewhere(_) => Kind::error(method),
         };
         let mut writer = Writer::new(&mut out, kind, &request.transaction_id());
         match self {
+            Self::Nothing => {}
             Self::Mapped => writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client),
             Self::Error(code, realm, nonce) => {
                 writer.error_code(*code, "as the test wants it");
@@ -393,6 +406,17 @@ fn servers_that_ask_wrongly() {
     Scripted::start(|_| Reply::Allocated(None)).is_blamed("challenge:open-relay");
     Scripted::start(|_| Reply::Error(401, None, true)).is_blamed("challenge:no-realm");
     Scripted::start(|_| Reply::Error(403, None, false)).is_blamed("challenge:no-turn");
+    Scripted::start(|_| Reply::Nothing).is_blamed("challenge:no-turn");
+    // As pion does.
+    let blunt = |request: &Message<'_>| match username(request) {
+        None => CHALLENGE,
+        Some(_) => Reply::Error(400, None, false),
+    };
+    Scripted::start(blunt).is_blamed("authenticate:wrong-credentials");
+    // As coturn with no-stun: the rest is looked at all the same.
+    let shy = Scripted::with(false, |_| Reply::Error(401, None, true));
+    let found = check(&[&turn(shy.place), "--secret", "north"]);
+    assert_eq!(faults(&found), ["binding:no-binding", "challenge:no-realm"], "{found:#}");
     let other = "192.0.2.9:3478".parse().unwrap();
     Scripted::start(move |_| Reply::Elsewhere(other)).is_blamed("challenge:redirected");
     let changing = |request: &Message<'_>| match username(request) {

@@ -43,6 +43,7 @@ pub(super) enum Fault {
     CertificateRoot,
     CertificateSelfSigned,
     BindingRefused(u16, String),
+    NoBinding,
     OpenRelay,
     NoTurn(u16, String),
     NoRealm,
@@ -118,6 +119,7 @@ impl Fault {
             Self::CertificateRoot => "certificate-unknown-root",
             Self::CertificateSelfSigned => "certificate-self-signed",
             Self::BindingRefused(..) => "binding-refused",
+            Self::NoBinding => "no-binding",
             Self::OpenRelay => "open-relay",
             Self::NoTurn(..) => "no-turn",
             Self::NoRealm => "no-realm",
@@ -153,6 +155,7 @@ impl Fault {
     pub(super) const fn weight(&self) -> Weight {
         match self {
             Self::CertificateRoot
+            | Self::NoBinding
             | Self::RelayElsewhere { .. }
             | Self::RelayMute(_)
             | Self::Redirected(_) => Weight::Warning,
@@ -211,6 +214,9 @@ impl Fault {
             Self::CertificateSelfSigned => {
                 "Browsers refuse it without a word: use a certificate that an authority has issued."
             }
+            Self::NoBinding => {
+                "Nothing, unless clients use stun: with it as well (coturn: no-stun)."
+            }
             Self::BindingRefused(..) => {
                 "Let the server answer Binding requests: clients need them."
             }
@@ -237,7 +243,7 @@ impl Fault {
                 "Use the very secret that the server has (static-auth-secret, auth.secrets), without quotes or spaces around it."
             }
             Self::WrongCredentials => {
-                "Check name, password and realm; for ephemeral credentials also the shared secret and both clocks."
+                "Check name, password and realm; for ephemeral credentials also the shared secret and both clocks. (Some servers, as pion, say 400 to wrong credentials.)"
             }
             Self::Expired(_) => {
                 "Have the application mint a new one, and let pages fetch it just before a call."
@@ -321,7 +327,9 @@ impl fmt::Display for Fault {
             Self::BindingRefused(code, reason) => {
                 return write!(f, "a Binding request is refused: {code} {reason}");
             }
+            Self::NoBinding => "Binding requests are not answered",
             Self::OpenRelay => "the server relays for anybody, without credentials",
+            Self::NoTurn(0, reason) => return write!(f, "the server does not relay: {reason}"),
             Self::NoTurn(code, reason) => {
                 return write!(f, "the server does not relay: {code} {reason}");
             }

@@ -112,6 +112,10 @@ impl Link {
         let (end, wait) = (Instant::now() + CONNECT, Duration::from_millis(1100));
         let mut buffer = vec![0; 65_536];
         loop {
+            // Whatever comes meanwhile.
+            if Instant::now() >= end {
+                return Err(Broken::Slow);
+            }
             let done = client.advance().map_err(|words| Broken::Tls(Dislike::other(words)))?;
             for datagram in client.take() {
                 socket.send(&datagram)?;
@@ -119,10 +123,8 @@ impl Link {
             if done {
                 break;
             }
-            match receive(&socket, &mut buffer, wait)? {
-                Some(length) => client.receive(&buffer[..length]),
-                None if Instant::now() >= end => return Err(Broken::Slow),
-                None => {}
+            if let Some(length) = receive(&socket, &mut buffer, wait)? {
+                client.receive(&buffer[..length]);
             }
         }
         Ok(Self { kind: Kind::Dtls { socket, client }, partial: Vec::new() })

@@ -112,7 +112,8 @@ impl Report {
 
     /// Whether the server has answered at all.
     pub(super) fn answered(&self) -> bool {
-        self.steps.iter().any(|step| step.stage == Stage::Binding && step.verdict == Verdict::Fine)
+        let answer = [Stage::Binding, Stage::Challenge];
+        self.steps.iter().any(|it| answer.contains(&it.stage) && it.verdict == Verdict::Fine)
     }
 
     pub(super) fn works(&self) -> bool {

@@ -40,11 +40,16 @@ impl Walk<'_> {
     fn go(&mut self) -> Option<()> {
         let link = self.reach()?;
         let mut dialogue = Dialogue::new(link, None);
-        self.binding(&mut dialogue)?;
+        let answered = self.binding(&mut dialogue);
         if !self.target.relays {
-            return Some(());
+            return answered;
         }
-        self.challenge(&mut dialogue)?;
+        // There are servers that answer no Binding (coturn: no-stun) and relay all the same.
+        let silent = self.report.last_is("no-answer");
+        if answered.is_none() && !silent {
+            return None;
+        }
+        self.challenge(&mut dialogue, silent)?;
         let identity = self.start.identity.as_ref()?;
         let mut dialogue = self.allocate(dialogue, identity)?;
         self.address(&dialogue);
@@ -190,15 +195,28 @@ impl Walk<'_> {
     }
 
     /// The first Allocate, without credentials, which every server must refuse with a challenge.
-    fn challenge(&mut self, dialogue: &mut Dialogue) -> Option<()> {
+    fn challenge(&mut self, dialogue: &mut Dialogue, silent: bool) -> Option<()> {
         let way = self.target.way;
+        let asked = dialogue.ask(ALLOCATE);
+        match &asked {
+            // Neither: the one fault is enough.
+            Err(Trouble::Silent) if silent => return None,
+            _ if silent => {
+                self.blame(|fault| matches!(fault, Fault::Silent(_)).then_some(Fault::NoBinding));
+            }
+            _ => {}
+        }
         self.stage(Stage::Challenge, |walk| {
-            let refused = match dialogue.ask(ALLOCATE) {
+            let refused = match asked {
                 Ok(_) => {
                     let _ = dialogue.ask(DELETE);
                     return Err(Fault::OpenRelay);
                 }
                 Err(Trouble::Refused { code, reason }) => (code, reason),
+                // coturn's stun-only says nothing to an Allocate.
+                Err(Trouble::Silent) => {
+                    return Err(Fault::NoTurn(0, "Allocate is not answered".into()));
+                }
                 Err(trouble) => return Err(trouble_of(trouble, way)),
             };
             let heard = dialogue.heard();
@@ -268,6 +286,7 @@ impl Walk<'_> {
         }
         let says = |word: &str| reason.to_lowercase().contains(word);
         match who.kind {
+            _ if code == error_code::BAD_REQUEST => Fault::WrongCredentials,
             Known::Minted if self.takes_later(who) => Fault::ClockAhead,
             Known::Ephemeral(_) if says("expired") => Fault::ClockAhead,
             Known::Minted => Fault::WrongSecret,
@@ -357,7 +376,11 @@ impl Walk<'_> {
 const fn is_about_credentials(code: u16) -> bool {
     matches!(
         code,
-        error_code::UNAUTHENTICATED | error_code::STALE_NONCE | error_code::WRONG_CREDENTIALS
+        error_code::UNAUTHENTICATED
+            | error_code::STALE_NONCE
+            | error_code::WRONG_CREDENTIALS
+            // pion says so of a wrong password; the same request was fine but for its credentials.
+            | error_code::BAD_REQUEST
     )
 }
 

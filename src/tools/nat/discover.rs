@@ -128,6 +128,9 @@ fn remembers(
     server: SocketAddr,
     most: Duration,
 ) -> Option<(Duration, Option<Duration>)> {
+    // A server that does not know RESPONSE-PORT would look like a NAT that forgets at once.
+    wire.ask(Socket::Fresh, server, Change::Nothing)?;
+    wire.survives(server, Duration::ZERO)?.then_some(())?;
     let (mut known, mut forgotten) = (Duration::ZERO, None);
     let mut pause = FIRST_PAUSE.min(most);
     loop {

@@ -137,6 +137,10 @@ fn how_long_a_silent_socket_is_remembered_is_found_by_halves() {
     assert!(known < seconds(65) && forgotten.unwrap() >= seconds(65), "{known:?} {forgotten:?}");
     assert!(forgotten.unwrap() - known <= seconds(10));
     assert_eq!(look(nat(), Some(40)).lifetime, Some((seconds(40), None)));
+    // A server without RESPONSE-PORT: even at once nothing comes.
+    let mut deaf = nat();
+    deaf.remembers = Duration::ZERO;
+    assert_eq!(look(deaf, Some(300)).lifetime, None);
     let json: serde_json::Value =
         serde_json::from_str(&words::json(&look(nat(), Some(40)))).unwrap();
     assert_eq!(json["lifetime_seconds"], serde_json::json!([40, null]));
