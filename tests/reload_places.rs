@@ -7,9 +7,11 @@ mod configured;
 mod process;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use common::{Client, Peer, free_ports, unique_loopback};
 use configured::Configured;
+use process::Server;
 use turnwire::stun::{Kind, Message, Method, Writer, attribute};
 
 const CHANNEL: u16 = 0x4000;
@@ -162,4 +164,44 @@ fn an_address_outside_that_changes_is_found_and_holds_for_new_allocations() {
     configured.accepts(&text.replace("wonder", "again"));
     let again = configured.client("alice", "again").allocate();
     assert_eq!(again.ip().to_string(), "203.0.113.8");
+}
+
+/// A service manager ends who does not feed its watchdog, and nobody waits for a STUN server for ever.
+#[test]
+fn a_stun_server_that_is_silent_holds_up_a_reload_for_a_while_and_no_pulse() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let scratch = process::Scratch::new();
+    let file = scratch.path("server.toml");
+    let before = config("addresses = [\"127.0.0.1\"]");
+    std::fs::write(&file, &before).expect("a file");
+    let flags = ["--config", file.to_str().expect("UTF-8"), "--workers", "2"];
+    let server = Server::spawn_with(scratch, &flags, &[("WATCHDOG_USEC", "3000000")]);
+    let mut configured = Configured { server, file };
+    configured.server.told("READY=1");
+    let many: Vec<_> = (0..8).map(|_| format!("\"{}\"", unique_loopback())).collect();
+    let stun = silent.local_addr().expect("an address");
+    let after = format!("addresses = [{}]\nstun_server = \"{stun}\"", many.join(", "));
+    std::fs::write(&configured.file, config(&after)).expect("a file");
+    let begun = Instant::now();
+    configured.server.signal("HUP");
+    silent.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    silent.recv(&mut [0; 100]).expect("a question");
+    configured.server.hear_nothing_of_before();
+    configured.server.told("WATCHDOG=1");
+    configured.server.told("WATCHDOG=1");
+    // Not only when it is over.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    let line = configured.server.line_of(&["reloaded", "reload_failed"]);
+    let message = line["message"].as_str().expect("a message");
+    assert!(
+        message.contains("nothing was changed: to find the addresses took longer than 15 s"),
+        "{message}"
+    );
+    assert_eq!(configured.client("alice", "wonder").allocate().ip().to_string(), "127.0.0.1");
+    configured.accepts(&before);
+    // It is asked still, for the rest of the addresses, and that holds up nobody.
+    let asked = Instant::now();
+    configured.server.signal("TERM");
+    assert_eq!(configured.server.exit(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
 }

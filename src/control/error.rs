@@ -62,6 +62,10 @@ pub(super) enum StartError {
          root or take process.user out"
     )]
     Become(String, io::Error),
+    #[error(
+        "to find the addresses took longer than {0} s: do relay.stun_server and the name server answer?"
+    )]
+    Late(u64),
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
     #[error("the system refuses {0}: {1}")]

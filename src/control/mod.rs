@@ -71,6 +71,8 @@ use crate::config::{AdminSocket, Config, Flags, Level};
 
 /// How often it is seen whether all workers are alive.
 const PULSE: Duration = Duration::from_secs(1);
+/// How long the end waits for what is under way beside the workers.
+const LAST: Duration = Duration::from_secs(1);
 /// The time for a drain that is given none, where none is configured either.
 const DRAIN: Duration = Duration::from_secs(3600);
 /// How often it is seen whether a drain is over.
@@ -94,9 +96,13 @@ pub fn admin_sockets(config: &Config) -> Vec<PathBuf> {
 pub fn run(config: Config, flags: Flags) -> ExitCode {
     log::init(&config.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime
-        .map_err(|error| StartError::System("an event loop", error))
-        .and_then(|runtime| runtime.block_on(serve(config, flags)));
+    let runtime = runtime.map_err(|error| StartError::System("an event loop", error));
+    let served = runtime.and_then(|runtime| {
+        let served = runtime.block_on(serve(config, flags));
+        // A question to a STUN or name server may be under way still.
+        runtime.shutdown_timeout(LAST);
+        served
+    });
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start_failed", "cannot start: {error}");
         ExitCode::FAILURE
@@ -174,7 +180,7 @@ async fn until_end(
 async fn fulfil(running: &Running, reloader: &mut Reloader, asked: Asked) {
     let answer = match asked.wish {
         Wish::Reload => {
-            let answer = reloader.reload(&running.workers).await;
+            let answer = beating(running, reloader.reload(&running.workers)).await;
             running.sources.readiness.ask_at(&reloader.listeners());
             reloader.read_certificates();
             answer
@@ -189,6 +195,18 @@ async fn fulfil(running: &Running, reloader: &mut Reloader, asked: Asked) {
         Wish::Terminate | Wish::Stop | Wish::Drain(_) => return,
     };
     asked.answer(answer);
+}
+
+/// Does what takes its time, and feels the pulse meanwhile: the service manager would take this process for dead.
+async fn beating<T>(running: &Running, work: impl Future<Output = T>) -> T {
+    let mut pulse = interval(PULSE);
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = pulse.tick() => running.sources.feel_pulse(&running.workers),
+        }
+    }
 }
 
 /// What a drain is answered with.

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::addresses::Facts;
 use super::base::Base;
@@ -26,6 +26,8 @@ use crate::worker::{Sockets, Workers};
 const LOOK: Duration = Duration::from_millis(2);
 /// How long that may take: workers take it between two packets.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take to find the addresses: name and STUN servers may be asked.
+const FIND: Duration = Duration::from_secs(15);
 
 /// Something beside the workers that goes by the configuration and can go by another one. Each is known to the
 /// [`Reloader`] from the start.
@@ -237,6 +239,7 @@ impl Reloader {
         // What there is, whatever the number of cores is by now.
         config.worker.workers = workers.stats().len();
         let (before, listened) = (self.base.places.clone(), self.base.listened.clone());
+        let begun = Instant::now();
         // A STUN server may be asked, which takes its time.
         let found = tokio::task::spawn_blocking(move || {
             let facts = Facts::gather();
@@ -245,6 +248,10 @@ impl Reloader {
             places::try_relays(&chosen)?;
             let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
             places::lay_out(&mut config, &relays, &facts)?;
+            if begun.elapsed() >= FIND {
+                // Nobody waits for it any more, and clients must not come to sockets that nobody serves.
+                return Err(StartError::Late(FIND.as_secs()));
+            }
             let sockets = Sockets::rebind(&listened.listening, &config.worker)?;
             let listened = Listened { listening: sockets.listening().clone(), ..listened };
             let places = Places::complete(chosen, &config, &listened, &facts)?;
@@ -253,7 +260,8 @@ impl Reloader {
         });
         let failed =
             |error| StartError::System("to find the addresses", std::io::Error::other(error));
-        found.await.map_err(failed)?
+        let found = tokio::time::timeout(FIND, found).await;
+        found.map_err(|_| StartError::Late(FIND.as_secs()))?.map_err(failed)?
     }
 
     /// Relay addresses and ports that some allocation may have still, beside those that come.

@@ -142,6 +142,13 @@ impl Server {
         panic!("it has not said {state}");
     }
 
+    /// Forgets the messages to the service manager that have come so far.
+    pub(crate) fn hear_nothing_of_before(&mut self) {
+        self.manager.set_nonblocking(true).expect("an option");
+        while self.manager.recv(&mut [0; 256]).is_ok() {}
+        self.manager.set_nonblocking(false).expect("an option");
+    }
+
     /// The content of the ready file.
     pub(crate) fn ready(&self) -> Value {
         let text = fs::read_to_string(self.scratch.path("ready.json")).expect("a ready file");
