@@ -80,3 +80,19 @@ fn a_reload_reads_new_files_beside_the_old_ones_and_says_why_it_cannot_elsewhere
     let told = server.line_of(&["reload_failed", "reloaded"]);
     assert_eq!(told["event"], "reloaded", "{told}");
 }
+
+#[test]
+fn a_store_that_is_checked_by_an_authority_of_its_own_is_opened_inside() {
+    let elsewhere = Scratch::new();
+    Authority::new("authority").issue("turn.example.org", 30).put(&elsewhere.0);
+    let ca = elsewhere.path("chain.pem");
+    let store = |text: String| format!("{USERS}[stores.ask]\none = {{ {text} }}\n");
+    let mut server =
+        start(&store(format!("kind = \"http\", url = \"https://127.0.0.1:9/\", ca = {ca:?}")));
+    assert_eq!(server.line("sandbox")["level"], "INFO");
+    if cfg!(feature = "redis") {
+        let url = format!("rediss://127.0.0.1:9/0?sslrootcert={}", ca.to_str().unwrap());
+        let mut server = start(&store(format!("kind = \"redis\", url = \"{url}\"")));
+        assert_eq!(server.line("sandbox")["level"], "INFO");
+    }
+}

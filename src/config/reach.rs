@@ -48,6 +48,10 @@ impl Config {
             Reach::add_file(&mut reach.written, file);
         }
         for store in &self.stores {
+            let named = store.url.iter().flat_map(|url| store::files_named(store.kind, url));
+            for file in named.chain(store.ca.clone()) {
+                Reach::add_file(&mut reach.read, &file);
+            }
             let Some(path) = &store.path else { continue };
             match store.kind {
                 store::Kind::File => Reach::add_file(&mut reach.read, path),
@@ -62,6 +66,10 @@ impl Config {
         if let Some(file) = &events.webhook.authorities {
             Reach::add_file(&mut reach.read, file);
         }
+        let named = events.redis.url.iter();
+        for file in named.flat_map(|url| store::files_named(store::Kind::Redis, url)) {
+            Reach::add_file(&mut reach.read, &file);
+        }
         let spool = events.spool.directory.iter().filter_map(|it| std::path::absolute(it).ok());
         reach.written.extend(spool);
         reach
@@ -74,6 +82,23 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Secret;
+
+    #[test]
+    fn what_stores_and_events_are_encrypted_with_is_reached() {
+        let (http, sql) = (store::Kind::Http, store::Kind::Postgresql);
+        let http = store::Settings {
+            ca: Some("/pki/http/ca.pem".into()),
+            ..store::Settings::new("http", http)
+        };
+        let url = "postgresql://h/d?sslrootcert=/pki/root/ca.pem&sslcert=/pki/own/cert.pem";
+        let sql =
+            store::Settings { url: Some(Secret::new(url)), ..store::Settings::new("sql", sql) };
+        let mut config = Config { stores: vec![http, sql], ..Config::default() };
+        config.events.redis.url = Some(Secret::new("rediss://h/0?sslrootcert=/pki/redis/ca.pem"));
+        let expected = ["/pki/http", "/pki/root", "/pki/own", "/pki/redis"];
+        assert_eq!(config.reach().read, expected.map(PathBuf::from));
+    }
 
     #[test]
     fn a_file_is_reached_in_its_directory_and_where_its_link_leads() {

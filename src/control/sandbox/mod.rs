@@ -2,7 +2,7 @@
 //!
 //! - Files (Landlock, Linux 5.13): those that the configuration names can be read, their directories' new ones as well;
 //!   the state directory, the ready file's and the admin socket's can be written; what the system's libraries need for
-//!   names and certificates can be read. Nothing can be executed.
+//!   names and certificates can be read, /etc among it, as far as this process's user may. Nothing can be executed.
 //! - System calls (seccomp): those of a server that talks, reads and writes files and has threads. No other program, no
 //!   other process, no other kind of socket. Whatever else is tried fails with EPERM.
 //!
@@ -25,23 +25,18 @@ pub(super) struct Sandbox {
 }
 
 /// What the system's libraries read: names, certificates, time zones, and parts of themselves.
-const SYSTEM: [&str; 19] = [
-    "/etc/resolv.conf",
-    "/etc/hosts",
-    "/etc/host.conf",
-    "/etc/nsswitch.conf",
-    "/etc/gai.conf",
-    "/etc/services",
-    "/etc/protocols",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/etc/ssl",
-    "/etc/pki",
+const SYSTEM: [&str; 11] = [
+    // As a whole: a rule holds for the file that is there, and who renews resolv.conf or hosts puts another one in
+    // its place. What this process's user may not read stays closed.
+    "/etc",
     "/usr/share",
     "/usr/lib",
     "/lib",
     "/lib64",
+    // What /etc/resolv.conf leads to.
     "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
     "/proc/self",
     "/proc/sys/net",
     // How many cores this process may have, which is asked again with a reload.
@@ -117,9 +112,9 @@ impl Sandbox {
     }
 }
 
-/// Makes the directory of what the webhook has not taken: inside, none can be made beside those that there are.
+/// Makes the directory of what the webhook and Redis have not taken: inside, none can be made beside those that there are.
 fn make_spool(config: &Config, state: &[PathBuf]) {
-    if config.events.webhook.url.is_none() {
+    if config.events.webhook.url.is_none() && config.events.redis.url.is_none() {
         return;
     }
     let wanted = config.events.spool.directory.as_slice();
@@ -152,9 +147,10 @@ mod tests {
         fs::remove_file(here.join("state/secret")).unwrap();
         assert!(fs::write(here.join("config/server.toml"), "other").is_err_and(denied));
         assert!(fs::read_to_string(here.join("elsewhere/key.pem")).is_err_and(denied));
-        assert!(
-            fs::read_dir("/root").is_err_and(denied) && fs::read("/etc/shadow").is_err_and(denied)
-        );
+        assert!(fs::read_dir("/root").is_err_and(denied));
+        // No file of its own is named there: one that is put in another's place is read as well.
+        assert!(fs::read("/etc/passwd").is_ok() && fs::read_dir("/etc").is_ok());
+        assert!(fs::write("/etc/turnwire-test", "").is_err());
         // Threads go on being made, names being looked up, sockets being opened.
         std::thread::spawn(|| std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).join().unwrap();
         assert!(std::net::ToSocketAddrs::to_socket_addrs("localhost:1").is_ok());
@@ -165,6 +161,21 @@ mod tests {
         assert_eq!(sandbox.lacks(&config), Some(here.join("elsewhere")));
         assert_eq!(sandbox.lacks(&Config::default()), None);
         assert!(sandbox.hint("Permission denied (os error 13)").contains("restart"));
+    }
+
+    #[test]
+    fn the_spool_is_made_for_whoever_reads_from_it() {
+        let here = std::env::temp_dir().join(format!("turnwire-made-{}", std::process::id()));
+        let spool = here.join("deep/spool");
+        let mut config = Config::default();
+        config.events.spool.directory = Some(spool.clone());
+        make_spool(&config, &[]);
+        assert!(!here.exists(), "nobody reads from it");
+        config.events.redis.url = Some(crate::auth::Secret::new("redis://h"));
+        make_spool(&config, &[]);
+        let made = spool.is_dir();
+        let _ = fs::remove_dir_all(&here);
+        assert!(made);
     }
 
     #[test]
