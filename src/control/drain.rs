@@ -25,6 +25,7 @@ const EXTENSION: Duration = Duration::from_secs(60);
 pub(super) struct Drain {
     deadline: Mono,
     progress: Progress,
+    quiet: Quiet,
     /// When the service manager is told next.
     extend: Mono,
 }
@@ -45,7 +46,7 @@ impl Drain {
              server where one is alive; SIGTERM or SIGINT stops at once",
             limit.as_secs(),
         );
-        Self { deadline, progress: Progress::new(now), extend: now }
+        Self { deadline, progress: Progress::new(now), quiet: Quiet::default(), extend: now }
     }
 
     /// Whether no allocation is left, or the time is over.
@@ -53,7 +54,7 @@ impl Drain {
         let sources = &running.sources;
         let (now, allocations) = (sources.clock.now().mono, live(&sources.stats));
         let left = self.deadline.since(now);
-        let over = allocations == 0 || left.is_zero();
+        let over = self.quiet.is_there(allocations) || left.is_zero();
         if over {
             tracing::info!(
                 event = "drained",
@@ -82,6 +83,21 @@ impl Drain {
     }
 }
 
+/// Whether nobody is left: seen twice, for an allocation on its way from one worker to another is with neither.
+#[derive(Debug, Default)]
+struct Quiet {
+    seen: bool,
+}
+
+impl Quiet {
+    /// With so many at this moment.
+    const fn is_there(&mut self, allocations: u64) -> bool {
+        let before = self.seen;
+        self.seen = allocations == 0;
+        before && self.seen
+    }
+}
+
 /// When something that goes on for hours is worth a line: often at first, and then less.
 #[derive(Debug)]
 struct Progress {
@@ -107,6 +123,13 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_is_on_its_way_between_workers_is_not_over() {
+        let mut quiet = Quiet::default();
+        let seen = [1, 0, 1, 0, 2, 0, 0].map(|allocations| quiet.is_there(allocations));
+        assert_eq!(seen, [false, false, false, false, false, false, true]);
+    }
 
     #[test]
     fn progress_is_told_often_at_first_and_each_minute_later() {

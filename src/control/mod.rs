@@ -52,7 +52,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 use admin::AdminPart;
 pub use causes::{cause_in_words, causes_page};
@@ -139,6 +139,8 @@ async fn until_end(
     let mut look = interval(INTERVAL);
     let mut pulse = interval(PULSE);
     let mut counted = interval(COUNTED);
+    // Two looks are to lie apart also when the first one comes late.
+    counted.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut drain: Option<Drain> = None;
     loop {
         tokio::select! {
