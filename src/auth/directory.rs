@@ -99,8 +99,6 @@ pub(super) enum Entry {
 #[derive(Debug, Default)]
 pub struct Directory {
     inner: Mutex<Inner>,
-    /// Until when answers that are out of date are taken, in microseconds: a store has failed.
-    trusted_until: AtomicU64,
     /// How often somebody was asked about who is here, and who is not.
     hits: AtomicU64,
     misses: AtomicU64,
@@ -122,6 +120,9 @@ struct Known {
     keep: Option<Duration>,
     /// When it was asked for last, with whatever result.
     asked: Mono,
+    /// When the stores could not say whether it is still so. Of this user: that they could not about another one,
+    /// whom somebody may have made up, means nothing here.
+    failed: Option<Mono>,
     /// Somebody has come with it since it was heard.
     used: bool,
 }
@@ -225,12 +226,13 @@ impl Directory {
     }
 
     fn entry(&self, realm: &str, name: &str, now: Mono) -> Entry {
-        let (wanted, trusted) = (Wanted { realm, name }, self.is_trusted(now));
+        let wanted = Wanted { realm, name };
         let mut inner = self.lock();
         let retention = inner.retention;
         if let Some(known) = inner.users.get_mut(&wanted) {
             let age = now.since(known.heard);
             let keep = known.keep.unwrap_or(retention.keep);
+            let trusted = known.failed.is_some_and(|at| now < at + TRUST);
             if age < keep || (trusted && age < keep + retention.stale) {
                 known.used = true;
                 let doubtful = now.since(known.asked) >= DOUBT;
@@ -257,11 +259,6 @@ impl Directory {
     /// Remembers what the stores have said. True when a credential that was good before is so no more.
     pub fn learn(&self, now: Mono, user: &Arc<UserName>, answer: Answer) -> bool {
         let wanted = Wanted { realm: &user.realm, name: &user.name };
-        let until = match answer {
-            Answer::Unavailable => (now + TRUST).as_micros(),
-            _ => 0,
-        };
-        self.trusted_until.store(until, Ordering::Relaxed);
         let mut inner = self.lock();
         let retention = inner.retention;
         let (most, strangers) = (retention.users.max(1), retention.users.clamp(1, STRANGERS));
@@ -271,7 +268,7 @@ impl Directory {
                 let earlier = inner.users.get_mut(&wanted).map(|known| Arc::clone(&known.keys));
                 let (keys, lost) = merged(keys, earlier);
                 let keep = keep.map(|keep| keep.max(LEAST));
-                let known = Known { keys, heard: now, keep, asked: now, used: false };
+                let known = Known { keys, heard: now, keep, asked: now, failed: None, used: false };
                 inner.users.insert(user, known, most, |known| known.used || known.keys.are_held());
                 lost
             }
@@ -289,6 +286,7 @@ impl Directory {
                     .insert(user, Stranger { until, unsaid: true }, strangers, |_| false);
                 if let Some(known) = inner.users.get_mut(&wanted) {
                     known.asked = now;
+                    known.failed = Some(now);
                 }
                 false
             }
@@ -336,11 +334,6 @@ impl Directory {
     /// How often it knew something about a name that it was asked about, and how often not.
     pub fn asked(&self) -> (u64, u64) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
-    }
-
-    /// Whether answers that are out of date are good: no store says anything.
-    fn is_trusted(&self, now: Mono) -> bool {
-        now.as_micros() < self.trusted_until.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

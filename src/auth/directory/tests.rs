@@ -48,14 +48,18 @@ fn who_was_known_is_taken_while_no_store_says_anything() {
     directory.learn(at(61), &bob, Answer::Unavailable);
     assert!(matches!(directory.find("r", "bob", at(61)), Entry::Unavailable));
     assert!(matches!(directory.find("r", "bob", at(62)), Entry::NotAsked), "it may be back");
+    assert!(credential(&directory, "alice", at(62)).is_none(), "that was about somebody else");
+    directory.learn(at(62), &alice, Answer::Unavailable);
     assert!(credential(&directory, "alice", at(62)).is_some());
+    directory.learn(at(63), &bob, Answer::NoUser);
+    assert!(credential(&directory, "alice", at(63)).is_some(), "so is that");
     assert!(credential(&directory, "alice", at(67)).is_none(), "it may be back");
-    directory.learn(at(67), &alice, Answer::Unavailable);
-    assert!(credential(&directory, "alice", at(67)).is_some());
-    directory.learn(at(68), &bob, Answer::NoUser);
+    directory.learn(at(67), &alice, password(&alice, "x"));
+    directory.learn(at(68), &alice, Answer::NoUser);
     assert!(credential(&directory, "alice", at(68)).is_none(), "it is back");
-    directory.learn(at(120), &alice, Answer::Unavailable);
-    assert!(credential(&directory, "alice", at(120)).is_none(), "that was too long");
+    directory.learn(at(70), &alice, password(&alice, "x"));
+    directory.learn(at(190), &alice, Answer::Unavailable);
+    assert!(credential(&directory, "alice", at(190)).is_none(), "that was too long");
 }
 
 #[test]
