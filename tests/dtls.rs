@@ -192,8 +192,6 @@ fn a_thousand_hellos_of_strangers_leave_nothing_behind() {
         }
     };
     flood(100);
-    // A page of metrics takes memory too, the first time.
-    assert_eq!(server.metric("dtls_cookies_sent_total"), 100);
     let before = server.resident();
     flood(1000);
     assert_eq!(server.metric("dtls_cookies_sent_total"), 1100);
