@@ -143,7 +143,7 @@ pub struct Stats {
     /// Allocations made.
     pub allocations: Counter,
     /// The same by the client's transport, what is relayed, and the families of its relayed addresses
-    /// ([`Self::made_at`]).
+    /// (`made_at`).
     pub made: [Counter; MADE],
     /// How long sessions have lasted, in milliseconds.
     pub durations: Histogram,

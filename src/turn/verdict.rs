@@ -26,10 +26,10 @@ pub enum Verdict {
     /// (RFC 6062 §5.4).
     Bound(Reply, ConnectionId),
     /// Another server of this process has to answer: it is to get the packet with
-    /// [`Server::receive_forwarded`] or, on a stream, with what follows on this connection. If it
-    /// takes nothing, [`Server::receive_here`] has the answer.
+    /// [`Server::receive_forwarded`](super::Server::receive_forwarded) or, on a stream, with what follows on this connection. If it
+    /// takes nothing, [`Server::receive_here`](super::Server::receive_here) has the answer.
     Elsewhere(u32),
-    /// Keep it until the 5-tuple's allocation comes ([`Server::adopt`]), and take it then.
+    /// Keep it until the 5-tuple's allocation comes ([`Server::adopt`](super::Server::adopt)), and take it then.
     Hold,
     /// Nothing.
     Drop(Dropped),
@@ -70,7 +70,7 @@ pub struct ToPeer {
 pub enum Effect {
     /// An allocation has been made.
     Began(Box<Progress>),
-    /// What an allocation has relayed by now: one interval behind the record before ([`Server::report`]).
+    /// What an allocation has relayed by now: one interval behind the record before ([`Server::report`](super::Server::report)).
     Usage(Box<Progress>),
     /// An allocation has ended; its sockets are closed already.
     Ended {
@@ -108,27 +108,27 @@ pub enum Effect {
     Renewed {
         /// The client.
         client: Client,
-        /// The worker at which its packets arrive: [`Server::prolong_guest`] there.
+        /// The worker at which its packets arrive: [`Server::prolong_guest`](super::Server::prolong_guest) there.
         worker: u32,
         /// When it ends, unless it is refreshed again.
         until: Mono,
     },
     /// The connection of a client is gone whose allocation another worker holds: to be
-    /// [`Server::disconnected`] there.
+    /// [`Server::disconnected`](super::Server::disconnected) there.
     Parted {
         /// The client.
         client: Client,
         /// The worker that holds the allocation.
         holder: u32,
     },
-    /// The stores are to be asked about a user; [`Server::provide_key`] is to be told when they have been.
+    /// The stores are to be asked about a user; [`Server::provide_key`](super::Server::provide_key) is to be told when they have been.
     LookUp {
         /// Who is looked for.
         user: Arc<UserName>,
         /// Who asks under that name; the client's address is proved.
         client: FiveTuple,
     },
-    /// A TCP connection with a peer is wanted (RFC 6062 §5.2); [`Server::connected`] is to be told what came of it.
+    /// A TCP connection with a peer is wanted (RFC 6062 §5.2); [`Server::connected`](super::Server::connected) is to be told what came of it.
     Connect {
         /// Its name.
         connection: ConnectionId,
@@ -137,7 +137,7 @@ pub enum Effect {
         /// Where to.
         peer: SocketAddr,
     },
-    /// The time for that is over: it is to be given up, and [`Server::connected`] told so.
+    /// The time for that is over: it is to be given up, and [`Server::connected`](super::Server::connected) told so.
     ConnectTimedOut(ConnectionId),
     /// A connection with a peer, and the client's with it, is to be closed; the server has forgotten it.
     Disconnect(ConnectionId),

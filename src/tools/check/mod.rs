@@ -1,7 +1,7 @@
 //! `turnwire check`: whether a TURN server works, way by way, and why not.
 //!
 //! Every way to the server (UDP, TCP, TLS or DTLS, by IPv4 or IPv6) is walked alone, on a thread of its own, from
-//! the name to data that come back, and the first thing that fails on it is named: a [`Fault`] has a name for
+//! the name to data that come back, and the first thing that fails on it is named: a `Fault` has a name for
 //! scripts, a sentence that says what is wrong and one that says what to do. What can be tried in spite of a fault
 //! is tried.
 //!
