@@ -14,6 +14,10 @@ from harness import PASSWORD, REST_SECRET, USER, Context, Failure, Server, case,
 
 LIMIT = 30
 
+# uclient binds two peers in each allocation, to channels that it draws from 16,384 with no look at what it has drawn: now
+# and then they are one, and it gives up at the answer that this must have (RFC 8656 §12.2).
+DRAWN_TWICE = "channel bind: error 400 (the channel or the peer is bound already)"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -113,6 +117,12 @@ def last(pattern: str, output: str) -> tuple[int, ...]:
     return tuple(int(number) for number in found[-1])
 
 
+def printed(command: list[str]) -> str:
+    """What uclient prints. It may draw its channels again, once."""
+    output = run_client(command, LIMIT).stdout
+    return run_client(command, LIMIT).stdout if DRAWN_TWICE in output else output
+
+
 def talk(context: Context, run: Run, server: Server) -> str:
     """One run, begun at `server`: everything sent came back, neither side dropped any, and the relay was of the kind
     asked for."""
@@ -123,7 +133,7 @@ def talk(context: Context, run: Run, server: Server) -> str:
         credentials = []
     command = [tool("turnutils_uclient"), "-v", "-n", str(run.messages), "-m", str(run.clients), *run.flags, *credentials,
                "-e", run.peer, "-r", str(context.coturn_peer.port), "-p", str(port), host]
-    output = run_client(command, LIMIT).stdout
+    output = printed(command)
     sent, received = last(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", output)
     lost, dropped = last(r"Total lost packets (-?\d+) .* total send dropped (-?\d+)", output)
     expected = run.clients * run.messages * run.sessions
@@ -153,14 +163,14 @@ def uclient(context: Context) -> str:
     return f"{facts}, {moves} moves"
 
 
-@case("uclient-minted-line", limit=LIMIT)
+@case("uclient-minted-line", limit=2 * LIMIT)
 def minted(context: Context) -> str:
     """The line that `turnwire credentials` prints for this tool works as it is."""
     host, port = context.server.address("udp")
     mint = [str(context.binary), "credentials", f"turn:{host}:{port}", "--user", "bob", "--secret", REST_SECRET]
     line = run_client(mint, LIMIT).stdout.splitlines()[-1]
     name, *words = shlex.split(line)
-    output = run_client([tool(name), "-n", "10", "-c", *words], LIMIT).stdout
+    output = printed([tool(name), "-n", "10", "-c", *words])
     sent, received = last(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", output)
     if sent == 0 or received != sent:
         raise Failure(f"sent {sent}, came back {received}", output)
@@ -209,4 +219,4 @@ def group(run: Run) -> str:
 for runs, check in ((RUNS, uclient), (REDIRECTED, redirected)):
     for name, run in runs.items():
         ipv6 = "IPv6" in run.relayed or run.server_family == socket.AF_INET6
-        case(name, group=group(run), limit=LIMIT + 5, ipv6=ipv6)(check)
+        case(name, group=group(run), limit=2 * LIMIT + 5, ipv6=ipv6)(check)
