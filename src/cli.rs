@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
@@ -129,11 +129,15 @@ pub(crate) enum Command {
     /// Say what is wrong with a configuration file, or that it is fine
     CheckConfig {
         /// The file, in TOML
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
+        #[arg(value_name = "FILE", required_unless_present = "reference")]
+        file: Option<PathBuf>,
         /// Warnings fail as well
         #[arg(long)]
         strict: bool,
+        /// Read nothing: print every key with its default and what it is for, as a file or as a page
+        #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true)]
+        #[arg(default_missing_value = "toml", conflicts_with_all = ["file", "strict"])]
+        reference: Option<Reference>,
     },
     /// Make a configuration from coturn's
     #[command(after_help = IMPORT_HELP)]
@@ -168,6 +172,15 @@ pub(crate) enum Command {
     /// Mint an ephemeral credential, as an application does, and print it to be pasted
     #[command(after_help = CREDENTIALS_HELP)]
     Credentials(Box<credentials::Options>),
+}
+
+/// How the reference is printed.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Reference {
+    /// config/turnwire.toml
+    Toml,
+    /// docs/configuration.md
+    Markdown,
 }
 
 impl Cli {

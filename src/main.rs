@@ -14,7 +14,7 @@ use clap::Parser as _;
 use turnwire::config::{self, Flags, import};
 use turnwire::tools::{admin, explain, users};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Reference};
 
 /// More than any `turnserver.conf` has; keeps a device file from filling the memory.
 const MAX_IMPORT: u64 = 16 << 20;
@@ -27,7 +27,11 @@ fn main() -> ExitCode {
             Ok(config) => turnwire::control::run(config, *flags),
             Err(problems) => fail(problems),
         },
-        Command::CheckConfig { file, strict } => check_config(file, strict),
+        Command::CheckConfig { file: Some(file), strict, .. } => check_config(file, strict),
+        Command::CheckConfig { reference: Some(Reference::Markdown), .. } => {
+            print(&config::reference_page())
+        }
+        Command::CheckConfig { file: None, .. } => print(config::REFERENCE),
         Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
         Command::Import { file: None, .. } => print(&import::options_page()),
         Command::Explain(options) => explain(&options),

@@ -7,6 +7,8 @@ mod damage;
 mod doubts;
 #[path = "config/flags.rs"]
 mod flags;
+#[path = "config/manual.rs"]
+mod manual;
 #[path = "config/mistakes.rs"]
 mod mistakes;
 #[path = "config/places.rs"]

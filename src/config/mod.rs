@@ -36,6 +36,7 @@ mod flags;
 mod found;
 pub mod import;
 mod keys;
+mod manual;
 mod nearest;
 mod others;
 mod problem;
@@ -53,6 +54,7 @@ mod web;
 
 pub use flags::Flags;
 pub use keys::known_keys;
+pub use manual::{REFERENCE, reference_page};
 pub use problem::{Excerpt, Origin, Problem, Problems};
 pub use reach::Reach;
 pub use settings::{
