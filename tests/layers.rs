@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up, each with the rooms it may import from.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("time", &[]),
     ("stun", &[]),
     ("net", &[]),
@@ -16,13 +16,14 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "time"]),
     ("store", &["http", "tls", "auth", "time"]),
+    ("web", &["auth", "time"]),
     ("events", &["store", "http", "worker", "turn", "tls", "auth", "time"]),
     ("config", &["events", "store", "http", "worker", "turn", "tls", "auth", "net"]),
     (
         "control",
         &[
-            "config", "events", "client", "store", "http", "worker", "turn", "tls", "auth", "net",
-            "stun", "time",
+            "config", "events", "client", "store", "web", "http", "worker", "turn", "tls", "auth",
+            "net", "stun", "time",
         ],
     ),
     ("tools", &["client", "store", "net", "tls", "auth", "stun", "time"]),
