@@ -36,7 +36,7 @@ export class CandidateList {
     const { address, port, ...rest } = candidate;
     this.seen.push({ ...rest, address, port, at: Math.round(at) });
     const from = readUrl(candidate.url);
-    this.list.append(h('li', { class: 'candidate', 'data-type': candidate.type, 'data-way': candidate.way },
+    this.list.append(h('li', { class: `candidate ${candidate.protocol === 'tcp' ? 'mild' : ''}`, 'data-type': candidate.type, 'data-way': candidate.way },
       h('div', { class: 'row' },
         h('span', { class: `chip ${CHIPS[candidate.type] ?? ''}`, say: `type.${candidate.type}` }),
         h('span', { class: 'address' }, withPort(candidate.hidden ? `${address.slice(0, 8)}….local` : address, port)),

@@ -77,15 +77,14 @@ export class Lane {
     if (stage === 'load') for (const plot of Object.values(this.plots)) plot.shadeFrom(this.latest ?? 0);
   }
 
-  #good({ rtt, loaded, rate, lost, pings, relayed }) {
+  #good({ rtt, loaded, rate, loss, loadedLoss, relayed }) {
     const { h } = this.ctx;
-    const loss = 100 * lost / pings;
     this.plots.rtt.show(rtt);
     this.plots.rate.show(rate / 1e6);
     this.plots.loss.show(loss);
     const values = {
       rtt: rtt.toFixed(1), loaded: (loaded ?? rtt).toFixed(1), rate: (rate / 1e6).toFixed(1), loss: loss.toFixed(1),
-      a: relayed[0], b: relayed[1] ?? '?',
+      lossy: loadedLoss.toFixed(1), a: relayed[0], b: relayed[1] ?? '?',
     };
     this.words.append(h('p', { say: ['lane.good', values] }), h('p', { class: 'soft small', say: ['lane.by', values] }));
     if (loss > 2) this.words.append(h('p', { class: 'note warn', say: 'lane.lossy' }));

@@ -21,7 +21,8 @@ const AHEAD = 512 * 1024;
  * Calls itself through `server` (an RTCIceServer with one URL). `tell` gets, as they come:
  * { stage: 'relay'|'connect'|'quiet'|'load' }, { relayed: 'ADDRESS:PORT' }, { error },
  * { ping, at }, { lost: true, at } (milliseconds), { rate, at } (bits per second; `at` counts from the first ping).
- * Resolves to { ok, failed?: stage, errors, relayed, pings, lost, rtt, loaded, rate, bytes, pair }.
+ * Resolves to { ok, failed?: stage, errors, relayed, loss, loadedLoss (percent), rtt, loaded (milliseconds), rate, bytes, pair }:
+ * what is called loaded was seen while the line was full.
  */
 export async function loopCall(server, tell, signal) {
   const call = new Loop(server, tell, signal);
@@ -34,7 +35,8 @@ export async function loopCall(server, tell, signal) {
 
 class Loop {
   constructor(server, tell, signal) {
-    Object.assign(this, { tell, signal, errors: [], relayed: [], gathered: 0, pending: new Map(), rtts: [[], []], sent: 0, lost: 0 });
+    Object.assign(this, { tell, signal, errors: [], relayed: [], gathered: 0, pending: new Map(), rtts: [[], []], sent: 0,
+      lost: [0, 0] });
     const settings = { iceServers: [server], iceTransportPolicy: 'relay' };
     [this.a, this.b] = [new RTCPeerConnection(settings), new RTCPeerConnection(settings)];
     for (const pc of [this.a, this.b]) this.#watch(pc);
@@ -130,10 +132,10 @@ class Loop {
   }
 
   #countLost(age) {
-    for (const [number, { sent }] of this.pending) {
+    for (const [number, { sent, loaded }] of this.pending) {
       if (performance.now() - sent < age) break;
       this.pending.delete(number);
-      this.lost += 1;
+      this.lost[loaded ? 1 : 0] += 1;
       this.tell({ lost: true, at: sent - this.began });
     }
   }
@@ -171,13 +173,18 @@ class Loop {
   }
 
   #result(failed, pair) {
-    const { errors, relayed, sent, lost, loading, rtts } = this;
+    const { errors, relayed, lost, loading, rtts } = this;
     const rate = loading?.bytes ? loading.bytes * 8000 / (loading.until - loading.from) : 0;
     return {
-      ok: !failed, failed, errors, relayed, pings: sent, lost, rtt: middle(rtts[0]), loaded: middle(rtts[1]), rate,
-      bytes: loading?.bytes ?? 0, pair,
+      ok: !failed, failed, errors, relayed, loss: share(lost[0], rtts[0]), loadedLoss: share(lost[1], rtts[1]),
+      rtt: middle(rtts[0]), loaded: middle(rtts[1]), rate, bytes: loading?.bytes ?? 0, pair,
     };
   }
+}
+
+/** Percent of what was sent. */
+function share(lost, back) {
+  return lost + back.length ? 100 * lost / (lost + back.length) : 0;
 }
 
 /** The median. */

@@ -114,8 +114,10 @@ class Run {
   #conclude() {
     const { h } = this.ctx;
     const ways = (wanted) => {
-      const list = this.outcomes.filter(({ ok }) => ok === wanted).map(({ place }) => place.way);
-      return () => [...new Set(list)].map((way) => this.ctx.t(`way.${way}`)).join(', ');
+      const list = this.outcomes.filter(({ ok }) => ok === wanted).map(({ place }) => place);
+      const alone = new Set(this.outcomes.map(({ place }) => place.way)).size === this.outcomes.length;
+      const named = ({ way, host, port }) => this.ctx.t(`way.${way}`) + (alone ? '' : ` (${host}:${port})`);
+      return () => list.map(named).join(', ');
     };
     const good = this.outcomes.filter(({ ok }) => ok).length;
     const bad = this.outcomes.length - good;

@@ -1,0 +1,91 @@
+// What a browser can tell of the NATs before it. Nothing here touches the page.
+
+import { gather } from './gather.js';
+import { fromOutside } from './outside.js';
+import { isPrivate, single, stunServers, turnServers, withPort } from './servers.js';
+
+/**
+ * @typedef {object} Sight
+ * @property {'open'|'cone'|'symmetric'|'unknown'|'near'|'blocked'|'nothing'} verdict
+ * @property {string[]} outer ADDRESS:PORT as servers have seen us
+ * @property {string[]} own addresses of this device that the browser shows
+ * @property {boolean} hidden whether it hides some
+ * @property {boolean} udp whether UDP gets to a server and back
+ * @property {boolean} tcp whether a relay was got over TCP or TLS
+ * @property {boolean} ip6 whether there is IPv6 that is valid on the Internet
+ * @property {'same'|'other'|'untold'} mapping whether two places see us at the same address and port
+ */
+
+/**
+ * Looks around: asks the servers, and `second` (a STUN URL, or ''), which stands elsewhere. `tell` gets 'gather', then
+ * 'outside'. Resolves to a Sight.
+ */
+export async function look(servers, second, tell, signal) {
+  tell('gather');
+  const stuns = [...stunServers(servers), ...(second ? [{ urls: [second] }] : [])];
+  const turns = single(servers).filter(({ urls }) => /^turns?:/i.test(urls[0]));
+  const [seen, errors] = [[], []];
+  const note = ({ candidate, error }) => (candidate ? seen.push(candidate) : errors.push(error));
+  await gather([...stuns, ...turns], note, signal);
+  tell('outside');
+  const mapping = second ? bySecond(seen, errors, second) : 'untold';
+  const relay = turnServers(servers).find(({ place }) => place.way === 'udp');
+  const outside = relay ? await fromOutside(relay.server, servers, signal) : null;
+  return judge(seen, outside, mapping);
+}
+
+/** Two STUN servers asked from the same sockets: one address and port for both, or one for each. */
+function bySecond(seen, errors, second) {
+  const silent = errors.some(({ url }) => url === second);
+  const reflexive = only(seen, 'srflx');
+  if (reflexive.length === 0) return 'untold';
+  // What is the same for both is told once; so more of them than sockets means that they differ.
+  for (const six of [false, true]) {
+    const family = ({ address }) => address.includes(':') === six;
+    const sockets = only(seen, 'host').filter((one) => one.protocol === 'udp' && (one.hidden || family(one)));
+    const ports = new Set(reflexive.filter(family).map(({ address, port }) => withPort(address, port)));
+    if (ports.size > Math.max(1, sockets.length)) return 'other';
+  }
+  return silent ? 'untold' : 'same';
+}
+
+function judge(seen, outside, asked) {
+  const reflexive = only(seen, 'srflx');
+  const host = only(seen, 'host').filter(({ protocol }) => protocol === 'udp');
+  const shown = host.filter(({ hidden }) => !hidden);
+  const relays = only(seen, 'relay');
+  const udp = reflexive.length > 0 || relays.some(({ way }) => way === 'udp');
+  const tcp = relays.some(({ way }) => way !== 'udp');
+  const mapping = asked === 'untold' ? byRelay(outside) : asked;
+  return {
+    verdict: verdict({ udp, tcp, mapping, behind: reflexive.length > 0, outside }),
+    outer: unique(reflexive.map(({ address, port }) => withPort(address, port))),
+    own: unique(shown.map(({ address }) => address)),
+    hidden: host.some(({ hidden }) => hidden),
+    udp, tcp, mapping,
+    ip6: [...shown, ...reflexive].some(({ address }) => address.includes(':') && !isPrivate(address)),
+  };
+}
+
+/**
+ * The relay is a second observer: an end that comes to its port from the address and port that STUN has told of is known
+ * there; one that comes from another is new to it.
+ */
+function byRelay(outside) {
+  if (!outside?.reached || !outside.seen.some(({ type }) => type === 'srflx')) return 'untold';
+  return { srflx: 'same', prflx: 'other' }[outside.remote] ?? 'untold';
+}
+
+function verdict({ udp, tcp, mapping, behind, outside }) {
+  if (!udp) return tcp ? 'blocked' : 'nothing';
+  if (!behind) return outside?.reached && !outside.near ? 'open' : 'near';
+  return { same: 'cone', other: 'symmetric', untold: 'unknown' }[mapping];
+}
+
+function only(seen, type) {
+  return seen.filter((candidate) => candidate.type === type);
+}
+
+function unique(list) {
+  return [...new Set(list)];
+}
