@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 
 import { CASES, Scratch, command, issueCertificates } from './harness.mjs';
+import './case_tools.mjs';
 import './case_relay.mjs';
 
 const WHOLE_RUN = Number(process.env.BROWSER_DEADLINE ?? 170) * 1000;

@@ -47,10 +47,9 @@ const translate = (client, outer) => {
     'full-cone': { dnat: `iifname "out" ${high} dnat to ${client}; ${hairpin}`, snat: `${masquerade}; ${back}`, forward: strict },
     'restricted-cone': { dnat: `iifname "out" ip saddr @known ${high} dnat to ${client}`, snat: masquerade, forward: strict },
     'port-restricted-cone': { snat: masquerade, forward: strict },
-    // One outer port for each address that is talked with.
+    // One outer port for each address that a socket talks with.
     'address-dependent': {
-      snat: `oifname "out" ip daddr ${SERVER} meta l4proto udp snat to ${outer}:20000; `
-        + `oifname "out" ip daddr ${SECOND} meta l4proto udp snat to ${outer}:30000; ${masquerade}`,
+      snat: 'oifname "out" meta l4proto udp masquerade to :jhash ip daddr . udp sport mod 40000 offset 20000',
       forward: strict,
     },
     symmetric: { snat: 'oifname "out" masquerade fully-random', forward: strict },
@@ -143,6 +142,8 @@ export class Network {
 
   /** A filter on the server's own host, before its sockets. */
   filterServer(text) {
-    rules('server', `table ip host { chain input { type filter hook input priority 0; policy accept; ${text}; } }`);
+    rules('server', `table ip host {
+      chain input { type filter hook input priority 0; policy accept; ${text}; }
+    }`);
   }
 }

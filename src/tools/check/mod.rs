@@ -10,6 +10,7 @@
 //! link              a socket that messages go through, whatever lies around them
 //! dialogue          a client's session over a link: requests with their answers, and data
 //! walk              the stages of one way: reach, tls, binding, challenge, authenticate, allocate, ...
+//! address           whether a relayed address is one that peers can reach
 //! peers             data: from one relay to another, and between a relay and a socket outside
 //! fault             everything that can be wrong, with words
 //! report            the table for people, and JSON
@@ -18,6 +19,7 @@
 //! Any server may be asked: nothing of this one's own is needed. What a server tells besides (reason phrases) makes
 //! the answer more exact.
 
+mod address;
 mod dialogue;
 mod fault;
 mod link;

@@ -2,9 +2,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::Fault;
+use super::address::is_private;
 use super::dialogue::{Dialogue, Trouble, id, mapped};
 use super::report::Stage;
-use super::walk::{ALLOCATE, DELETE, Walk, is_private, milliseconds, trouble_of};
+use super::walk::{ALLOCATE, DELETE, Walk, milliseconds, trouble_of};
 use crate::client::{DataHeader, Request};
 use crate::stun::{ChannelNumber, Kind, Method, Writer};
 
@@ -128,6 +129,10 @@ fn outside(walk: &mut Walk<'_>, client: &mut Dialogue) {
     let Some(relayed) = client.session().relayed() else {
         return;
     };
+    // No firewall's fault, then.
+    if walk.found("relay-private") || walk.found("relay-loopback") {
+        return walk.skip(Stage::Outside, format!("nobody here can send to {}", relayed.ip()));
+    }
     let (socket, seen) = match stranger(walk, relayed) {
         Ok(found) => found,
         Err(why) => return walk.skip(Stage::Outside, why),

@@ -110,6 +110,13 @@ impl Report {
         matches!(self.steps.last(), Some(Step { verdict: Verdict::Fault(fault), .. }) if fault.name() == name)
     }
 
+    /// Whether a stage has failed with the fault of this name.
+    pub(super) fn found(&self, name: &str) -> bool {
+        let is =
+            |step: &Step| matches!(&step.verdict, Verdict::Fault(fault) if fault.name() == name);
+        self.steps.iter().any(is)
+    }
+
     /// Whether the server has answered at all.
     pub(super) fn answered(&self) -> bool {
         let answer = [Stage::Binding, Stage::Challenge];

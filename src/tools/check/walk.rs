@@ -1,8 +1,8 @@
 use std::io::ErrorKind;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::address::{is_private, misplaced};
 use super::dialogue::{Dialogue, Trouble};
 use super::link::{Broken, Link};
 use super::options::{Identity, Known, Start};
@@ -84,6 +84,11 @@ impl Walk<'_> {
     /// Notes a stage that cannot be gone through, and why.
     pub(super) fn skip(&mut self, stage: Stage, why: String) {
         self.report.step(stage, Verdict::Skipped, why, Duration::ZERO);
+    }
+
+    /// Whether a stage has failed with the fault of this name.
+    pub(super) fn found(&self, name: &str) -> bool {
+        self.report.found(name)
     }
 
     /// What was found at first proves to be something else.
@@ -430,33 +435,6 @@ fn agreed(link: &Link, probe: &Probe) -> String {
     let protocol = link.protocol().map_or(String::new(), |name| format!(", ALPN {name}"));
     let sent = probe.shown().map_or(0, |shown| shown.certificates);
     format!("{version}{protocol}, {sent} certificate{}", if sent == 1 { "" } else { "s" })
-}
-
-/// What is wrong with the address of a relay of the server that was reached here.
-fn misplaced(relay: IpAddr, server: IpAddr, expected: Option<IpAddr>) -> Option<Fault> {
-    if let Some(expected) = expected {
-        return (expected != relay).then_some(Fault::RelayUnexpected { relay, expected });
-    }
-    if relay.is_unspecified() || relay.is_loopback() && !server.is_loopback() {
-        return Some(Fault::RelayLoopback(relay));
-    }
-    if is_private(relay) && !is_private(server) && !server.is_loopback() {
-        return Some(Fault::RelayPrivate(relay));
-    }
-    let elsewhere = relay.is_ipv4() == server.is_ipv4() && relay != server;
-    elsewhere.then_some(Fault::RelayElsewhere { relay, server })
-}
-
-/// Addresses that no peer on the Internet can reach.
-pub(super) fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        // RFC 6598: between a provider and its customers.
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_link_local() || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
 }
 
 pub(super) fn milliseconds(time: Duration) -> String {

@@ -89,8 +89,9 @@ pub(super) fn discover(
     let nat = mapped != local;
     let hairpin = nat.then(|| wire.comes_back(mapped));
     let other = first.other.filter(|it| it.ip() != server.ip() && it.port() != server.port());
-    let mapping = other.and_then(|other| mapping(wire, server, other, mapped));
+    // First of the two: many a NAT lets in whoever has been sent to, whichever socket sent (RFC 5780 §4.5).
     let filtering = other.and_then(|_| filtering(wire, server));
+    let mapping = other.and_then(|other| mapping(wire, server, other, mapped));
     let lifetime = lifetime.filter(|_| nat).and_then(|most| remembers(wire, server, most));
     let discovery = other.is_some();
     Some(Found { server, local, mapped, nat, discovery, mapping, filtering, hairpin, lifetime })
