@@ -43,6 +43,8 @@ struct Pending {
     signed: bool,
     timer: Timer,
     challenges: u8,
+    /// It waits for its repetition: whatever else answers it is a duplicate.
+    challenged: bool,
 }
 
 /// What a message from the server means.
@@ -145,6 +147,7 @@ impl Session {
             signed: self.challenge.is_some() && request != Request::Binding,
             timer: Timer::start(&self.timing, self.stream, now),
             challenges: 0,
+            challenged: false,
         });
         self.write(out)
     }
@@ -158,6 +161,7 @@ impl Session {
             return Ok(0);
         };
         pending.id = id;
+        pending.challenged = false;
         pending.signed = self.challenge.is_some();
         pending.timer = Timer::start(&self.timing, self.stream, now);
         self.write(out)
@@ -241,7 +245,11 @@ impl Session {
         };
         let kind = message.kind();
         let (request, signed) = (pending.request, pending.signed);
-        if message.transaction_id() != pending.id || kind.method != request.method() {
+        // A retransmission's challenge may come together with the first: two repetitions of an Allocate would be two.
+        if pending.challenged
+            || message.transaction_id() != pending.id
+            || kind.method != request.method()
+        {
             return Event::Ignored;
         }
         match kind.class {
@@ -312,6 +320,7 @@ impl Session {
                 Challenge::read(message, credentials, self.sha256, self.challenge.as_ref())
         {
             pending.challenges += 1;
+            pending.challenged = true;
             self.challenge = Some(challenge);
             return Event::Challenged;
         }

@@ -212,6 +212,22 @@ fn a_stale_nonce_is_replaced() {
 }
 
 #[test]
+fn a_challenge_that_comes_twice_before_its_answer_is_answered_once() {
+    let mut pair = Pair::alice();
+    let (mut out, id) = ([0; REQUEST_MAX], pair.id());
+    let length = pair.session.begin(pair.now, id, ALLOCATE, &mut out).unwrap();
+    // The request was sent again, and both answers come together.
+    let answers = [pair.answer(&out[..length]), pair.answer(&out[..length])];
+    assert_eq!(pair.session.receive(&answers[0]), Event::Challenged);
+    assert_eq!(pair.session.receive(&answers[1]), Event::Ignored);
+    let id = pair.id();
+    let length = pair.session.repeat(pair.now, id, &mut out).unwrap();
+    assert_eq!(pair.session.receive(&answers[1]), Event::Ignored);
+    let answer = pair.answer(&out[..length]);
+    assert_eq!(pair.session.receive(&answer), Event::Done(ALLOCATE));
+}
+
+#[test]
 fn a_server_that_only_challenges_is_given_up() {
     let mut pair = Pair::alice();
     let mut out = [0; REQUEST_MAX];
