@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::allocation::Allocation;
 use super::index::Place;
 use super::ticket::Holder;
-use super::{Client, FiveTuple, RelayId, RelaySockets, Server, Stats, Verdict};
+use super::{Client, EndReason, FiveTuple, RelayId, RelaySockets, Server, Stats, Verdict};
+use crate::auth::OnRevocation;
 use crate::stun::Family;
 use crate::time::{Mono, Now};
 
@@ -119,6 +120,22 @@ impl Server {
         self.end_denied(slot, stats);
         stats.moved_in.add(1);
         relays(&self.allocations[slot as usize], slot)
+    }
+
+    /// Ends an allocation that has been [adopted](Self::adopt), and has its sockets, if its credential was revoked on the
+    /// way and the operator wants that.
+    pub fn end_revoked(
+        &mut self,
+        now: Now,
+        relay: RelayId,
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) {
+        let ends =
+            |it: &Allocation| it.revoked && it.realm.authority.on_revocation() == OnRevocation::End;
+        if self.allocations.get(relay.slot as usize).is_some_and(ends) {
+            self.end(relay.slot, EndReason::CredentialRevoked, now.mono, sockets, stats);
+        }
     }
 }
 

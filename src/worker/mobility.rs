@@ -252,6 +252,10 @@ impl Engine {
                 self.server.give_up(now, id, &mut door, &stats.turn);
             }
         }
+        if let Some(id) = relays.into_iter().flatten().next() {
+            let mut door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, &stats);
+            self.server.end_revoked(now, id, &mut door, &stats.turn);
+        }
     }
 
     /// Copies a packet into a slot of its own.

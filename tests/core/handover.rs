@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::core::{RELAYS, TestClient, auth_settings, channel_data, send_indication};
 use crate::mobile::{self, Call, mobile_setup, server_with};
-use turnwire::auth::{Authority, Realms};
+use turnwire::auth::{Authority, OnRevocation, Realms};
 use turnwire::stun::{Kind, Method, TransactionId, Writer, attribute};
-use turnwire::turn::{Dropped, PeerPolicy, PeerRule, Transport};
+use turnwire::turn::{Dropped, EndReason, PeerPolicy, PeerRule, Transport};
 
 #[test]
 fn a_worker_that_takes_no_letters_moves_nothing() {
@@ -348,4 +348,31 @@ fn settings_that_change_on_the_way_are_those_that_it_arrives_under() {
         assert_eq!(workers.servers[1].server.allocations(), 1);
         assert_eq!(call.relays(&mut workers, 1, &new.client), !denied);
     }
+}
+
+/// Nobody else would end it: its new worker has looked at all that it had before it came.
+#[test]
+fn a_credential_that_is_revoked_on_the_way_ends_it_where_it_arrives() {
+    let mut workers = server_with(mobile_setup());
+    let mut call = Call::begin(&mut workers, "198.51.100.1:1000");
+    let mut new = call.client.sibling("198.51.100.2:2000");
+    call.move_to(&mut workers, 1, &mut new);
+    workers.arrive(1, &new.client, &channel_data(0x4000, b"follow me"));
+    while workers.arrivals() == 0 {
+        assert!(workers.read_one(0));
+    }
+    let settings = Arc::new(mobile_setup().turn);
+    let mut auth = auth_settings();
+    auth.on_revocation = OnRevocation::End;
+    auth.users.retain(|user| user.name != "alice");
+    let authority = Arc::new(Realms::single(Authority::new(auth, [7; 16]).expect("credentials")));
+    for server in &mut workers.servers {
+        let (now, sockets) = (server.now, &mut server.sockets);
+        server.server.reconfigure(now, &settings, &authority, sockets, &server.stats);
+    }
+    workers.settle();
+    assert_eq!(workers.ended.len(), 1);
+    assert_eq!(workers.ended[0].reason, EndReason::CredentialRevoked);
+    assert_eq!(workers.allocations(), 0);
+    assert_eq!(workers.servers[1].sockets.host.open(), 0);
 }

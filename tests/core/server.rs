@@ -284,6 +284,13 @@ impl TestServer {
         std::mem::take(&mut self.lookups)
     }
 
+    /// Ends what it has adopted, if that is to be.
+    pub(crate) fn end_revoked(&mut self, relays: &[Option<RelayId>; 2]) {
+        if let Some(relay) = relays.iter().flatten().next() {
+            self.server.end_revoked(self.now, *relay, &mut self.sockets, &self.stats);
+        }
+    }
+
     /// Goes on with what has waited for the stores: each request with what is done, and the response.
     pub(crate) fn resume(&mut self) -> Vec<(Resumed, Option<Response>)> {
         let mut all = Vec::new();

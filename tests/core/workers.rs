@@ -234,6 +234,7 @@ impl Workers {
                 let server = &mut self.servers[worker];
                 let relays = server.server.adopt(moved, &server.stats);
                 server.sockets.take_in(&relays, &sockets);
+                server.end_revoked(&relays);
                 self.take_held(worker, &tuple);
             }
             Letter::Stays(tuple) => {
@@ -357,6 +358,7 @@ impl Workers {
             let server = &mut self.servers[worker];
             let relays = server.server.adopt(moved, &server.stats);
             server.sockets.take_in(&relays, &sockets);
+            server.end_revoked(&relays);
             self.unfollowed.push((worker, to.clone()));
             return;
         }
