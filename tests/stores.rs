@@ -303,3 +303,54 @@ fn what_waits_is_forgotten_when_its_connection_goes_to_another_worker() {
     eventually("nobody waits", || (server.metric("requests_waiting") == 0).then_some(()));
     assert_eq!(server.live(), 0, "an allocation without a client");
 }
+
+/// Its client would wait for ever: nobody answers from there when it is closed.
+#[test]
+fn a_listener_that_ends_waits_for_what_waits_for_a_store() {
+    let app = Application::new();
+    app.add("carol", password("new"));
+    let ip = common::unique_loopback();
+    let first = common::free_ports(&[ip], 2);
+    let [stays, goes] = [first, first + 1].map(|port| std::net::SocketAddr::new(ip, port));
+    let text = |listen: String| {
+        let more = ", timeout_milliseconds = 10000";
+        format!(
+            "[listen]\naddresses = [{listen}]\n[relay]\naddresses = [\"127.0.0.1\"]\n{LOCAL}{}",
+            app.section(more)
+        )
+    };
+    let mut configured = Configured::listening(&text(format!("\"{stays}\", \"{goes}\"")));
+    let mut carol = Client::udp_to(goes).with(Credential::user("carol", "new"));
+    carol.challenge();
+    app.set_mood(Mood::Silent);
+    ask(&mut carol);
+    app.wait_for_open(1);
+    configured.accepts(&text(format!("\"{stays}\"")));
+    // Listeners without clients are closed within half a second.
+    let closed = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < closed {
+        assert!(UdpSocket::bind(goes).is_err(), "the listener is closed");
+        std::thread::yield_now();
+    }
+    app.set_mood(Mood::Well);
+    assert_eq!(code(&mut carol), 0);
+    assert_eq!(carol.refresh(0).code(), 0);
+    eventually("the port is free", || UdpSocket::bind(goes).ok());
+}
+
+/// A gateway or a token that is out of date says so too, of everybody.
+#[test]
+fn an_application_that_forbids_says_nothing_about_its_users() {
+    let app = Application::new();
+    app.add("alice", password("wonder"));
+    let auth = LOCAL.replace("[peers]", "on_revocation = \"end\"\n[peers]");
+    let text = format!("{auth}[stores]\nkeep = \"1s\"\n{}", app.section(""));
+    let mut configured = Configured::start(&text);
+    let mut alice = configured.client("alice", "wonder");
+    alice.allocate();
+    app.set_mood(Mood::Forbidding);
+    let failed = configured.server.line("store_failed");
+    assert!(failed["message"].as_str().unwrap().contains("403"), "{failed}");
+    assert_eq!(alice.refresh(600).code(), 0);
+    assert_eq!(configured.client("dora", "x").try_allocate(|_| ()).code(), 500);
+}

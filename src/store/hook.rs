@@ -3,7 +3,7 @@
 //! ```text
 //! POST /turn HTTP/1.1                        200 {"password": "wonder", "ttl": 300}
 //! {"realm": "example.org",                   200 {"key_md5": "…", "key_sha256": "…"}
-//!  "username": "alice",                      404 no such user (403 as well)
+//!  "username": "alice",                      404 no such user
 //!  "client": "192.0.2.1"}                    anything else: it cannot say
 //!
 //! POST /turn                                 200 {"secrets": ["north"]}
@@ -89,9 +89,11 @@ impl Hook {
         let Answer { status, body, .. } = answer.map_err(failed)?;
         match status {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => return Ok(None),
-            StatusCode::UNAUTHORIZED => {
-                return Err(StoreError::Denied("it answers 401: see token".to_owned()));
+            StatusCode::NOT_FOUND => return Ok(None),
+            // What stands before the application says so of everybody: nobody's call is to end of it.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let told = format!("it answers {}: see token", status.as_u16());
+                return Err(StoreError::Denied(told));
             }
             other => return Err(StoreError::Unusable(format!("answers {}", other.as_u16()))),
         }

@@ -43,7 +43,8 @@ impl Server {
         self.end(relay.slot, EndReason::NoSocket, now.mono, sockets, stats);
     }
 
-    /// The first slot, from one on, whose client is at a UDP listener, or comes from there as a guest.
+    /// The first slot, from one on, whose client is at a UDP listener, or comes from there as a guest or with a request
+    /// that waits for the stores.
     pub fn client_on(&self, leg: u32, from: usize) -> Option<usize> {
         let there = |client: &Client| client.leg == leg && client.tuple.transport == Transport::Udp;
         let has = |slot: &usize| {
@@ -51,7 +52,8 @@ impl Server {
             allocation.is_some_and(|it| there(it.client_at(false)) || there(it.client_at(true)))
         };
         let found = (from..self.allocations.capacity()).find(has);
-        found.or_else(|| self.guests.is_on(leg).then_some(from))
+        let waits = || self.guests.is_on(leg) || self.parked.is_on(leg);
+        found.or_else(|| waits().then_some(from))
     }
 
     /// Ends every allocation.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::guard::prefix;
 use super::request::Request;
-use super::{Client, Dropped, Effect, RelaySockets, Server, Stats, Verdict};
+use super::{Client, Dropped, Effect, RelaySockets, Server, Stats, Transport, Verdict};
 use crate::auth::UserName;
 use crate::stun::TransactionId;
 use crate::time::{Mono, Now};
@@ -68,6 +68,14 @@ impl Parked {
         let all = || self.waiting.iter().chain(&self.ready);
         let same = |waiting: &&Waiting| prefix(waiting.client.tuple.client.ip()) == prefix(from);
         self.len() < MOST && all().filter(same).count() < SHARE
+    }
+
+    /// Whether somebody waits at a UDP listener of this worker.
+    pub(super) fn is_on(&self, leg: u32) -> bool {
+        self.waiting.iter().chain(&self.ready).any(|waiting| {
+            let Client { tuple, leg: at } = waiting.client;
+            waiting.origin.is_none() && at == leg && tuple.transport == Transport::Udp
+        })
     }
 
     fn has(&self, client: &Client, id: TransactionId) -> bool {

@@ -39,6 +39,8 @@ pub(crate) enum Mood {
     Silent,
     /// It answers 500.
     Broken,
+    /// It answers 403.
+    Forbidding,
 }
 
 impl Application {
@@ -145,8 +147,10 @@ fn answer(state: &State, head: String, body: &serde_json::Value) -> Option<(u16,
     let patience = Duration::from_secs(60);
     let (mut inner, _) = state.changed.wait_timeout_while(inner, patience, silent).ok()?;
     inner.open -= 1;
-    if inner.mood == Mood::Broken {
-        return Some((500, String::new()));
+    match inner.mood {
+        Mood::Broken => return Some((500, String::new())),
+        Mood::Forbidding => return Some((403, String::new())),
+        Mood::Well | Mood::Silent => {}
     }
     let answer = match name {
         Some(name) => inner.users.get(&name).cloned(),
