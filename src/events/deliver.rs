@@ -78,7 +78,11 @@ impl Courier {
             misplaced: None,
         };
         let thread = thread::Builder::new().name(format!("events-{}", sink.label()));
-        let thread = thread.spawn(move || runtime.block_on(round.run()))?;
+        let thread = thread.spawn(move || {
+            runtime.block_on(round.run());
+            // A name server may be asked still, for as long as it likes.
+            runtime.shutdown_background();
+        })?;
         Ok(Self { sink, cursor, thread })
     }
 
@@ -235,7 +239,9 @@ async fn stop(tidings: &mut watch::Receiver<Tidings>, stopping: bool) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::journal::Journal;
     use super::*;
+    use crate::worker::{RecordKinds, Records};
 
     #[test]
     fn pauses_grow_and_are_never_alike() {
@@ -246,5 +252,40 @@ mod tests {
         }
         let pauses: std::collections::HashSet<_> = (0..50).map(|_| backoff(9)).collect();
         assert!(pauses.len() > 10);
+    }
+
+    /// A sink whose name server takes its time.
+    struct Slow(std::sync::mpsc::Sender<()>);
+
+    impl Deliver for Slow {
+        fn deliver<'a>(&'a mut self, _: &'a [String]) -> Delivery<'a> {
+            Box::pin(async {
+                let asked = tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(20)));
+                let _ = self.0.send(());
+                asked.await.map_err(|error| Refused { why: error.to_string(), too_large: false })
+            })
+        }
+    }
+
+    #[test]
+    fn a_name_server_that_is_silent_holds_up_no_end() {
+        let directory = std::env::temp_dir().join(format!("spool-slow-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut journal = Journal::open(&directory, 1 << 20).unwrap();
+        let bounds = journal.bounds();
+        let reader = Reader::open(directory.clone(), "slow", RecordKinds::ALL, bounds).unwrap();
+        journal.push("{\"v\":1,\"kind\":\"ended\"}\n".into());
+        journal.write().unwrap();
+        let (sender, tidings) = watch::channel(Tidings { end: journal.end(), deadline: None });
+        let demand = Records::queue(1).1.demand();
+        let (told, asked) = std::sync::mpsc::channel();
+        let (slow, stats) = (Box::new(Slow(told)), Stats::new(demand));
+        let courier = Courier::start(Sink::Webhook, reader, slow, tidings, stats).unwrap();
+        asked.recv().unwrap();
+        let begun = std::time::Instant::now();
+        sender.send_modify(|it| it.deadline = Some(Instant::now() + Duration::from_millis(100)));
+        courier.join();
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }
