@@ -232,6 +232,11 @@ impl Workers {
         self.threads.iter().any(|(thread, _)| thread.is_finished())
     }
 
+    /// Whether some worker does not go by the last [change](Self::change) yet.
+    pub fn is_changing(&self) -> bool {
+        self.shared.orders.is_under_way()
+    }
+
     /// Has the workers go by other settings from their next wake-up on, which comes at once. One change at a time: the
     /// last one must be [done](Change::is_done). `sockets` are listeners that come and go with it.
     pub fn change(&self, live: Live, sockets: Option<Sockets>) -> Change {

@@ -1,6 +1,7 @@
 //! Listeners that come and go while a worker works.
 
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,30 +32,40 @@ pub(super) struct Leaving {
 }
 
 impl Engine {
-    /// Serves new sockets.
+    /// Serves new sockets. One that cannot be served is closed, so that the kernel gives its clients to another worker's.
     ///
     /// # Errors
-    /// The system's limit of watches is reached; what was served before is served.
+    /// The system's limit of watches is reached; all the others are served.
     pub(super) fn open_listeners(&mut self, sockets: Listeners) -> io::Result<()> {
-        let udp = sockets.udp.into_iter().map(|(name, socket)| (name, socket, self.plain_udp()));
+        let plain = self.plain_udp();
+        let mut outcome = Ok(());
+        let udp = sockets.udp.into_iter().map(|(name, socket)| (name, socket, plain));
         let own = sockets.dtls.into_iter().map(|(name, socket)| (name, socket, Serves::Dtls));
-        let classes = self.passed_class != 0;
-        for (name, socket, serves) in udp.chain(own).collect::<Vec<_>>() {
-            let mut listener = Listener::new(name, socket, self.relays.trains, serves, classes)?;
-            listener.takes_dtls = self.takes_dtls || serves == Serves::Dtls;
-            let place = self.listeners.vacant_entry();
-            let token = Token::Udp(place.key() as u32).pack();
-            self.poller.add(listener.socket.as_fd(), token, Interest::Read)?;
-            place.insert(listener);
+        for (name, socket, serves) in udp.chain(own) {
+            outcome = outcome.and(self.open_udp(name, socket, serves));
         }
         let plain = sockets.tcp.into_iter().map(|(name, socket)| (name, socket, false));
         let tls = sockets.tls.into_iter().map(|(name, socket)| (name, socket, true));
         for (name, socket, tls_only) in plain.chain(tls) {
             let place = self.acceptors.vacant_entry();
             let token = Token::Acceptor(place.key() as u32).pack();
-            self.poller.add(socket.as_fd(), token, Interest::Read)?;
-            place.insert(Acceptor { name, socket, tls_only });
+            let watched = self.poller.add(socket.as_fd(), token, Interest::Read);
+            if watched.is_ok() {
+                place.insert(Acceptor { name, socket, tls_only });
+            }
+            outcome = outcome.and(watched);
         }
+        outcome
+    }
+
+    fn open_udp(&mut self, name: u32, socket: UdpSocket, serves: Serves) -> io::Result<()> {
+        let classes = self.passed_class != 0;
+        let mut listener = Listener::new(name, socket, self.relays.trains, serves, classes)?;
+        listener.takes_dtls = self.takes_dtls || serves == Serves::Dtls;
+        let place = self.listeners.vacant_entry();
+        let token = Token::Udp(place.key() as u32).pack();
+        self.poller.add(listener.socket.as_fd(), token, Interest::Read)?;
+        place.insert(listener);
         Ok(())
     }
 
@@ -70,8 +81,9 @@ impl Engine {
                 it.leaving = None;
             }
         }
-        // A worker that cannot watch one more socket is out of memory: the others serve its clients.
-        let _ = self.open_listeners(order.take(self.number));
+        if let Err(error) = self.open_listeners(order.take(self.number)) {
+            order.complain(self.number, error);
+        }
         for (name, departure) in &order.gone {
             self.part_with(*name, departure);
         }

@@ -1,5 +1,6 @@
 //! What the owner of the workers changes while they work.
 
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub(super) struct SocketOrder {
     pub(super) gone: Vec<(u32, Arc<Departure>)>,
     pub(super) back: Vec<u32>,
     _holds: Vec<Hold>,
+    /// The workers that could not serve all of their new sockets, and why.
+    unserved: Mutex<Vec<(usize, io::Error)>>,
 }
 
 impl SocketOrder {
@@ -87,12 +90,19 @@ impl SocketOrder {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         fresh.get_mut(worker).map(std::mem::take).unwrap_or_default()
     }
+
+    /// Tells the owner that a worker could not serve all of its new sockets.
+    pub(super) fn complain(&self, worker: usize, error: io::Error) {
+        let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        unserved.push((worker, error));
+    }
 }
 
 impl From<Sockets> for SocketOrder {
     fn from(sockets: Sockets) -> Self {
         let Sockets { workers, gone, back, holds, .. } = sockets;
-        Self { fresh: Mutex::new(workers), gone, back, _holds: holds }
+        let unserved = Mutex::default();
+        Self { fresh: Mutex::new(workers), gone, back, _holds: holds, unserved }
     }
 }
 
@@ -117,6 +127,14 @@ impl Change {
     pub fn is_done(&self) -> bool {
         self.0.left.load(Ordering::Acquire) == 0
     }
+
+    /// What came in the way of new listeners at workers, in words; those of other workers serve their clients.
+    pub fn trouble(&self) -> Option<String> {
+        let sockets = self.0.sockets.as_ref()?;
+        let unserved = sockets.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = unserved.iter().map(|(worker, error)| format!("worker {worker}: {error}"));
+        (!unserved.is_empty()).then(|| told.collect::<Vec<_>>().join("; "))
+    }
 }
 
 /// Where the last change lies until the workers have seen it.
@@ -129,6 +147,11 @@ impl Orders {
         let change = Change::new(live, sockets, workers);
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(change.clone());
         change
+    }
+
+    /// Whether some worker does not go by the last one yet.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.last().is_some_and(|change| !change.is_done())
     }
 
     fn last(&self) -> Option<Change> {

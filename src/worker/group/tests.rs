@@ -1,10 +1,12 @@
 //! A worker beside another one that reads no letters.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::super::mailbox::Letter;
+use super::super::{Change, Datapath, Listening};
 use super::*;
 use crate::auth::{Algorithm, Authority, Key, Realms, Secret, User};
 use crate::stun::{Digest, Kind, Message, Method, TransactionId, Writer, attribute};
@@ -16,6 +18,8 @@ const CONNECTION: u32 = 1;
 /// Worker 0 of two, and the mailbox of the other.
 struct Scene {
     address: SocketAddr,
+    listening: Listening,
+    live: Live,
     shared: Arc<Shared>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
@@ -26,14 +30,25 @@ impl Scene {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let settings = Settings { workers: 1, listeners: vec![loopback], ..Settings::default() };
         let mut sockets = Sockets::bind(&settings).unwrap();
-        let address = sockets.listening().addresses()[0];
+        let listening = sockets.listening().clone();
+        let address = listening.addresses()[0];
         let turn = Arc::new(turn::Settings::default());
         let user = User { name: "alice".into(), password: Secret::new("wonder") };
         let auth = crate::auth::Settings { users: vec![user], ..crate::auth::Settings::default() };
         let clock = Clock::start();
+        let realms = Arc::new(Realms::single(Authority::new(auth, [7; 16]).unwrap()));
+        let live = Live {
+            turn: Arc::clone(&turn),
+            realms: Arc::clone(&realms),
+            streams: settings.streams.clone(),
+            dtls: settings.dtls_limits.clone(),
+            proxies: Vec::new(),
+            web: settings.web.clone(),
+            path: Datapath::of(&settings),
+        };
         let server = turn::Server::new(
             Arc::clone(&turn),
-            Arc::new(Realms::single(Authority::new(auth, [7; 16]).unwrap())),
+            realms,
             Arc::new(Ledger::new(&turn)),
             Box::new(SystemRandom::new()),
             clock.now().mono,
@@ -56,7 +71,7 @@ impl Scene {
         });
         let engine = engine.unwrap();
         let thread = Some(std::thread::spawn(move || engine.run()));
-        Self { address, shared, waker: Arc::clone(&wakers[0]), thread }
+        Self { address, listening, live, shared, waker: Arc::clone(&wakers[0]), thread }
     }
 
     fn connect(&self) -> TcpStream {
@@ -161,4 +176,53 @@ fn a_connection_for_a_worker_without_room_is_answered_where_it_is_and_goes_on() 
     assert!(bytes.starts_with(&stream.input) && stream.input.len() >= bytes.len() - 8);
     // The first one is still this worker's.
     assert_eq!(code(&ask(&mut refused, &request(Method::BINDING, None))), 0);
+}
+
+fn wait_for(change: &Change) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !change.is_done() {
+        assert!(Instant::now() < deadline, "the worker does not go by it");
+        std::thread::yield_now();
+    }
+}
+
+/// What its group has lost with it would be lost in silence.
+#[test]
+fn a_listener_that_cannot_be_served_is_told_of_and_the_others_are_served() {
+    let scene = Scene::new();
+    let second = SocketAddr::from(([127, 0, 0, 2], 0));
+    let listeners = vec![scene.address, second];
+    let settings = Settings { workers: 1, listeners, ..Settings::default() };
+    let mut sockets = Sockets::rebind(&scene.listening, &settings, false).unwrap();
+    let second = sockets.listening().addresses()[1];
+    // A file is nothing that can be watched.
+    let file: OwnedFd = std::fs::File::open(std::env::current_exe().unwrap()).unwrap().into();
+    sockets.workers[0].tcp[0].1 = TcpListener::from(file);
+    let change = scene.shared.orders.give(scene.live.clone(), Some(sockets), 1);
+    scene.waker.wake();
+    wait_for(&change);
+    let trouble = change.trouble().expect("some trouble");
+    assert!(trouble.starts_with("worker 0: "), "{trouble}");
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client.send_to(&request(Method::BINDING, None), second).unwrap();
+    client.recv(&mut [0; 500]).unwrap();
+}
+
+/// A worker that has not seen a change when the next one comes would never open the sockets of the first.
+#[test]
+fn a_change_is_under_way_until_the_last_worker_goes_by_it() {
+    let scene = Scene::new();
+    assert!(!scene.shared.orders.is_under_way());
+    let change = scene.shared.orders.give(scene.live.clone(), None, 2);
+    scene.waker.wake();
+    let last = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < last {
+        assert!(scene.shared.orders.is_under_way() && !change.is_done());
+        scene.waker.wake();
+    }
+    let change = scene.shared.orders.give(scene.live.clone(), None, 1);
+    scene.waker.wake();
+    wait_for(&change);
+    assert!(!scene.shared.orders.is_under_way());
 }
