@@ -6,7 +6,10 @@ mod configured;
 #[path = "process/server.rs"]
 mod process;
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Client, Credential, Peer, Trust, eventually, free_ports, unique_loopback};
@@ -338,4 +341,85 @@ fn a_udp_address_under_calls_does_not_become_one_for_dtls_nor_back() {
     eventually("the port is free", || UdpSocket::bind(moved).ok());
     configured.accepts(&listen(&[first], &[sealed, moved]));
     call(Client::dtls_to(moved));
+}
+
+/// Clients would come to sockets that nobody serves.
+#[test]
+fn nothing_is_bound_while_others_are_asked() {
+    let silent = UdpSocket::bind((LOCAL, 0)).expect("a socket");
+    let ips = [unique_loopback(), unique_loopback()];
+    let port = free_ports(&ips, 2);
+    let [first, second] = [SocketAddr::new(ips[0], port), SocketAddr::new(ips[1], port + 1)];
+    let mut configured = Configured::listening(&config(&[first], ""));
+    let stun = silent.local_addr().expect("an address");
+    // Only how the second address is seen outside is not known without a question.
+    let relay = format!(
+        "[relay]\nexternal = [\"203.0.113.1/{0}\"]\nstun_server = \"{stun}\"\naddresses = [\"{0}\"]",
+        ips[0]
+    );
+    let after = config(&[first], &format!("nat_alternates = [\"{second}\"]"));
+    let after = after.replace("[relay]\naddresses = [\"127.0.0.1\"]", &relay);
+    fs::write(&configured.file, after).expect("a file");
+    configured.server.signal("HUP");
+    silent.set_read_timeout(Some(common::PATIENCE)).expect("a timeout");
+    let (_, asked) = silent.recv_from(&mut [0; 100]).expect("a question");
+    assert_eq!(asked.ip(), ips[1]);
+    let free = (UdpSocket::bind(second), TcpListener::bind(second));
+    assert!(free.0.is_ok() && free.1.is_ok(), "{free:?}");
+    drop(free);
+    let line = configured.server.line_of(&["reloaded", "reload_failed"]);
+    assert_eq!(line["event"], "reloaded", "{line}");
+    assert!(answers(second));
+}
+
+#[test]
+fn what_else_is_missing_is_found_before_anything_is_bound() {
+    let [first, second] = addresses();
+    let mut configured =
+        Configured::listening(&format!("{}[process]\nsandbox = false\n", config(&[first], "")));
+    let with = format!("{}[process]\nsandbox = false\n", config(&[first, second], ""));
+    let wrong = [
+        "[tls]\ncertificates = [\"/nowhere/chain.pem\"]\nkeys = [\"/nowhere/key.pem\"]\n",
+        "[stores.ask]\nteam = { kind = \"file\", path = \"/nowhere/users\" }\n",
+    ];
+    let done = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&done);
+    let come = std::thread::spawn(move || {
+        let mut taken = 0;
+        while !stop.load(Ordering::Relaxed) {
+            taken += usize::from(TcpStream::connect(second).is_ok());
+        }
+        taken
+    });
+    let wrong = wrong.iter().cycle().take(20);
+    let told: Vec<_> = wrong.map(|it| configured.reload(&format!("{with}{it}"))).collect();
+    done.store(true, Ordering::Relaxed);
+    for line in told {
+        let message = line["message"].as_str().expect("a message");
+        assert!(message.contains("/nowhere/") && line["event"] == "reload_failed", "{message}");
+    }
+    assert_eq!(come.join().expect("no panic"), 0);
+    configured.accepts(&with);
+}
+
+/// The kernel would give it all that comes to its address, also what belongs to calls at the other one.
+#[test]
+fn no_listener_is_opened_beneath_one_with_calls() {
+    let (ip, any) = (unique_loopback(), Ipv4Addr::UNSPECIFIED.into());
+    let [every, one] = {
+        let port = free_ports(&[ip, any], 1);
+        [any, ip].map(|ip| SocketAddr::new(ip, port))
+    };
+    let mut configured = Configured::of_workers(&config(&[every], ""), "4");
+    let mut calls: Vec<_> = (0..8).map(|_| call(Client::udp_to(one))).collect();
+    let message = configured.refuses(&config(&[every, one], ""));
+    let told = format!("cannot listen on {one} (UDP): this server serves calls at {every} still");
+    assert!(message.contains(&told), "{message}");
+    for (client, peer) in &mut calls {
+        goes_on(client, peer);
+        assert_eq!(client.refresh(0).code(), 0);
+    }
+    configured.accepts(&config(&[every, one], ""));
+    call(Client::udp_to(one));
+    call(Client::udp_to(SocketAddr::new(LOCAL, one.port())));
 }

@@ -108,7 +108,7 @@ fn the_address_outside_is_another_one_for_those_who_come() {
     let _ = &mut peer;
 }
 
-/// A STUN server that sees everybody under one address, which can change.
+/// A STUN server that sees everybody under one address, which can change; without one it is silent.
 struct Mirror(std::sync::Arc<std::sync::Mutex<&'static str>>, SocketAddr);
 
 impl Mirror {
@@ -125,7 +125,8 @@ impl Mirror {
                 let mut buffer = [0; 100];
                 let (kind, id) = (Kind::success(Method::BINDING), request.transaction_id());
                 let mut writer = Writer::new(&mut buffer, kind, &id);
-                let mapped = SocketAddr::new(seen.parse().expect("an address"), client.port());
+                let Ok(seen) = seen.parse() else { continue };
+                let mapped = SocketAddr::new(seen, client.port());
                 writer.xor_address(attribute::XOR_MAPPED_ADDRESS, mapped);
                 let length = writer.finish().expect("it fits");
                 let _ = socket.send_to(&buffer[..length], client);
@@ -164,6 +165,20 @@ fn an_address_outside_that_changes_is_found_and_holds_for_new_allocations() {
     configured.accepts(&text.replace("wonder", "again"));
     let again = configured.client("alice", "again").allocate();
     assert_eq!(again.ip().to_string(), "203.0.113.8");
+}
+
+#[test]
+fn a_reload_while_the_stun_server_is_silent_keeps_what_it_has_said() {
+    let mirror = Mirror::new("203.0.113.7");
+    let text = format!("addresses = [\"127.0.0.1\"]\nstun_server = \"{}\"", mirror.1);
+    let mut configured = Configured::start(&config(&text));
+    let outside =
+        |configured: &Configured| configured.client("alice", "wonder").allocate().ip().to_string();
+    assert_eq!(outside(&configured), "203.0.113.7");
+    mirror.show("");
+    let other = text.replace("\"127.0.0.1\"", "\"127.0.0.1\", \"::1\"");
+    configured.accepts(&config(&other));
+    assert_eq!(outside(&configured), "203.0.113.7");
 }
 
 /// A service manager ends who does not feed its watchdog, and nobody waits for a STUN server for ever.

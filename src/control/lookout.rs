@@ -125,14 +125,19 @@ fn look(wanted: &Wanted) -> Result<Places, StartError> {
         keep_known(one, &places.chosen);
     }
     places::try_relays(&chosen)?;
-    Places::complete(chosen, config, listened, &facts)
+    Places::complete(chosen, config, listened, &places.discovery, &facts)
 }
 
-/// A STUN server that does not answer says nothing about an address.
-fn keep_known(found: &mut Chosen, before: &[Chosen]) {
-    let known = before.iter().find(|it| it.relay.local == found.relay.local);
-    if let (AdvertisedReason::Unknown(Some(_)), Some(known)) = (&found.advertised, known) {
-        found.clone_from(known);
+/// A STUN server that does not answer says nothing about an address: what it has said of it before stays.
+pub(super) fn keep_known(found: &mut Chosen, before: &[Chosen]) {
+    let told = |it: &&Chosen| {
+        it.relay.local == found.relay.local && it.advertised == AdvertisedReason::Reflexive
+    };
+    if let (AdvertisedReason::Unknown(Some(_)), Some(known)) =
+        (&found.advertised, before.iter().find(told))
+    {
+        found.relay = known.relay;
+        found.advertised = AdvertisedReason::Reflexive;
     }
 }
 

@@ -42,7 +42,8 @@ impl Places {
             && self.own == other.own
     }
 
-    /// Adds to the relay addresses what is known of the listeners. May take seconds, if a STUN server has to be asked.
+    /// Adds to the relay addresses what is known of the listeners. May take seconds, if a STUN server has to be asked;
+    /// where it is silent, what is `told` of before stays.
     ///
     /// # Errors
     /// NAT discovery cannot be served so.
@@ -50,25 +51,34 @@ impl Places {
         chosen: Vec<Chosen>,
         config: &Config,
         listened: &Listened,
+        told: &[Discovery],
         facts: &Facts,
     ) -> Result<Self, StartError> {
-        let mut places = Self { chosen, ..Self::default() };
-        let (relays, external) = (places.relays(), &config.relay.external);
-        let (seconds, ask) = (listened.listening.alternates(), asking(config, &places.chosen));
-        places.discovery = discovery::advertised(&seconds, &relays, external, ask)?;
-        places.own = listened.own(&relays, facts);
-        Ok(places)
+        let pairs = listened.listening.alternates();
+        let discovery = discover(&chosen, config, &pairs, told)?;
+        Ok(Self::of(chosen, discovery, listened, facts))
+    }
+
+    /// The same when everybody has been asked already.
+    pub(super) fn of(
+        chosen: Vec<Chosen>,
+        mut discovery: Vec<Discovery>,
+        listened: &Listened,
+        facts: &Facts,
+    ) -> Self {
+        // A port that was free to choose is known by now.
+        for (one, (first, second)) in discovery.iter_mut().zip(listened.listening.alternates()) {
+            one.ports = [first.port(), second.port()];
+        }
+        let mut places = Self { chosen, discovery, ..Self::default() };
+        places.own = listened.own(&places.relays(), facts);
+        places
     }
 
     /// # Errors
     /// HTTP would be passed on to this server itself.
     pub(super) fn check_backend(&self, config: &Config) -> Result<(), StartError> {
-        match config.worker.web.backend {
-            Some(Endpoint::Tcp(backend)) if self.own.contains(&backend) => {
-                Err(StartError::OwnBackend(backend))
-            }
-            _ => Ok(()),
-        }
+        check_backend(config, &self.own)
     }
 
     /// Tells where allocations are made from now on and why, if that is elsewhere.
@@ -130,6 +140,41 @@ impl Listened {
             admin: *admin,
         }
     }
+}
+
+/// # Errors
+/// HTTP would be passed on to one of these, which are this server itself.
+pub(super) fn check_backend(config: &Config, own: &[SocketAddr]) -> Result<(), StartError> {
+    match config.worker.web.backend {
+        Some(Endpoint::Tcp(backend)) if own.contains(&backend) => {
+            Err(StartError::OwnBackend(backend))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How the pairs of addresses of NAT discovery are known outside.
+///
+/// # Errors
+/// It cannot be served so.
+pub(super) fn discover(
+    chosen: &[Chosen],
+    config: &Config,
+    pairs: &[(SocketAddr, SocketAddr)],
+    told: &[Discovery],
+) -> Result<Vec<Discovery>, StartError> {
+    let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
+    let ask = asking(config, chosen);
+    let said = |local: IpAddr| {
+        let pairs = told.iter().flat_map(|it| it.local.into_iter().zip(it.advertised));
+        let mut pairs = pairs.filter(|(ip, outside)| *ip == local && outside != ip);
+        pairs.next().map(|(_, outside)| outside)
+    };
+    let ask = |local| {
+        let answer = ask(local)?;
+        Some(answer.or_else(|silent| said(local).ok_or(silent)))
+    };
+    discovery::advertised(pairs, &relays, &config.relay.external, ask)
 }
 
 /// Takes out of the listeners what this host cannot have, and says where NAT discovery is served.
@@ -195,5 +240,34 @@ fn asking(config: &Config, known: &[Chosen]) -> impl Fn(IpAddr) -> Option<Result
             |it: &&Chosen| it.relay.local == local && it.advertised == AdvertisedReason::Reflexive;
         let known = known.iter().find(seen).map(|it| Ok(it.relay.advertised));
         server.map(|server| known.unwrap_or_else(|| reflexive::ask(server, local)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the start was told of a second address is no less true because nobody answers now.
+    #[test]
+    fn a_stun_server_that_is_silent_leaves_what_it_has_said_of_a_second_address() {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut config = Config::default();
+        config.relay.stun_server = Some(silent.local_addr().unwrap().to_string());
+        let [first, second] = ["127.0.0.1", "127.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let [outside, other] =
+            ["203.0.113.1", "203.0.113.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let relay = RelayAddress { local: first, advertised: outside };
+        let chosen = Chosen {
+            relay,
+            local: addresses::LocalReason::Configured,
+            advertised: AdvertisedReason::Reflexive,
+        };
+        let pairs = [(SocketAddr::new(first, 1), SocketAddr::new(second, 2))];
+        let told =
+            Discovery { local: [first, second], advertised: [outside, other], ports: [1, 2] };
+        let chosen = [chosen];
+        let known = |told: &[Discovery]| discover(&chosen, &config, &pairs, told).unwrap();
+        assert_eq!(known(&[told]), [told]);
+        assert_eq!(known(&[])[0].advertised, [outside, second]);
     }
 }

@@ -71,9 +71,7 @@ impl ReadyFile {
 
     /// Writes the file at once, so that a reader never sees a part of it.
     pub(super) fn write(path: &Path, bound: &Bound) -> io::Result<Self> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let temporary = PathBuf::from(name);
+        let temporary = temporary(path);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
         let written = file
             .and_then(|mut file| file.write_all(bound.json().as_bytes()))
@@ -82,6 +80,16 @@ impl ReadyFile {
             let _ = fs::remove_file(&temporary);
         }
         written.map(|()| Self(path.to_owned()))
+    }
+
+    /// # Errors
+    /// It could not be written.
+    pub(super) fn can_be(path: Option<&Path>) -> Result<(), StartError> {
+        let Some(path) = path else { return Ok(()) };
+        let temporary = temporary(path);
+        let tried = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
+        let tried = tried.and_then(|_| fs::remove_file(&temporary));
+        tried.map_err(|error| StartError::ReadyFile(path.to_owned(), error))
     }
 
     /// Writes it for what is listened on now, if it is to be there.
@@ -102,6 +110,13 @@ impl ReadyFile {
             tracing::warn!(event = "ready_file", "the ready file {path:?} stays: {error}");
         }
     }
+}
+
+/// Where it is written before it is there.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    PathBuf::from(name)
 }
 
 /// Tells the service manager, if there is one that listens (sd_notify(3)).

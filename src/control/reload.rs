@@ -1,26 +1,27 @@
 //! The configuration, read again while the server runs: all of it or nothing.
 //!
 //! 1. It is read and checked, and what can be changed by a restart only must be as it was.
-//! 2. All that it needs is made ready: addresses found, sockets bound, files read ([`Part::prepare`], [`Base::live`]).
-//!    Whatever fails here ends it, and nothing has changed.
+//! 2. All that it needs is made ready: addresses found, files read ([`Part::prepare`]), and sockets bound at last
+//!    ([`Base::live`]): clients that come to one that is closed again are lost. Whatever fails here ends it, and nothing
+//!    has changed.
 //! 3. The workers go by it, all parts [commit](Commit), and the ports are given out by it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::addresses::Facts;
+use super::addresses::{self, Chosen, Facts};
 use super::base::Base;
 use super::error::StartError;
 use super::log;
-use super::lookout::{Lookout, Wanted};
+use super::lookout::{Lookout, Wanted, keep_known};
 use super::own::with_own_database;
 use super::places::{self, Listened, Places};
 use super::ready::ReadyFile;
 use super::wishes::Answer;
 use crate::config::{self, Config, Flags, Level};
-use crate::turn::{Ledger, PortRange, RelayAddress};
-use crate::worker::{Sockets, Workers};
+use crate::turn::{Discovery, Ledger, PortRange, RelayAddress};
+use crate::worker::{Alternate, Change, Sockets, Workers};
 
 /// How often it is looked whether all workers go by a change.
 const LOOK: Duration = Duration::from_millis(2);
@@ -59,8 +60,25 @@ pub(super) struct Reloader {
 }
 
 /// Where another configuration has the server listen and relay.
+enum Found {
+    /// As it is now.
+    Same,
+    /// It listens where it does.
+    Moved(Places),
+    Elsewhere(Box<Sought>),
+}
+
+/// Everything about other places that can be known before anything is bound there.
+struct Sought {
+    config: Config,
+    facts: Facts,
+    chosen: Vec<Chosen>,
+    discovery: Vec<Discovery>,
+}
+
+/// The same when it is bound.
 #[derive(Default)]
-struct Found {
+struct Settled {
     places: Option<Places>,
     listened: Option<Listened>,
     /// Listeners that come and go.
@@ -126,18 +144,26 @@ impl Reloader {
                 fixed.join(", ")
             ));
         }
+        if workers.is_changing() {
+            return failed(
+                &"not every worker goes by the last change yet: one may be stuck, and a restart ends that",
+            );
+        }
         let found = match self.find(&config, workers).await {
             Ok(found) => found,
             Err(error) => return failed(&error),
         };
         match self.change(config, found, workers).await {
             Err(error) => failed(&error),
-            Ok(true) => {
+            Ok(change) if change.is_done() => {
+                if let Some(trouble) = change.trouble() {
+                    return incomplete(&trouble);
+                }
                 let told = "the configuration was read again and is in force";
                 tracing::info!(event = "reloaded", "{told}");
                 Ok(told.to_owned())
             }
-            Ok(false) => {
+            Ok(_) => {
                 let told = format!(
                     "the configuration was read again, and not every worker goes by it after {} s: \
                      one may be stuck, and a restart ends that",
@@ -162,7 +188,10 @@ impl Reloader {
 
     /// Makes new allocations there; live ones keep theirs.
     pub(super) async fn move_to(&mut self, places: Places, workers: &Workers) {
-        let found = Found { places: Some(places), ..Found::default() };
+        if workers.is_changing() {
+            return;
+        }
+        let found = Found::Moved(places);
         if let Err(error) = self.change(self.config.clone(), found, workers).await {
             tracing::error!(
                 event = "addresses_not_taken",
@@ -171,7 +200,7 @@ impl Reloader {
         }
     }
 
-    /// Puts a configuration in force; false when a worker does not go by it in time.
+    /// Puts a configuration in force. The change is not done when a worker does not go by it in time.
     ///
     /// # Errors
     /// It cannot be used here, and nothing has changed.
@@ -180,18 +209,20 @@ impl Reloader {
         config: Config,
         found: Found,
         workers: &Workers,
-    ) -> Result<bool, StartError> {
-        let Found { places, listened, sockets } = found;
-        let former = self.former(&config, &places);
+    ) -> Result<Change, StartError> {
+        let former = self.former(&config, &found);
         let fresh = self.base.certificates.prepare(&config.tls.certificates)?;
         let same_tls = self.config.tls.min_version == config.tls.min_version;
         let identities = fresh.identities.as_ref();
+        let parts = self.parts.iter_mut().map(|part| part.prepare(&self.config, &config));
+        let commits = parts.collect::<Result<Vec<_>, _>>()?;
+        ReadyFile::can_be(config.ready_file.as_deref())?;
+        let settled = found.settle(&self.base.listened, workers.live() > 0).await?;
+        let Settled { places, listened, sockets } = settled;
         let bound = listened.as_ref().unwrap_or(&self.base.listened).bound();
         let live =
             self.base.live(&config, places.as_ref(), former, (identities, same_tls), &bound)?;
         let tls = live.path.tls.clone();
-        let parts = self.parts.iter_mut().map(|part| part.prepare(&self.config, &config));
-        let commits = parts.collect::<Result<Vec<_>, _>>()?;
         let ready_file = ReadyFile::renew(config.ready_file.as_deref(), &bound)?;
         let turn = Arc::clone(&live.turn);
         let change = workers.change(live, sockets);
@@ -226,37 +257,42 @@ impl Reloader {
         self.lookout.set_interval(config.relay.check_interval);
         self.lookout.forget();
         self.config = config;
-        Ok(change.is_done())
+        Ok(change)
     }
 
-    /// Finds the addresses and binds the listeners anew, if the configuration says other things about them.
+    /// Finds the addresses anew, if the configuration says other things about them or the listeners.
     async fn find(&self, config: &Config, workers: &Workers) -> Result<Found, StartError> {
         let same_places = self.config.same_places(config);
         if same_places && self.config.same_listeners(config) {
-            return Ok(Found::default());
+            return Ok(Found::Same);
         }
         let mut config = config.clone();
         // What there is, whatever the number of cores is by now.
         config.worker.workers = workers.stats().len();
-        let (before, listened) = (self.base.places.clone(), self.base.listened.clone());
-        let begun = Instant::now();
+        let before = self.base.places.clone();
+        let same_server = self.config.relay.stun_server == config.relay.stun_server;
         // A STUN server may be asked, which takes its time.
         let found = tokio::task::spawn_blocking(move || {
             let facts = Facts::gather();
             let known = if same_places { &before.chosen[..] } else { &[] };
-            let chosen = places::choose(&config, &facts, known)?;
+            let mut chosen = places::choose(&config, &facts, known)?;
+            if same_server {
+                // Unless it is said of another one now.
+                let taken: Vec<_> = chosen.iter().map(|it| it.relay.advertised).collect();
+                let mut told = before.chosen;
+                told.retain(|it| !taken.contains(&it.relay.advertised));
+                chosen.iter_mut().for_each(|one| keep_known(one, &told));
+            }
             places::try_relays(&chosen)?;
             let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
             places::lay_out(&mut config, &relays, &facts)?;
-            if begun.elapsed() >= FIND {
-                // Nobody waits for it any more, and clients must not come to sockets that nobody serves.
-                return Err(StartError::Late(FIND.as_secs()));
-            }
-            let sockets = Sockets::rebind(&listened.listening, &config.worker)?;
-            let listened = Listened { listening: sockets.listening().clone(), ..listened };
-            let places = Places::complete(chosen, &config, &listened, &facts)?;
-            let sockets = (!sockets.is_idle()).then_some(sockets);
-            Ok(Found { places: Some(places), listened: Some(listened), sockets })
+            let worker = &config.worker;
+            let all = [&worker.listeners, &worker.tls_listeners, &worker.dtls_listeners];
+            let asked: Vec<_> = all.into_iter().flatten().copied().collect();
+            places::check_backend(&config, &addresses::own_sockets(&asked, &relays, &facts))?;
+            let told = if same_server { &before.discovery[..] } else { &[] };
+            let discovery = places::discover(&chosen, &config, &pairs(&config), told)?;
+            Ok(Found::Elsewhere(Box::new(Sought { config, facts, chosen, discovery })))
         });
         let failed =
             |error| StartError::System("to find the addresses", std::io::Error::other(error));
@@ -265,14 +301,60 @@ impl Reloader {
     }
 
     /// Relay addresses and ports that some allocation may have still, beside those that come.
-    fn former(&self, config: &Config, places: &Option<Places>) -> Vec<(RelayAddress, PortRange)> {
+    fn former(&self, config: &Config, found: &Found) -> Vec<(RelayAddress, PortRange)> {
         let (now, ports) = (self.base.places.relays(), self.config.relay.ports);
-        let next = places.as_ref().map_or_else(|| now.clone(), Places::relays);
+        let next = match found {
+            Found::Same => now.clone(),
+            Found::Moved(places) => places.relays(),
+            Found::Elsewhere(sought) => sought.chosen.iter().map(|it| it.relay).collect(),
+        };
         let mut all: Vec<_> = now.into_iter().map(|relay| (relay, ports)).collect();
         all.extend(self.ledger.former().iter().map(|former| (former.relay, former.ports)));
         all.retain(|(relay, ports)| !(next.contains(relay) && config.relay.ports.covers(*ports)));
         all
     }
+}
+
+impl Found {
+    /// Binds what is new. It is the last that can fail: clients that come to a socket before anybody serves it wait, and
+    /// would have waited for nothing. `calls` when some are live.
+    async fn settle(self, before: &Listened, calls: bool) -> Result<Settled, StartError> {
+        let Sought { config, facts, chosen, discovery } = match self {
+            Self::Same => return Ok(Settled::default()),
+            Self::Moved(places) => {
+                return Ok(Settled { places: Some(places), ..Settled::default() });
+            }
+            Self::Elsewhere(sought) => *sought,
+        };
+        let before = before.clone();
+        // Sockets that are about to be closed are waited for.
+        let bound = tokio::task::spawn_blocking(move || {
+            let sockets = Sockets::rebind(&before.listening, &config.worker, calls)?;
+            let listened = Listened { listening: sockets.listening().clone(), ..before };
+            let places = Places::of(chosen, discovery, &listened, &facts);
+            let sockets = (!sockets.is_idle()).then_some(sockets);
+            Ok(Settled { places: Some(places), listened: Some(listened), sockets })
+        });
+        bound
+            .await
+            .map_err(|error| StartError::System("new sockets", std::io::Error::other(error)))?
+    }
+}
+
+/// The first and the second address of each alternate, as they are configured.
+fn pairs(config: &Config) -> Vec<(SocketAddr, SocketAddr)> {
+    let worker = &config.worker;
+    let first = |it: &Alternate| SocketAddr::new(it.first, worker.listeners[it.listener].port());
+    worker.alternates.iter().map(|it| (first(it), it.second)).collect()
+}
+
+fn incomplete(trouble: &str) -> Answer {
+    let told = format!(
+        "the configuration was read again and is in force, and some new listeners are not served ({trouble}): \
+         is the limit of watches (fs.epoll.max_user_watches) reached?"
+    );
+    tracing::error!(event = "listeners_unserved", "{told}");
+    Err(told)
 }
 
 fn failed(why: &dyn std::fmt::Display) -> Answer {

@@ -71,7 +71,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     config.worker.tls = base::tls_server(None, fresh.identities.as_ref(), &config.tls)?;
     certificates.commit(fresh);
     let tls = config.worker.tls.clone();
-    let places = Places::complete(chosen, &config, &listened, &facts)?;
+    let places = Places::complete(chosen, &config, &listened, &[], &facts)?;
     places.report(&config);
     places.check_backend(&config)?;
     let others = Others::new(&config.redirect, clock);

@@ -70,15 +70,15 @@ impl Sockets {
     /// # Errors
     /// The first address that cannot be listened on.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
-        Self::rebind(&Listening::default(), settings)
+        Self::rebind(&Listening::default(), settings, false)
     }
 
     /// Binds what is not listened on yet, which may take a moment if it was until just now. What is listened on already stays open, and nothing of it has changed before
-    /// the workers have taken this.
+    /// the workers have taken this. With live `calls`, nothing is bound that would take their packets from them.
     ///
     /// # Errors
     /// The first address that cannot be listened on; what was bound is closed again.
-    pub fn rebind(before: &Listening, settings: &Settings) -> Result<Self, BindError> {
+    pub fn rebind(before: &Listening, settings: &Settings, calls: bool) -> Result<Self, BindError> {
         let buffer = settings.listener_buffer;
         let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer };
         let workers = (0..settings.threads()).map(|_| Listeners::default()).collect();
@@ -86,7 +86,7 @@ impl Sockets {
         let (gone, back, holds) = Default::default();
         let mut sockets = Self { workers, listening, gone, back, holds, options };
         before.leaving.iter().for_each(|(_, departure)| departure.settle());
-        let mut known = Known { before, unclaimed: before.open.clone() };
+        let mut known = Known { before, calls, unclaimed: before.open.clone() };
         known.look(settings)?;
         for (place, address) in settings.listeners.iter().enumerate() {
             if sockets.keep(&mut known, Kind::Plain, *address)? {
@@ -309,6 +309,8 @@ impl Sockets {
 /// What is listened on before a change.
 struct Known<'a> {
     before: &'a Listening,
+    /// Whether somebody may be served there.
+    calls: bool,
     /// What of it nobody has wanted yet.
     unclaimed: Vec<Entry>,
 }
@@ -319,16 +321,50 @@ impl Known<'_> {
     fn look(&self, settings: &Settings) -> Result<(), BindError> {
         let look = |address: SocketAddr| {
             self.is_of_kind(Kind::Plain, address)?;
+            self.takes_nothing(Kind::Plain, address)?;
             if self.has(address) { Ok(()) } else { is_free(address) }
         };
         settings.listeners.iter().try_for_each(|address| look(*address))?;
         for Alternate { listener, first, second } in &settings.alternates {
-            let port = settings.listeners[*listener].port();
+            let asked = settings.listeners[*listener];
+            let mut open = self.before.open.iter();
+            let known = open.find(|it| it.kind == Kind::Plain && it.asked == asked);
+            let port = known.map_or(asked, |it| it.bound).port();
+            look(SocketAddr::new(*first, port))?;
             look(*second)?;
             look(SocketAddr::new(*first, second.port()))?;
             look(SocketAddr::new(second.ip(), port))?;
         }
-        settings.dtls_listeners.iter().try_for_each(|it| self.is_of_kind(Kind::Dtls, *it))
+        settings.dtls_listeners.iter().try_for_each(|it| {
+            self.is_of_kind(Kind::Dtls, *it)?;
+            self.takes_nothing(Kind::Dtls, *it)
+        })
+    }
+
+    /// Whether the packets of live calls would come to a new UDP socket: the kernel gives one for an address of its own
+    /// all that comes to it, also what belongs to calls at one for every address.
+    fn takes_nothing(&self, kind: Kind, address: SocketAddr) -> Result<(), BindError> {
+        let mut all = self.serving();
+        if !self.calls || self.serving().any(|it| it.kind == kind && it.bound == address) {
+            return Ok(());
+        }
+        let above = |it: &&Entry| it.bound.ip().is_unspecified() && overlap(it.bound, address);
+        let Some(above) = all.find(above) else {
+            return Ok(());
+        };
+        let source = io::Error::other(format!(
+            "this server serves calls at {} still, whose packets would come here: wait until they have ended, use \
+             another port, or restart",
+            above.bound,
+        ));
+        Err(BindError { address, transport: label(kind), source })
+    }
+
+    /// UDP sockets of now that may have clients.
+    fn serving(&self) -> impl Iterator<Item = &Entry> {
+        let leaving = self.before.leaving.iter().filter(|(_, departure)| departure.is_open());
+        let all = self.before.open.iter().chain(leaving.map(|(entry, _)| entry));
+        all.filter(|entry| entry.kind != Kind::Tls)
     }
 
     /// Whether sockets of this server have the address, or every one with its port.
@@ -340,20 +376,16 @@ impl Known<'_> {
     /// Whether UDP sockets with the address are for the same. Others in their group would take the clients of live calls
     /// from them: the kernel spreads these over the sockets of an address by how many there are.
     fn is_of_kind(&self, kind: Kind, address: SocketAddr) -> Result<(), BindError> {
-        let leaving = self.before.leaving.iter().filter(|(_, departure)| departure.is_open());
-        let mut all = self.before.open.iter().chain(leaving.map(|(entry, _)| entry));
-        let other =
-            |it: &&Entry| it.kind != Kind::Tls && it.kind != kind && overlap(it.bound, address);
-        let Some(other) = all.find(other) else {
+        let other = |it: &&Entry| it.kind != kind && overlap(it.bound, address);
+        let Some(other) = self.serving().find(other) else {
             return Ok(());
         };
-        let name = |kind| if kind == Kind::Dtls { "DTLS" } else { "UDP" };
         let source = io::Error::other(format!(
             "this server serves calls at {} as {} still; use another port, or restart",
             other.bound,
-            name(other.kind),
+            label(other.kind),
         ));
-        Err(BindError { address, transport: name(kind), source })
+        Err(BindError { address, transport: label(kind), source })
     }
 
     /// A listener that goes on under this address: as it was configured, or as it was bound.
@@ -371,6 +403,11 @@ impl Known<'_> {
             leaving.find(|(entry, _)| entry.kind == kind && entry.bound == asked)?;
         Some((*entry, departure.hold()?))
     }
+}
+
+/// What of a kind goes over UDP.
+fn label(kind: Kind) -> &'static str {
+    if kind == Kind::Dtls { "DTLS" } else { "UDP" }
 }
 
 /// Whether something can come to both.
