@@ -28,3 +28,35 @@ pub(super) fn is_private(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_where_peers_can_reach_it() {
+        let name = |relay: &str, server: &str, expected: Option<&str>| {
+            let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+            let fault = misplaced(ip(relay), ip(server), expected.map(ip));
+            fault.map_or("fine", |fault| fault.name())
+        };
+        for (relay, server, expected, found) in [
+            ("198.51.100.7", "198.51.100.7", None, "fine"),
+            ("198.51.100.7", "198.51.100.7", Some("198.51.100.7"), "fine"),
+            ("198.51.100.7", "198.51.100.7", Some("198.51.100.8"), "relay-unexpected"),
+            ("10.0.0.5", "198.51.100.7", None, "relay-private"),
+            ("10.0.0.5", "198.51.100.7", Some("10.0.0.5"), "fine"),
+            ("100.64.3.4", "198.51.100.7", None, "relay-private"),
+            ("fd00::1", "2001:db8::7", None, "relay-private"),
+            ("10.0.0.5", "10.0.0.5", None, "fine"),
+            ("127.0.0.1", "198.51.100.7", None, "relay-loopback"),
+            ("0.0.0.0", "127.0.0.1", None, "relay-loopback"),
+            ("127.0.0.1", "127.0.0.1", None, "fine"),
+            ("198.51.100.8", "198.51.100.7", None, "relay-elsewhere"),
+            // By IPv6 to a server whose relays are IPv4, as usual.
+            ("198.51.100.8", "2001:db8::7", None, "fine"),
+        ] {
+            assert_eq!(name(relay, server, expected), found, "{relay} at {server}");
+        }
+    }
+}
