@@ -234,6 +234,20 @@ fn is_no_key(name: &str) -> bool {
 }
 
 #[test]
+fn each_dependency_has_its_reason() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let built_in: BTreeSet<&str> =
+        manifest["dependencies"].as_table().unwrap().keys().map(String::as_str).collect();
+    let page = fs::read_to_string(root().join("docs/dependencies.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let named: BTreeSet<&str> = rows
+        .flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2))
+        .collect();
+    assert_eq!(named, built_in, "docs/dependencies.md has a row for each dependency");
+}
+
+#[test]
 fn both_languages_show_the_same_commands() {
     let pages = pages();
     let shown = |name: &str| -> Vec<String> {
