@@ -7,7 +7,7 @@ use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
 use turnwire::tools::{admin, check, credentials, explain, load, nat, users};
 
-const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--output FILE]\n       turnwire explain --user NAME|--address IP [OPTIONS]\n       turnwire status|sessions|reload|drain|revoke|log-level [OPTIONS]";
+const USAGE: &str = "turnwire [serve] [OPTIONS]\n       turnwire check-config FILE\n       turnwire check URI... [OPTIONS]\n       turnwire nat URI [OPTIONS]\n       turnwire load URI [OPTIONS]\n       turnwire credentials [URI]... --secret S [OPTIONS]\n       turnwire users add|remove|list|secret [OPTIONS]\n       turnwire import turnserver.conf [--database [URL]] [--output FILE]\n       turnwire explain --user NAME|--address IP [OPTIONS]\n       turnwire status|sessions|reload|drain|revoke|log-level [OPTIONS]";
 
 const HELP: &str = "\
 Without any flag it works at once on this machine: it makes a secret and prints credentials to
@@ -60,11 +60,18 @@ Above each key stand the lines of coturn's file that it comes from; a line that 
 there as a comment, with the reason. What needs a look is also said on standard error. A database
 of users and secrets becomes a store that is asked as it is. coturn's file is only read.
 
-Example:
-  turnwire import /etc/turnserver.conf --output turnwire.toml
+With --database the database is read as well: its realms become [[realm]], with their limits, peers,
+origins and token keys. Users and secrets stay where they are. Without a URL it is the one that the
+file names. A URL is sqlite:PATH, postgresql://USER:PASSWORD@HOST/DATABASE, mysql://... or
+redis://:PASSWORD@HOST/NUMBER; a password in it can be seen in ps.
 
-Exit code: 0 when everybody whom coturn lets in is taken along, 3 when not; 1 when the file cannot
-be read, or the result cannot be written or used.
+Examples:
+  turnwire import /etc/turnserver.conf --output turnwire.toml
+  turnwire import /etc/turnserver.conf --database --output turnwire.toml
+  turnwire import --database sqlite:/var/lib/turn/turndb
+
+Exit code: 0 when everybody whom coturn lets in is taken along, 3 when not; 1 when the file or the
+database cannot be read, or the result cannot be written or used.
 ";
 
 const CHECK_HELP: &str = "\
@@ -143,13 +150,16 @@ pub(crate) enum Command {
     #[command(after_help = IMPORT_HELP)]
     Import {
         /// coturn's configuration, usually /etc/turnserver.conf
-        #[arg(value_name = "turnserver.conf", required_unless_present = "options")]
+        #[arg(value_name = "turnserver.conf", required_unless_present_any = ["options", "database"])]
         file: Option<PathBuf>,
+        /// Read coturn's database too: realms, peers, limits, origins, token keys [default: the one of its file]
+        #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+        database: Option<String>,
         /// Write here, to a new file that only its owner may read [default: standard output]
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Read nothing: print every option of coturn's, and what it is here
-        #[arg(long, conflicts_with_all = ["file", "output"])]
+        #[arg(long, conflicts_with_all = ["file", "database", "output"])]
         options: bool,
     },
     #[command(flatten)]
@@ -225,8 +235,12 @@ pub(crate) fn report(imported: &Imported, name: &str) -> String {
     let mut told = [0, 0, 0];
     for note in &imported.notes {
         told[note.weight as usize] += 1;
-        // About what is not there: it stands in the result.
-        let Some(line) = note.line else { continue };
+        let place = match note.line {
+            Some(line) => format!("{name}:{line}"),
+            None if note.database => "coturn's database".to_owned(),
+            // About what is not there: it stands in the result.
+            None => continue,
+        };
         let word = match note.weight {
             Weight::Act => "look here",
             Weight::Lost => "no equal",
@@ -234,7 +248,7 @@ pub(crate) fn report(imported: &Imported, name: &str) -> String {
         };
         let colon = if note.options.is_empty() { "" } else { ": " };
         let what = format!("{}{colon}{}", note.options, note.text);
-        text.push_str(&format!("{name}:{line}: {word}: {what}\n"));
+        text.push_str(&format!("{place}: {word}: {what}\n"));
     }
     let [same, lost, act] = told;
     let (keys, act) = (count(imported.keys, "key"), count(act, "place"));

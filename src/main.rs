@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use turnwire::config::{self, Flags, import};
-use turnwire::tools::{admin, explain, users};
+use turnwire::store::Settings;
+use turnwire::tools::{admin, explain, inventory, users};
 
 use cli::{Cli, Command, Reference};
 
@@ -32,8 +33,10 @@ fn main() -> ExitCode {
             print(&config::reference_page())
         }
         Command::CheckConfig { file: None, .. } => print(config::REFERENCE),
-        Command::Import { file: Some(file), output, .. } => import(&file, output.as_deref()),
-        Command::Import { file: None, .. } => print(&import::options_page()),
+        Command::Import { options: true, .. } => print(&import::options_page()),
+        Command::Import { file, database, output, .. } => {
+            import(file.as_deref(), database.as_deref(), output.as_deref())
+        }
         Command::Explain(options) => explain(&options),
         Command::Admin(command) => steer(&command),
         Command::Load(options) => turnwire::tools::load::run(&options),
@@ -119,17 +122,19 @@ fn users(options: &users::Options) -> ExitCode {
     }
 }
 
-fn import(file: &Path, output: Option<&Path>) -> ExitCode {
-    let name = file.display().to_string();
-    let mut text = Vec::new();
-    let read = File::open(file).and_then(|it| it.take(MAX_IMPORT + 1).read_to_end(&mut text));
-    if let Err(error) = read {
-        return fail(format_args!("{name} cannot be read: {error}"));
-    }
-    if text.len() as u64 > MAX_IMPORT {
-        return fail(format_args!("{name} is larger than {} MiB", MAX_IMPORT >> 20));
-    }
-    let imported = import::import(&text, &name);
+/// What coturn's file says, and its database: that of this URL, or with an empty one that of the file.
+fn import(file: Option<&Path>, database: Option<&str>, output: Option<&Path>) -> ExitCode {
+    let read = file.map_or(Ok(Vec::new()), coturns_file);
+    let read = read.and_then(|text| {
+        let stock = database.map(|url| coturns_database(url, &text)).transpose()?;
+        Ok((text, stock))
+    });
+    let (text, stock) = match read {
+        Ok(read) => read,
+        Err(problem) => return fail(problem),
+    };
+    let name = file.map_or("coturn's database".into(), |file| file.display().to_string());
+    let imported = import::import(&text, &name, stock.as_ref());
     let target = output.map_or("standard output".into(), |path| path.display().to_string());
     if let Err(error) = write_out(output, &imported.toml) {
         return fail(format_args!("{target} cannot be written: {error}"));
@@ -142,6 +147,29 @@ fn import(file: &Path, output: Option<&Path>) -> ExitCode {
         }
     }
     if imported.left_behind { ExitCode::from(LEFT_BEHIND) } else { ExitCode::SUCCESS }
+}
+
+fn coturns_file(file: &Path) -> Result<Vec<u8>, String> {
+    let (name, mut text) = (file.display(), Vec::new());
+    File::open(file)
+        .and_then(|it| it.take(MAX_IMPORT + 1).read_to_end(&mut text))
+        .map_err(|error| format!("{name} cannot be read: {error}"))?;
+    if text.len() as u64 > MAX_IMPORT {
+        return Err(format!("{name} is larger than {} MiB", MAX_IMPORT >> 20));
+    }
+    Ok(text)
+}
+
+fn coturns_database(url: &str, text: &[u8]) -> Result<import::Stock, String> {
+    let settings = match url {
+        "" => import::database_of(text).map_err(|why| format!("coturn's database: {why}"))?,
+        url => Settings::from_url("coturn", url).map_err(|error| format!("--database: {error}"))?,
+    };
+    // The result may be kept elsewhere.
+    let path = settings.path.map(|path| std::path::absolute(&path).unwrap_or(path));
+    let settings = Settings { path, ..settings };
+    let inventory = inventory::take(&settings).map_err(|why| format!("coturn's database {why}"))?;
+    Ok(import::Stock { settings, inventory })
 }
 
 /// Passwords are in it, so it is for its owner alone; what is there already stays as it is.

@@ -5,6 +5,8 @@
 #[path = "databases/calls.rs"]
 mod calls;
 mod common;
+#[path = "databases/moves.rs"]
+mod moves;
 #[path = "databases/servers.rs"]
 mod servers;
 #[cfg(feature = "sqlite")]
@@ -14,6 +16,7 @@ mod users;
 use std::time::{Duration, Instant};
 
 use calls::{come_in, die_and_come_back, take_their_time};
+use moves::move_house;
 use servers::{Brand, Database, Locked, Scratch, turnadmin};
 use tokio::runtime::{Builder, Runtime};
 use turnwire::auth::Secret;
@@ -51,6 +54,46 @@ impl Place {
                 turnadmin(&[&["-b", path.to_str().unwrap()], arguments].concat())
             }
             Self::Server(database) => database.turnadmin(arguments),
+        }
+    }
+
+    fn is_sql(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Server(database) => database.connection().1 != "redis-userdb",
+        }
+    }
+
+    /// Has its own client say something in SQL.
+    fn tell(&self, sql: &str) {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(scratch) => {
+                let connection = rusqlite::Connection::open(scratch.path("turndb")).unwrap();
+                connection.execute_batch(sql).unwrap();
+            }
+            #[cfg(not(feature = "sqlite"))]
+            Self::Sqlite(_) => panic!("it is not built in"),
+            Self::Server(database) => drop(database.say(sql)),
+        }
+    }
+
+    /// The line of coturn's file that names it.
+    fn line(&self) -> String {
+        match self {
+            Self::Sqlite(scratch) => format!("userdb={}", scratch.path("turndb").display()),
+            Self::Server(database) => {
+                let (_, option, connection) = database.connection();
+                format!("{option}=\"{connection}\"")
+            }
+        }
+    }
+
+    /// Its URL.
+    fn url(&self) -> String {
+        match self {
+            Self::Sqlite(scratch) => format!("sqlite:{}", scratch.path("turndb").display()),
+            Self::Server(database) => database.url(),
         }
     }
 
@@ -301,7 +344,8 @@ stories!(
     written_for_both,
     come_in,
     die_and_come_back,
-    take_their_time
+    take_their_time,
+    move_house
 );
 stories!(
     "sql",
@@ -314,7 +358,8 @@ stories!(
     over_tls,
     come_in,
     die_and_come_back,
-    take_their_time
+    take_their_time,
+    move_house
 );
 stories!(
     "sql",
@@ -327,7 +372,8 @@ stories!(
     over_tls,
     come_in,
     die_and_come_back,
-    take_their_time
+    take_their_time,
+    move_house
 );
 stories!(
     "redis",
@@ -340,5 +386,6 @@ stories!(
     over_tls,
     come_in,
     die_and_come_back,
-    take_their_time
+    take_their_time,
+    move_house
 );

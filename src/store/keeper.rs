@@ -1,4 +1,4 @@
-use super::{Reply, Store};
+use super::{Inventory, Reply, Store};
 use crate::auth::{Algorithm, Key, Secret, prepare};
 
 /// A store that can be written: the databases. `turnwire users` works on it.
@@ -38,6 +38,12 @@ pub trait Keeper: Store {
     /// # Errors
     /// It cannot be written.
     fn remove_secret<'a>(&'a self, realm: &'a str, secret: &'a Secret) -> Reply<'a, bool>;
+
+    /// Everything that coturn keeps there.
+    ///
+    /// # Errors
+    /// It cannot be reached, or it is no database of coturn's.
+    fn inventory(&self) -> Reply<'_, Inventory>;
 }
 
 /// A user who is there.

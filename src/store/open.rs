@@ -12,10 +12,8 @@ use super::{FileStore, Keeper, Kind, Settings, Store, StoreError};
 pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match settings.kind {
         Kind::File => Ok(Arc::new(FileStore::open(settings)?)),
-        #[cfg(feature = "sqlite")]
-        Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, false)?)),
         Kind::Http => Ok(Arc::new(Hook::open(settings)?)),
-        _ => Ok(keeper(settings)?),
+        _ => Ok(database(settings, false)?),
     }
 }
 
@@ -24,11 +22,19 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
 /// # Errors
 /// It can never work, or users are not written there by this program.
 pub fn keeper(settings: &Settings) -> Result<Arc<dyn Keeper>, StoreError> {
+    database(settings, true)
+}
+
+/// The same; with `create`, a database in a file is made when it is not there.
+pub(super) fn database(settings: &Settings, create: bool) -> Result<Arc<dyn Keeper>, StoreError> {
     match settings.kind {
         #[cfg(feature = "sqlite")]
-        Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, true)?)),
+        Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, create)?)),
         #[cfg(not(feature = "sqlite"))]
-        Kind::Sqlite => Err(StoreError::NotBuiltIn("SQLite", "sqlite")),
+        Kind::Sqlite => {
+            let _ = create;
+            Err(StoreError::NotBuiltIn("SQLite", "sqlite"))
+        }
         #[cfg(feature = "sql")]
         Kind::Postgresql => Ok(Arc::new(sql::postgresql(settings)?)),
         #[cfg(feature = "sql")]

@@ -5,6 +5,8 @@
 //!
 //! All questions go over one connection, one behind the other without waiting for answers.
 
+mod inventory;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,9 @@ use tokio::time::timeout;
 
 use super::backoff::Backoff;
 use super::coturn::{keys, secrets_of};
-use super::{Entry, Found, Keeper, Listed, Question, Reply, Settings, Store, StoreError};
+use super::{
+    Entry, Found, Inventory, Keeper, Listed, Question, Reply, Settings, Store, StoreError,
+};
 use crate::auth::Secret;
 
 /// Where the certificate of an authority stands in a URL, as it does in PostgreSQL's.
@@ -227,6 +231,10 @@ impl Keeper for Redis {
                 self.ask(pipe().srem(secret_key(realm), secret.expose())).await?;
             Ok(removed)
         })
+    }
+
+    fn inventory(&self) -> Reply<'_, Inventory> {
+        Box::pin(self.take_inventory())
     }
 }
 

@@ -5,6 +5,7 @@ mod argument;
 pub mod check;
 pub mod credentials;
 pub mod explain;
+pub mod inventory;
 pub mod load;
 pub mod nat;
 pub mod users;

@@ -147,9 +147,16 @@ impl Database {
 
     /// Has coturn's own tool do something.
     pub(crate) fn turnadmin(&self, arguments: &[&str]) -> String {
-        let (flag, connection) = match self.brand {
+        let (flag, _, connection) = self.connection();
+        turnadmin(&[&[flag, &connection], arguments].concat())
+    }
+
+    /// What coturn connects with, and the flag and the option that it stands behind.
+    pub(crate) fn connection(&self) -> (&'static str, &'static str, String) {
+        match self.brand {
             Brand::Postgresql => (
                 "-e",
+                "psql-userdb",
                 format!(
                     "host={} port={} dbname=turn user=turn password={PASSWORD}",
                     self.scratch.0.display(),
@@ -158,6 +165,7 @@ impl Database {
             ),
             Brand::Mariadb => (
                 "-M",
+                "mysql-userdb",
                 format!(
                     "host={} port={} dbname=turn user=turn password={PASSWORD} connect_timeout=10",
                     self.ip, self.port
@@ -165,13 +173,13 @@ impl Database {
             ),
             Brand::Redis => (
                 "-N",
+                "redis-userdb",
                 format!(
                     "ip={} port={} dbname=0 password={PASSWORD} connect_timeout=10",
                     self.ip, self.port
                 ),
             ),
-        };
-        turnadmin(&[&[flag, &connection], arguments].concat())
+        }
     }
 
     /// Has the server's own client say something to it, and gives the answer.

@@ -6,11 +6,12 @@ use super::databases::{self, DATABASES, Fate};
 use super::facts::{Facts, OFF};
 use super::page::Page;
 use super::page::Weight::{Act, Lost, Same};
+use super::tenants::Tenants;
 use crate::auth::prepare;
 
 /// Writes users, secrets and what belongs to them. Says whether somebody whom coturn let in is not
 /// taken along.
-pub(super) fn auth(facts: &Facts<'_>, page: &mut Page) -> bool {
+pub(super) fn auth<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &mut Page) -> bool {
     realm(facts, page);
     separator(facts, page);
     nonces(facts, page);
@@ -22,8 +23,12 @@ pub(super) fn auth(facts: &Facts<'_>, page: &mut Page) -> bool {
         page.note("auth", Same, &facts.all("stun-only"), OFF);
     }
     let by_secret = facts.on("use-auth-secret") || facts.value("static-auth-secret").is_some();
-    let database = databases::databases(facts, page);
-    let mut left = tokens(facts, page) | (database == Fate::Left);
+    let database = databases::databases(facts, tenants.map(Tenants::stock), page);
+    let mut left = tokens(facts, tenants, page) | (database == Fate::Left);
+    match tenants {
+        Some(tenants) => left |= tenants.people(by_secret, page) | tenants.realms(facts, page),
+        None => unread(facts, page),
+    }
     let has_users = if by_secret {
         left |= secrets(facts, database, page);
         false
@@ -83,7 +88,7 @@ fn stun_only(facts: &Facts<'_>, page: &mut Page) {
     let text = "there is no switch against TURN, but nobody gets a relay without credentials: no \
                 user and no secret is taken along, and nobody knows the secret that is made";
     let names = ["stun-only", "user", "static-auth-secret", "lt-cred-mech", "use-auth-secret"];
-    let rest = ["no-auth", "oauth", "server-name"];
+    let rest = ["no-auth", "oauth", "server-name", "no-dynamic-ip-list", "no-dynamic-realms"];
     let from = [facts.all_of(&names), facts.all_of(&rest), facts.all_of(&DATABASES)].concat();
     page.note("auth", Same, &from, text);
 }
@@ -167,7 +172,17 @@ fn user(value: &str) -> Result<(&str, &str), &'static str> {
     Ok((name, password))
 }
 
-fn tokens(facts: &Facts<'_>, page: &mut Page) -> bool {
+/// What says how coturn reads its database, which was not read.
+fn unread(facts: &Facts<'_>, page: &mut Page) {
+    let from = facts.all_of(&["no-dynamic-ip-list", "no-dynamic-realms"]);
+    if !from.is_empty() {
+        let text = "it is about how coturn reads its database: [stores] says here which are asked, and for how long \
+                    answers are remembered";
+        page.note("auth", Same, &from, text);
+    }
+}
+
+fn tokens<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &mut Page) -> bool {
     let from = facts.all("oauth");
     let name = facts.all("server-name");
     let usable = |text: &&str| text.len() <= 255;
@@ -176,9 +191,16 @@ fn tokens(facts: &Facts<'_>, page: &mut Page) -> bool {
     } else if !name.is_empty() {
         page.note("auth.tokens", Same, &name, "it is of use with access tokens only");
     }
+    if let Some(tenants) = tenants {
+        let text = if facts.on("oauth") { "its keys are taken from the database" } else { OFF };
+        if !from.is_empty() {
+            page.note("auth.tokens", Same, &from, text);
+        }
+        return tenants.tokens(facts, None, page);
+    }
     if facts.on("oauth") {
         let text = "the keys of access tokens are in coturn's database (oauth_key): they are not \
-                    taken along. Write them into [auth.tokens.keys]";
+                    taken along. Import again with --database, or write them into [auth.tokens.keys]";
         page.note("auth.tokens", Act, &from, text);
     } else if !from.is_empty() {
         page.note("auth.tokens", Same, &from, OFF);
@@ -195,7 +217,9 @@ fn mechanism(
     page: &mut Page,
 ) -> bool {
     let from = facts.all("lt-cred-mech");
-    let open = !by_secret && facts.all("user").is_empty() && !facts.on("lt-cred-mech");
+    // A database alone says nothing of the file.
+    let told = facts.on("lt-cred-mech") || (facts.has_no_file() && database == Fate::Asked);
+    let open = !by_secret && facts.all("user").is_empty() && !told;
     let no_auth = facts.all("no-auth");
     if open && !facts.on("oauth") {
         let text = "coturn relays for everybody without credentials: such an open relay is used \

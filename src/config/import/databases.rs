@@ -6,7 +6,9 @@ use super::facts::Facts;
 use super::grammar::Line;
 use super::page::Page;
 use super::page::Weight::{Act, Lost, Same};
-use crate::store::Kind;
+use super::tenants::Stock;
+use crate::auth::Secret;
+use crate::store::{Kind, Settings};
 
 /// The options that name one.
 pub(super) const DATABASES: [&str; 5] =
@@ -36,35 +38,76 @@ struct Place {
     open: bool,
 }
 
-/// Writes the database as a store. coturn asks the one that its file names last.
-pub(super) fn databases(facts: &Facts<'_>, page: &mut Page) -> Fate {
-    let mut named = facts.all_of(&DATABASES);
-    named.sort_by_key(|line| line.number);
+/// Writes the database as a store: the one that was read, or the one that coturn's file names last, which coturn
+/// asks.
+pub(super) fn databases(facts: &Facts<'_>, stock: Option<&Stock>, page: &mut Page) -> Fate {
+    let named = named(facts);
+    let read = stock.map(|stock| Place::of(&stock.settings));
     let Some((line, others)) = named.split_last() else {
-        return Fate::None;
+        return read.map_or(Fate::None, |place| store(&place, &[], true, page));
     };
     if !others.is_empty() {
         page.note("stores.ask", Same, others, "coturn asks the database that is named last");
     }
-    match place(line) {
-        Ok(place) => store(&place, &[line], page),
-        Err(why) => {
+    match (read, place(line)) {
+        (Some(read), Ok(place)) if read.is(&place) => store(&place, &[line], true, page),
+        (Some(read), _) => {
+            let text = "another database was read in its place (--database), and is asked here";
+            page.note("stores.ask", Act, &[line], text);
+            store(&read, &[], true, page)
+        }
+        (None, Ok(place)) => store(&place, &[line], false, page),
+        (None, Err(why)) => {
             page.note("stores.ask", Act, &[line], why);
             Fate::Left
         }
     }
 }
 
+/// The database that coturn asks by this file, to be read.
+///
+/// # Errors
+/// Why it cannot be.
+pub(super) fn database(facts: &Facts<'_>) -> Result<Settings, &'static str> {
+    let named = named(facts);
+    let place = named.last().map_or_else(|| Ok(Place::own()), |line| place(line))?;
+    let path = place.path.map(Into::into);
+    let url = place.url.map(Secret::new);
+    Ok(Settings { path, url, ..Settings::new("coturn", place.kind) })
+}
+
+fn named<'f, 't>(facts: &'f Facts<'t>) -> Vec<&'f Line<'t>> {
+    let mut named = facts.all_of(&DATABASES);
+    named.sort_by_key(|line| line.number);
+    named
+}
+
+impl Place {
+    fn own() -> Self {
+        Self { kind: Kind::Sqlite, path: Some(OWN.to_owned()), url: None, open: false }
+    }
+
+    /// That of a database that somebody has named, who has said as well how the way there is protected.
+    fn of(settings: &Settings) -> Self {
+        let path = settings.path.as_ref().map(|path| path.display().to_string());
+        let url = settings.url.as_ref().map(|url| url.expose().to_owned());
+        Self { kind: settings.kind, path, url, open: false }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.path == other.path && self.url == other.url
+    }
+}
+
 /// The database that coturn asks when its file names none.
 pub(super) fn own(from: &[&Line<'_>], page: &mut Page) -> Fate {
-    let place = Place { kind: Kind::Sqlite, path: Some(OWN.to_owned()), url: None, open: false };
     let text = "coturn has them in a database of its own, which is usually there: see whether it \
                 is, and whether this server's user may read it";
     page.note("stores.ask", Act, from, text);
-    store(&place, from, page)
+    store(&Place::own(), from, false, page)
 }
 
-fn store(place: &Place, from: &[&Line<'_>], page: &mut Page) -> Fate {
+fn store(place: &Place, from: &[&Line<'_>], read: bool, page: &mut Page) -> Fate {
     if let Some((what, feature)) = place.kind.missing() {
         let text = format!(
             "this turnwire was built without {what}: users and secrets in that database are not \
@@ -88,10 +131,12 @@ fn store(place: &Place, from: &[&Line<'_>], page: &mut Page) -> Fate {
                     out of the URL, or set it to the strictest";
         page.note("stores.ask", Act, from, text);
     }
-    let text = "users and secrets are asked for there as they are; users and secrets work side by side. The \
-                tables of peers, of realms and their options, of origins and of keys for access tokens are \
-                not looked at: what is in them goes into [peers], [limits], [realms] and [auth.tokens.keys]";
-    page.note("stores.ask", Lost, from, text);
+    if !read {
+        let text = "users and secrets are asked for there as they are; users and secrets work side by side. The \
+                    tables of peers, of realms and their options, of origins and of keys for access tokens are \
+                    not looked at: import again with --database to have them taken into this file";
+        page.note("stores.ask", Lost, from, text);
+    }
     Fate::Asked
 }
 

@@ -9,6 +9,7 @@ use super::page::Weight::{Act, Same};
 pub(super) const OFF: &str = "it is switched off: nothing to write";
 
 /// The lines that can be used, for the rooms to ask.
+#[derive(Default)]
 pub(super) struct Facts<'t> {
     lines: Vec<(&'static str, Shape, Line<'t>)>,
 }
@@ -49,6 +50,16 @@ impl<'t> Facts<'t> {
             }
         }
         facts
+    }
+
+    /// Adds a row of coturn's database that says what a line with this option would.
+    pub(super) fn row(&mut self, option: &'static str, shape: Shape, row: Line<'t>) {
+        self.lines.push((option, shape, row));
+    }
+
+    /// Whether no line of a file is in it, so that nobody has said how the database is read.
+    pub(super) fn has_no_file(&self) -> bool {
+        self.lines.iter().all(|(.., line)| line.number == 0)
     }
 
     /// All lines of an option.

@@ -3,12 +3,12 @@
 /// coturn reads so many bytes at once; what follows on the line is another line to it.
 const LONGEST: usize = 1023;
 
-/// A line with an option on it.
+/// A line with an option on it; or, without a number, a row of coturn's database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line<'t> {
-    /// Its number in the file, from 1.
+    /// Its number in the file, from 1; 0 for a row.
     pub(super) number: usize,
-    /// Everything up to the first blank or `=`.
+    /// Everything up to the first blank or `=`; the name of a table.
     pub(super) name: &'t str,
     /// The rest without the separator, the quotes and the blanks at the end; empty for none.
     pub(super) value: &'t str,

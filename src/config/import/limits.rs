@@ -15,7 +15,7 @@ pub(super) fn limits(facts: &Facts<'_>, page: &mut Page) {
     switches(facts, page);
 }
 
-fn quotas(facts: &Facts<'_>, page: &mut Page) {
+pub(super) fn quotas(facts: &Facts<'_>, page: &mut Page) {
     let counts = [
         ("total-quota", "allocations", u64::from(u32::MAX)),
         ("user-quota", "allocations_per_user", u64::from(u32::MAX)),

@@ -1,6 +1,7 @@
 //! coturn's `turnserver.conf` to a configuration of ours.
 //!
-//! [`import`] is a pure function from text to text: it reads no other file and asks nobody.
+//! [`import`] is a pure function from text to text: it reads no other file and asks nobody. What stands in a database
+//! comes in read already ([`Stock`]).
 //!
 //! ```text
 //! grammar   text to lines, as coturn reads them
@@ -8,6 +9,7 @@
 //! facts     the lines by option; what no room can use is noted
 //! listen, tls, relay, discovery, auth, databases, peers, limits, redirect, process
 //!           the rooms: each makes keys of its options, or says why not
+//! tenants   what lies in coturn's database besides users: realms and their rules
 //! ranges    ranges of addresses to prefixes
 //! page      keys and notes, each with its lines, to TOML
 //! ```
@@ -29,12 +31,16 @@ mod process;
 mod ranges;
 mod redirect;
 mod relay;
+mod tenants;
 mod tls;
 
 pub use page::{Note, Weight};
+pub use tenants::Stock;
 
+use crate::store::Settings;
 use facts::Facts;
 use page::Page;
+use tenants::Tenants;
 
 /// A configuration made from coturn's.
 #[derive(Clone, Debug)]
@@ -55,24 +61,35 @@ pub fn options_page() -> String {
     options::page()
 }
 
-/// Makes a configuration from the text of a `turnserver.conf`; `name` is what the result calls it.
-pub fn import(text: &[u8], name: &str) -> Imported {
+/// The database that coturn asks by this file: the one that it names last, or its own.
+///
+/// # Errors
+/// Why it cannot be asked.
+pub fn database_of(text: &[u8]) -> Result<Settings, &'static str> {
+    let text = String::from_utf8_lossy(text);
+    databases::database(&Facts::read(&text, &mut Page::default()))
+}
+
+/// Makes a configuration from the text of a `turnserver.conf`, which may be empty, and of what stands in its database.
+/// `name` is what the result calls it.
+pub fn import(text: &[u8], name: &str, stock: Option<&Stock>) -> Imported {
     // coturn reads bytes; a comment in another encoding harms nobody.
     let text = String::from_utf8_lossy(text);
     let mut page = Page::default();
-    let facts = Facts::read(&text, &mut page);
-    let left_behind = rooms(&facts, &mut page);
+    let mut facts = Facts::read(&text, &mut page);
+    let tenants = stock.map(|stock| Tenants::of(stock, &mut facts, &mut page));
+    let left_behind = rooms(&facts, tenants.as_ref(), &mut page);
     let toml = page.render(&head(name, left_behind));
     Imported { toml, notes: page.notes(), keys: page.keys(), left_behind }
 }
 
-fn rooms(facts: &Facts<'_>, page: &mut Page) -> bool {
+fn rooms<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &mut Page) -> bool {
     let secured = tls::tls(facts, page);
     let listeners = listen::listen(facts, secured, page);
     let seconds = discovery::seconds(facts, &listeners, page);
     let outside = relay::relay(facts, &listeners.ips, &seconds, page);
     discovery::discovery(facts, &seconds, &outside, page);
-    let left_behind = auth::auth(facts, page);
+    let left_behind = auth::auth(facts, tenants, page);
     peers::peers(facts, page);
     limits::limits(facts, page);
     redirect::redirect(facts, &listeners, page);

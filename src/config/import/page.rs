@@ -6,7 +6,7 @@ use super::grammar::Line;
 use toml::Value;
 
 /// Everything that may get a header, in the order of the reference file.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "listen",
     "tls",
     "https",
@@ -14,6 +14,7 @@ const SECTIONS: [&str; 19] = [
     "auth",
     "auth.users",
     "auth.tokens",
+    "auth.tokens.keys",
     "stores.ask",
     "turn",
     "peers",
@@ -26,6 +27,15 @@ const SECTIONS: [&str; 19] = [
     "log",
     "process",
     "",
+];
+
+/// What a further realm has, and the headers there.
+const REALM_SECTIONS: [(&str, &str); 5] = [
+    ("realm", "[[realm]]"),
+    ("auth.tokens", "[realm.tokens]"),
+    ("auth.tokens.keys", "[realm.tokens.keys]"),
+    ("peers", "[realm.peers]"),
+    ("limits", "[realm.limits]"),
 ];
 
 /// The longest line of a comment.
@@ -51,6 +61,8 @@ pub struct Note {
     pub options: String,
     /// The first of these lines.
     pub line: Option<usize>,
+    /// Whether it is about a row of coturn's database.
+    pub database: bool,
     /// What is said. Never shows a password or a secret.
     pub text: String,
     /// How much it matters.
@@ -60,9 +72,19 @@ pub struct Note {
 /// The file in the making.
 #[derive(Default)]
 pub(super) struct Page {
-    items: Vec<(&'static str, Item)>,
+    items: Vec<Entry>,
+    /// The further realm that is being written, and how many there are.
+    realm: Option<usize>,
+    realms: usize,
     /// The lines of which something has been made or said.
     seen: Vec<usize>,
+}
+
+/// An item with its section, of a further realm or of the server.
+struct Entry {
+    realm: Option<usize>,
+    section: &'static str,
+    item: Item,
 }
 
 enum Item {
@@ -81,7 +103,7 @@ impl Page {
     ) {
         self.see(from);
         let item = Item::Key { place: cite(from), key: key.to_owned(), value: value.into() };
-        self.items.push((section, item));
+        self.items.push(Entry { realm: self.realm, section, item });
     }
 
     /// A note on these lines.
@@ -93,10 +115,22 @@ impl Page {
         text: impl Into<String>,
     ) {
         self.see(from);
-        let line = from.iter().map(|line| line.number).min();
+        let line = from.iter().map(|line| line.number).filter(|number| *number > 0).min();
+        let database = from.iter().any(|line| line.number == 0);
         let options = names(from).join(", ");
-        let note = Note { place: cite(from), options, line, text: text.into(), weight };
-        self.items.push((section, Item::Note(note)));
+        let note = Note { place: cite(from), options, line, database, text: text.into(), weight };
+        self.items.push(Entry { realm: self.realm, section, item: Item::Note(note) });
+    }
+
+    /// Begins a further realm: what follows is of it.
+    pub(super) const fn open_realm(&mut self) {
+        self.realm = Some(self.realms);
+        self.realms += 1;
+    }
+
+    /// What follows is the server's again.
+    pub(super) const fn close_realm(&mut self) {
+        self.realm = None;
     }
 
     fn see(&mut self, lines: &[&Line<'_>]) {
@@ -111,7 +145,7 @@ impl Page {
 
     /// The notes, in the order of coturn's file; those about what is not there come last.
     pub(super) fn notes(&self) -> Vec<Note> {
-        let notes = self.items.iter().filter_map(|(_, item)| match item {
+        let notes = self.items.iter().filter_map(|entry| match &entry.item {
             Item::Note(note) => Some(note.clone()),
             Item::Key { .. } => None,
         });
@@ -122,7 +156,7 @@ impl Page {
 
     /// How many keys it has.
     pub(super) fn keys(&self) -> usize {
-        self.items.iter().filter(|(_, item)| matches!(item, Item::Key { .. })).count()
+        self.items.iter().filter(|entry| matches!(entry.item, Item::Key { .. })).count()
     }
 
     /// The text, with `head` as a comment in front.
@@ -130,20 +164,35 @@ impl Page {
         let mut text = String::new();
         comment(&mut text, head);
         for section in SECTIONS {
-            let mut items = self.items.iter().filter(|(of, _)| *of == section).peekable();
-            if items.peek().is_none() {
-                continue;
-            }
             match section {
-                "" => text.push_str("\n\n# Other lines of coturn's file\n"),
-                section => text.push_str(&format!("\n\n[{section}]\n")),
-            }
-            for (_, item) in items {
-                text.push('\n');
-                item.render(&mut text);
+                "" => {
+                    self.render_realms(&mut text);
+                    self.section(None, section, "# Other lines of coturn's file", &mut text);
+                }
+                _ => self.section(None, section, &format!("[{section}]"), &mut text),
             }
         }
         text
+    }
+
+    fn render_realms(&self, text: &mut String) {
+        for realm in 0..self.realms {
+            for (section, header) in REALM_SECTIONS {
+                self.section(Some(realm), section, header, text);
+            }
+        }
+    }
+
+    fn section(&self, realm: Option<usize>, section: &str, header: &str, text: &mut String) {
+        let own = |entry: &&Entry| entry.realm == realm && entry.section == section;
+        let mut items = self.items.iter().filter(own).peekable();
+        if items.peek().is_some() {
+            let _ = writeln!(text, "\n\n{header}");
+        }
+        for entry in items {
+            text.push('\n');
+            entry.item.render(text);
+        }
     }
 }
 
@@ -243,6 +292,7 @@ fn cite(lines: &[&Line<'_>]) -> String {
         numbers.dedup();
         let word = if numbers.len() == 1 { "line" } else { "lines" };
         match *name {
+            name if numbers == [0] => format!("the database's {name}"),
             "" => format!("{word} {}", spans(&numbers)),
             name => format!("{word} {} ({name})", spans(&numbers)),
         }

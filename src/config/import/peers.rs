@@ -39,28 +39,11 @@ const MULTICAST: [&str; 2] =
 
 pub(super) fn peers(facts: &Facts<'_>, page: &mut Page) {
     let loopback = facts.on("allow-loopback-peers");
-    let mut never: Vec<Range> = NEVER.iter().filter_map(|text| range(text)).collect();
-    never.extend(MULTICAST.iter().filter_map(|text| range(text)));
-    if !loopback {
-        never.extend(LOOPBACK.iter().filter_map(|text| range(text)));
-    }
+    let never = never(loopback);
     let allowed = facts.all("allowed-peer-ip");
     let denied = facts.all("denied-peer-ip");
     let mut allow = prefixes(&allowed, &never, page);
-    let deny: Vec<Prefix> = prefixes(&denied, &[], page);
-    let won = |prefix: &Prefix| allow.iter().any(|wider| holds(wider, prefix));
-    let (lost, deny): (Vec<Prefix>, Vec<Prefix>) = deny.into_iter().partition(won);
-    if !lost.is_empty() {
-        let text = format!(
-            "in coturn an allowed range wins, so {} denied there without effect: left out",
-            if lost.len() == 1 {
-                format!("{} is", lost[0])
-            } else {
-                format!("{} are", list(&lost))
-            }
-        );
-        page.note("peers", Lost, &denied, text);
-    }
+    let deny = effective(&denied, &allow, page);
     let mut from = allowed;
     if loopback {
         let text = "everything that listens on this host's loopback addresses can be reached by \
@@ -87,6 +70,58 @@ pub(super) fn peers(facts: &Facts<'_>, page: &mut Page) {
                 denied. Here they are denied unless they are allowed: if media servers or other \
                 peers stand in your own network, write their prefix into peers.allow.";
     page.note("peers", Lost, &[], text);
+}
+
+/// The rules of a further realm. They come behind the server's, and cannot open what those deny.
+pub(super) fn realm(own: &Facts<'_>, server: &Facts<'_>, page: &mut Page) {
+    let never = never(server.on("allow-loopback-peers"));
+    let (allowed, denied) = (own.all("allowed-peer-ip"), own.all("denied-peer-ip"));
+    let allow = prefixes(&allowed, &never, page);
+    // What is wrong with those has been said.
+    let mut open = prefixes(&server.all("allowed-peer-ip"), &never, &mut Page::default());
+    open.extend(&allow);
+    let deny = effective(&denied, &open, page);
+    let closed = server.all("denied-peer-ip");
+    let closed: Vec<Range> = closed.iter().filter_map(|line| range(line.value)).collect();
+    let is_shut =
+        |line: &&Line<'_>| range(line.value).is_some_and(|range| range.without(&closed) != [range]);
+    let shut: Vec<&Line<'_>> = allowed.iter().copied().filter(is_shut).collect();
+    if !shut.is_empty() {
+        let text = "in coturn this wins over what its file denies. Here no realm can open what peers.deny closes: \
+                    deny it in the other realms instead, and take it out of [peers]";
+        page.note("peers", Act, &shut, text);
+    }
+    write("allow", allow, &allowed, page);
+    write("deny", deny, &denied, page);
+}
+
+/// What coturn relays to in no case.
+fn never(loopback: bool) -> Vec<Range> {
+    let mut never: Vec<Range> = NEVER.iter().filter_map(|text| range(text)).collect();
+    never.extend(MULTICAST.iter().filter_map(|text| range(text)));
+    if !loopback {
+        never.extend(LOOPBACK.iter().filter_map(|text| range(text)));
+    }
+    never
+}
+
+/// What the lines deny that is not allowed as a whole.
+fn effective(denied: &[&Line<'_>], allow: &[Prefix], page: &mut Page) -> Vec<Prefix> {
+    let won = |prefix: &Prefix| allow.iter().any(|wider| holds(wider, prefix));
+    let deny = prefixes(denied, &[], page);
+    let (lost, deny): (Vec<Prefix>, Vec<Prefix>) = deny.into_iter().partition(won);
+    if !lost.is_empty() {
+        let text = format!(
+            "in coturn an allowed range wins, so {} denied there without effect: left out",
+            if lost.len() == 1 {
+                format!("{} is", lost[0])
+            } else {
+                format!("{} are", list(&lost))
+            }
+        );
+        page.note("peers", Lost, denied, text);
+    }
+    deny
 }
 
 fn write(key: &str, prefixes: Vec<Prefix>, from: &[&Line<'_>], page: &mut Page) {

@@ -10,6 +10,7 @@
 //! coturn keeps MD5 keys only. Beside them is a table of our own, `turnwire_key`, with the SHA-256 keys of users
 //! that `turnwire users` has written; a database without it works as it is.
 
+mod inventory;
 mod statements;
 
 #[cfg(feature = "sql")]
@@ -25,7 +26,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::coturn::{keys, secrets_of};
-use super::{Entry, Found, Keeper, Listed, Question, Reply, Store, StoreError};
+use super::{Entry, Found, Inventory, Keeper, Listed, Question, Reply, Store, StoreError};
 use crate::auth::Secret;
 use statements::{KEYS, Statements, TABLES, VERSION};
 
@@ -271,6 +272,10 @@ impl<E: Engine> Keeper for Tables<E> {
 
     fn remove_secret<'a>(&'a self, realm: &'a str, secret: &'a Secret) -> Reply<'a, bool> {
         Box::pin(self.change_secret(realm, secret, false))
+    }
+
+    fn inventory(&self) -> Reply<'_, Inventory> {
+        Box::pin(self.take_inventory())
     }
 }
 

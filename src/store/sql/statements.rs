@@ -35,11 +35,31 @@ pub(in crate::store) struct Statements {
     pub(super) add_secret: &'static str,
     /// (realm, value)
     pub(super) remove_secret: &'static str,
+    /// () -> kid, ikm_key, as_rs_alg, timestamp, lifetime, realm.
+    pub(super) all_tokens: &'static str,
+}
+
+/// What is asked of each database in the same words.
+pub(super) mod all {
+    /// () -> realm, value.
+    pub(in crate::store::sql) const SECRETS: &str = "SELECT realm, value FROM turn_secret";
+    /// () -> realm, range.
+    pub(in crate::store::sql) const ALLOWED: &str = "SELECT realm, ip_range FROM allowed_peer_ip";
+    /// () -> realm, range.
+    pub(in crate::store::sql) const DENIED: &str = "SELECT realm, ip_range FROM denied_peer_ip";
+    /// () -> realm, option, value.
+    pub(in crate::store::sql) const OPTIONS: &str =
+        "SELECT realm, opt, value FROM turn_realm_option";
+    /// () -> origin, realm.
+    pub(in crate::store::sql) const ORIGINS: &str =
+        "SELECT origin, realm FROM turn_origin_to_realm";
+    /// () -> name.
+    pub(in crate::store::sql) const ADMINS: &str = "SELECT name FROM admin_user";
 }
 
 /// With the placeholders of a database, and its way to look for a table.
 macro_rules! statements {
-    ($a:literal, $b:literal, $c:literal, $d:literal, $table:literal) => {
+    ($a:literal, $b:literal, $c:literal, $d:literal, $text:literal, $table:literal) => {
         Statements {
             version: "SELECT version FROM turnwire_schema",
             add_version: concat!("INSERT INTO turnwire_schema (version) VALUES (", $a, ")"),
@@ -107,6 +127,13 @@ macro_rules! statements {
                 " AND value = ",
                 $b
             ),
+            all_tokens: concat!(
+                "SELECT kid, ikm_key, as_rs_alg, CAST(timestamp AS ",
+                $text,
+                "), CAST(lifetime AS ",
+                $text,
+                "), realm FROM oauth_key"
+            ),
         }
     };
 }
@@ -117,12 +144,13 @@ pub(super) static SQLITE: Statements = statements!(
     "?",
     "?",
     "?",
+    "TEXT",
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?"
 );
 
 #[cfg(feature = "sql")]
 pub(super) static POSTGRESQL: Statements =
-    statements!("$1", "$2", "$3", "$4", "SELECT 'yes' WHERE to_regclass($1) IS NOT NULL");
+    statements!("$1", "$2", "$3", "$4", "TEXT", "SELECT 'yes' WHERE to_regclass($1) IS NOT NULL");
 
 #[cfg(feature = "sql")]
 pub(super) static MYSQL: Statements = statements!(
@@ -130,6 +158,7 @@ pub(super) static MYSQL: Statements = statements!(
     "?",
     "?",
     "?",
+    "CHAR(20)",
     "SELECT 'yes' FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
 );
 

@@ -155,8 +155,6 @@ pub(super) static NOTED: &[Opt] = &[
         "ORIGIN chooses a realm ([[realm]]) and is not asked for again: an allocation stays in its realm",
     ),
     note("no-auth-pings", Presence, "auth", Same, DATABASE),
-    note("no-dynamic-ip-list", Presence, "auth", Same, DATABASE),
-    note("no-dynamic-realms", Presence, "auth", Same, DATABASE),
     note(
         "secret-key-file",
         Value,

@@ -12,6 +12,22 @@ look; this page is for looking one option up. `turnwire import --options` prints
 those of coturn 4.17 and of older ones, as they stand in the file (on the command line with two dashes
 in front); `[section]` and `section.key` are Turnwire's, explained in `config/turnwire.toml`.
 
+With `--database` (and a URL, where it is not the one of the file: `sqlite:PATH`, `postgresql://...`,
+`mysql://...`, `redis://...`) coturn's database is read as well, and nothing in it is changed:
+
+| table (key in Redis) | here |
+|---|---|
+| `turnusers_lt` (`turn/realm/R/user/U/key`) | stays where it is: the database becomes a store that is asked (`[stores.ask]`). Its keys are MD5: users in it cannot use SHA-256 until `turnwire users add` gives them a password |
+| `turn_secret` (`turn/realm/R/secret`) | the same, asked again every `stores.refresh_secrets` |
+| `turn_origin_to_realm` (`turn/origin/O`) | `[[realm]]` with `name` and `origins`; a realm that no origin leads to is not served by coturn, and left out when its file is there to say which realm is its own |
+| `turn_realm_option` (`turn/realm/R/max-bps`, ...) | `[realm.limits]`, or `[limits]` for coturn's own realm: `bytes_per_second`, `allocations`, `allocations_per_user` |
+| `allowed_peer_ip`, `denied_peer_ip` (`turn/realm/R/allowed-peer-ip`, ...) | `[realm.peers]`, or `[peers]` for coturn's own realm and for every realm |
+| `oauth_key` (`turn/oauth/kid/K`) | `[auth.tokens.keys]` or `[realm.tokens.keys]`, with `oauth` in coturn's file |
+| `admin_user` (`turn/admin_user/N`) | nothing: there is no web page with passwords; see `[admin]` |
+
+What is configured here is no longer read from the database: a change of a limit or a peer there has no
+effect any more. MongoDB is not read.
+
 | | |
 |---|---|
 | key | it becomes what is named, or needs no word |

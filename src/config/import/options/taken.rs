@@ -69,6 +69,16 @@ pub(super) static TAKEN: &[Opt] = &[
     opt("stale-nonce", Optional, Room("`auth.nonce_lifetime`")),
     opt("oauth", Flag, Room("`[auth.tokens.keys]`")),
     opt("server-name", Value, Room("`auth.tokens.server_name`")),
+    opt(
+        "no-dynamic-ip-list",
+        Presence,
+        Room("the database's peers are left out by `import --database`; else they are configured"),
+    ),
+    opt(
+        "no-dynamic-realms",
+        Presence,
+        Room("the database's realms are left out by `import --database`; else they are configured"),
+    ),
     opt("userdb", Value, Room(DATABASES)),
     opt("db", Value, Alias("userdb")),
     opt("psql-userdb", Value, Room(DATABASES)),

@@ -1,0 +1,194 @@
+//! What becomes of a database that was read.
+
+use proptest::prelude::*;
+
+use super::super::{Imported, Stock, Weight, database_of, import};
+use crate::auth::Secret;
+use crate::config::{Config, parse};
+use crate::store::{Inventory, Kind, Settings, Stocked, StockedToken};
+
+const FILE: &str = "lt-cred-mech\nrealm=a.example\n";
+
+fn stock(inventory: Inventory) -> Stock {
+    let settings = Settings::from_url("coturn", "redis://:Pw0001@127.0.0.1/0").unwrap();
+    Stock { settings, inventory }
+}
+
+#[track_caller]
+fn load(text: &str, inventory: Inventory) -> (Imported, Config) {
+    let imported = import(text.as_bytes(), "t", Some(&stock(inventory)));
+    match parse(&imported.toml, "out.toml") {
+        Ok(config) => (imported, config),
+        Err(problems) => panic!("{problems}\n{}", imported.toml),
+    }
+}
+
+fn pair(one: &str, other: &str) -> (String, String) {
+    (one.to_owned(), other.to_owned())
+}
+
+fn user(realm: &str, name: &str) -> Stocked {
+    Stocked { realm: realm.to_owned(), name: name.to_owned(), usable: true }
+}
+
+fn has(imported: &Imported, weight: Weight, words: &str) -> bool {
+    imported.notes.iter().any(|note| note.weight == weight && note.text.contains(words))
+}
+
+#[test]
+fn what_coturn_does_not_read_is_not_taken() {
+    let inventory = Inventory {
+        allowed: vec![pair("", "10.1.0.1"), pair("a.example", "10.1.0.2")],
+        options: vec![["a.example", "max-bps", "7"].map(str::to_owned)],
+        origins: vec![pair("https://b.example", "b.example")],
+        ..Inventory::default()
+    };
+    let (_, all) = load(FILE, inventory.clone());
+    assert_eq!((all.peers.len(), all.limits.bytes_per_second, all.realms.len()), (2, 7, 1));
+    let text = format!("{FILE}no-dynamic-ip-list\nno-dynamic-realms\n");
+    let (imported, none) = load(&text, inventory);
+    assert_eq!((none.peers.len(), none.limits.bytes_per_second, none.realms.len()), (0, 0, 0));
+    assert!(has(&imported, Weight::Same, "coturn does not look at these tables"));
+}
+
+#[test]
+fn nobody_is_let_in_whom_coturn_keeps_out() {
+    let origins = vec![pair("https://b.example", "b.example")];
+    let tokens = vec![StockedToken {
+        kid: "k".to_owned(),
+        key: Secret::new("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+        algorithm: String::new(),
+        timestamp: 0,
+        lifetime: 0,
+        realm: String::new(),
+    }];
+    let users = vec![user("b.example", "x"), user("c.example", "y")];
+    let inventory = Inventory { users, origins, tokens, ..Inventory::default() };
+    let (imported, config) = load(FILE, inventory.clone());
+    let names: Vec<_> = config.realms.iter().map(|realm| &*realm.auth.realm).collect();
+    assert_eq!(names, ["b.example"], "no origin leads to the other");
+    assert!(config.auth.tokens.keys.is_empty(), "without oauth");
+    assert!(!imported.left_behind);
+    // By file or by secret, coturn asks for the one and not for the other.
+    let text = "use-auth-secret\nstatic-auth-secret=n\nrealm=b.example\n";
+    assert!(has(&load(text, inventory).0, Weight::Act, "coturn lets no user in by a password"));
+}
+
+#[test]
+fn a_realm_cannot_open_what_the_file_denies_and_that_is_said() {
+    let origins = vec![pair("https://b.example", "b.example")];
+    let allowed = vec![pair("b.example", "192.0.2.1")];
+    let denied = vec![pair("b.example", "192.0.2.1"), pair("b.example", "198.41.0.9")];
+    let text = format!("{FILE}denied-peer-ip=192.0.2.0-192.0.2.255\nallowed-peer-ip=198.41.0.9");
+    let (imported, config) =
+        load(&text, Inventory { origins, allowed, denied, ..Inventory::default() });
+    assert!(has(&imported, Weight::Act, "no realm can open what peers.deny closes"));
+    // What is allowed wins over both, as in coturn.
+    let rules: Vec<_> = config.realms[0].peers.iter().map(|rule| rule.prefix.to_string()).collect();
+    assert_eq!(rules, ["192.0.2.1/32"]);
+}
+
+#[test]
+fn who_cannot_come_in_here_is_left_behind_and_told_of() {
+    for (users, words) in [
+        (vec![user("a.example", "x\u{7}")], "RFC 8265"),
+        (vec![user("", "x")], "the empty realm"),
+        (vec![user("b\u{7}", "x")], "a realm has 1 to 127 characters"),
+    ] {
+        let (imported, _) = load(FILE, Inventory { users, ..Inventory::default() });
+        assert!(imported.left_behind && has(&imported, Weight::Act, words), "{words}");
+    }
+    let keyless = Stocked { usable: false, ..user("a.example", "x") };
+    let (imported, _) = load(FILE, Inventory { users: vec![keyless], ..Inventory::default() });
+    assert!(!imported.left_behind && has(&imported, Weight::Lost, "neither there nor here"));
+}
+
+#[test]
+fn the_only_realm_of_a_database_is_everybodys() {
+    let users = vec![user("a.example", "x")];
+    let (imported, config) = load("", Inventory { users, ..Inventory::default() });
+    assert_eq!((&*config.auth.realm, config.realms.len()), ("a.example", 0));
+    assert!(!imported.toml.contains("open relay") && !imported.left_behind);
+    assert!(imported.notes.iter().all(|note| !note.to_string().contains("Pw0001")));
+}
+
+#[test]
+fn the_database_of_a_file_is_the_one_that_it_names_last() {
+    let of = |text: &str| database_of(text.as_bytes());
+    let named = of("userdb=/x\nredis-userdb=\"ip=127.0.0.1 dbname=3\"").unwrap();
+    assert_eq!((named.kind, named.url), (Kind::Redis, Some(Secret::new("redis://127.0.0.1/3"))));
+    let own = of("use-auth-secret").unwrap();
+    assert_eq!(own.path.unwrap().to_str(), Some("/var/lib/turn/turndb"));
+    assert!(of("mongo-userdb=mongodb://h/d").is_err());
+}
+
+/// Texts that a table may have.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "",
+            "a.example",
+            "b.example",
+            "10.0.0.1",
+            "10.0.0.0-10.0.0.9",
+            "::1",
+            "max-bps",
+            "user-quota",
+            "7",
+            "https://b.example",
+            "A256GCM",
+            "c\u{7}",
+            "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,9}",
+        ".{0,5}",
+    ]
+}
+
+fn inventory() -> impl Strategy<Value = Inventory> {
+    let pairs = || prop::collection::vec((word(), word()), 0..5);
+    let users = prop::collection::vec((word(), word(), any::<bool>()), 0..4);
+    let options = prop::collection::vec([word(), word(), word()], 0..4);
+    let tokens = prop::collection::vec(([word(), word(), word(), word()], any::<u64>()), 0..4);
+    (users, pairs(), pairs(), pairs(), options, tokens).prop_map(
+        |(users, allowed, denied, origins, options, tokens)| {
+            let user = |(realm, name, usable)| Stocked { realm, name, usable };
+            let token = |([kid, key, algorithm, realm], number): ([String; 4], u64)| StockedToken {
+                kid,
+                key: Secret::new(key),
+                algorithm,
+                timestamp: number,
+                lifetime: number / 3,
+                realm,
+            };
+            let mut tokens: Vec<_> = tokens.into_iter().map(token).collect();
+            tokens.sort_by(|a, b| a.kid.cmp(&b.kid));
+            tokens.dedup_by(|a, b| a.kid == b.kid);
+            Inventory {
+                users: users.into_iter().map(user).collect(),
+                secrets: Vec::new(),
+                allowed,
+                denied,
+                options,
+                origins,
+                tokens,
+                admins: Vec::new(),
+                unread: Vec::new(),
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_a_database_the_result_loads(
+        inventory in inventory(),
+        text in prop::sample::select(vec!["", FILE, "lt-cred-mech\noauth\nrealm=b.example", "stun-only"]),
+    ) {
+        let imported = import(text.as_bytes(), "t", Some(&stock(inventory)));
+        if let Err(problems) = parse(&imported.toml, "out.toml") {
+            prop_assert!(false, "{problems}\n{}", imported.toml);
+        }
+    }
+}
