@@ -20,15 +20,16 @@ export class CandidateList {
     this.ctx.say(this.end, complete ? 'gather.done' : 'gather.late', { n: this.seen.length, s: (took / 1000).toFixed(1) });
     for (const [url, { entry }] of this.told) {
       // One address family or network of several failed: the server was reached by another.
-      if (this.#gave(url)) {
+      if (this.seen.some((candidate) => candidate.url === url)) {
         entry.classList.replace('bad', 'mild');
         this.ctx.say(entry.querySelector('.meaning'), 'error.all-the-same');
       }
     }
   }
 
-  #gave(url) {
-    return this.seen.some((candidate) => candidate.url === url);
+  /** Whether a relay was had there. Browsers that name no server name the way. */
+  gave({ url, way }) {
+    return this.seen.some((candidate) => candidate.type === 'relay' && (candidate.url ? candidate.url === url : candidate.way === way));
   }
 
   #candidate(candidate, at) {

@@ -2,14 +2,11 @@
 
 import { readCandidate } from './servers.js';
 
-/** How long a server may take to answer, in milliseconds: browsers ask for some ten seconds. */
-const PATIENCE = 20_000;
-
 /**
- * Gathers with these servers. `tell` gets { candidate, at } and { error, at } as they come, `at` in milliseconds since the
+ * Gathers with these servers for so long at most. `tell` gets { candidate, at } and { error, at } as they come, `at` in milliseconds since the
  * beginning. Resolves to { complete, took } when the browser has asked everybody, or nobody answers any more.
  */
-export async function gather(iceServers, tell, signal) {
+export async function gather(iceServers, tell, patience, signal) {
   const pc = new RTCPeerConnection({ iceServers });
   const began = performance.now();
   const at = () => performance.now() - began;
@@ -23,7 +20,7 @@ export async function gather(iceServers, tell, signal) {
     pc.addEventListener('icecandidateerror', (event) => tell({ error: readError(event), at: at() }));
     pc.createDataChannel('gather');
     await pc.setLocalDescription(await pc.createOffer());
-    const complete = await Promise.race([done, pause(PATIENCE, signal)]);
+    const complete = await Promise.race([done, pause(patience, signal)]);
     return { complete: complete === true, took: at() };
   } finally {
     pc.close();

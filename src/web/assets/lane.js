@@ -28,9 +28,10 @@ export class Lane {
       this.doing, this.drawn, this.words);
   }
 
-  async run(signal) {
+  /** Waits for relays for so long. */
+  async run(patience, signal) {
     this.node.dataset.state = 'running';
-    const outcome = await loopCall(this.server, (news) => this.#hear(news), signal);
+    const outcome = await loopCall(this.server, (news) => this.#hear(news), patience, signal);
     this.node.dataset.state = outcome.ok ? 'good' : 'bad';
     this.state.className = `chip ${this.node.dataset.state}`;
     this.ctx.say(this.state, outcome.ok ? 'lane.works' : 'lane.fails');

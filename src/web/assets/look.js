@@ -4,6 +4,9 @@ import { gather } from './gather.js';
 import { fromOutside } from './outside.js';
 import { isPrivate, single, stunServers, turnServers, withPort } from './servers.js';
 
+/** How long a server may be silent, in milliseconds. */
+const PATIENCE = 10_000;
+
 /**
  * @typedef {object} Sight
  * @property {'open'|'cone'|'symmetric'|'unknown'|'near'|'blocked'|'nothing'} verdict
@@ -13,7 +16,8 @@ import { isPrivate, single, stunServers, turnServers, withPort } from './servers
  * @property {boolean} udp whether UDP gets to a server and back
  * @property {boolean} tcp whether a relay was got over TCP or TLS
  * @property {boolean} ip6 whether there is IPv6 that is valid on the Internet
- * @property {'same'|'other'|'untold'} mapping whether two places see us at the same address and port
+ * @property {'none'|'same'|'other'|'untold'} mapping whether two places see us at the same address and port
+ * @property {boolean} alone whether both places are at this one server
  */
 
 /**
@@ -26,10 +30,11 @@ export async function look(servers, second, tell, signal) {
   const turns = single(servers).filter(({ urls }) => /^turns?:/i.test(urls[0]));
   const [seen, errors] = [[], []];
   const note = ({ candidate, error }) => (candidate ? seen.push(candidate) : errors.push(error));
-  await gather([...stuns, ...turns], note, signal);
+  await gather([...stuns, ...turns], note, PATIENCE, signal);
   tell('outside');
   const mapping = second ? bySecond(seen, errors, second) : 'untold';
-  const relay = turnServers(servers).find(({ place }) => place.way === 'udp');
+  const way = only(seen, 'relay').some((one) => one.way === 'udp');
+  const relay = way && turnServers(servers).find(({ place }) => place.way === 'udp');
   const outside = relay ? await fromOutside(relay.server, servers, signal) : null;
   return judge(seen, outside, mapping);
 }
@@ -57,12 +62,15 @@ function judge(seen, outside, asked) {
   const udp = reflexive.length > 0 || relays.some(({ way }) => way === 'udp');
   const tcp = relays.some(({ way }) => way !== 'udp');
   const mapping = asked === 'untold' ? byRelay(outside) : asked;
+  const found = verdict({ udp, tcp, mapping, behind: reflexive.length > 0, outside });
   return {
-    verdict: verdict({ udp, tcp, mapping, behind: reflexive.length > 0, outside }),
+    verdict: found,
+    alone: asked === 'untold',
     outer: unique(reflexive.map(({ address, port }) => withPort(address, port))),
     own: unique(shown.map(({ address }) => address)),
     hidden: host.some(({ hidden }) => hidden),
-    udp, tcp, mapping,
+    udp, tcp,
+    mapping: found === 'open' ? 'none' : mapping,
     ip6: [...shown, ...reflexive].some(({ address }) => address.includes(':') && !isPrivate(address)),
   };
 }

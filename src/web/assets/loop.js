@@ -3,8 +3,7 @@
 import { connect, pause, readError, selectedPair, until } from './gather.js';
 import { readCandidate, withPort } from './servers.js';
 
-/** How long an end may wait for its relay, and the ends for one another, in milliseconds. */
-const RELAY = 15_000;
+/** How long the ends may wait for one another, in milliseconds. */
 const CONNECT = 15_000;
 /** Pings alone, then pings under load. */
 const QUIET = 3_000;
@@ -18,16 +17,17 @@ const CHUNK = 16 * 1024;
 const AHEAD = 512 * 1024;
 
 /**
- * Calls itself through `server` (an RTCIceServer with one URL). `tell` gets, as they come:
+ * Calls itself through `server` (an RTCIceServer with one URL), whose relays are waited for `patience` milliseconds. `tell`
+ * gets, as they come:
  * { stage: 'relay'|'connect'|'quiet'|'load' }, { relayed: 'ADDRESS:PORT' }, { error },
  * { ping, at }, { lost: true, at } (milliseconds), { rate, at } (bits per second; `at` counts from the first ping).
  * Resolves to { ok, failed?: stage, errors, relayed, loss, loadedLoss (percent), rtt, loaded (milliseconds), rate, bytes, pair }:
  * what is called loaded was seen while the line was full.
  */
-export async function loopCall(server, tell, signal) {
+export async function loopCall(server, tell, patience, signal) {
   const call = new Loop(server, tell, signal);
   try {
-    return await call.run();
+    return await call.run(patience);
   } finally {
     call.close();
   }
@@ -76,11 +76,11 @@ class Loop {
     });
   }
 
-  async run() {
+  async run(patience) {
     this.tell({ stage: 'relay' });
     await connect(this.a, this.b);
     const both = () => this.relayed.length >= 2 || this.gathered === 2;
-    await this.#either(['icecandidate', 'icegatheringstatechange'], both, RELAY);
+    await this.#either(['icecandidate', 'icegatheringstatechange'], both, patience);
     if (this.relayed.length === 0) return this.#result('relay');
     this.tell({ stage: 'connect' });
     const opened = () => this.pings.readyState === 'open' && this.bulk.readyState === 'open';

@@ -7,6 +7,10 @@ import { Outside } from './outside.js';
 import { chosenServers } from './choice.js';
 import { turnServers } from './servers.js';
 
+/** How long a server may be silent, in milliseconds; after that, how long another relay is waited for. */
+const PATIENCE = 10_000;
+const LEFT = 4_000;
+
 /** Ways in the order in which a browser likes them. */
 const LIKED = ['udp', 'tcp', 'tls', 'dtls'];
 
@@ -83,7 +87,7 @@ class Run {
     const section = this.#section('1', 'test.ways', 'test.ways-lead');
     this.list = new CandidateList(this.ctx, this.servers);
     section.append(this.list.node);
-    const { complete, took } = await gather(this.servers, (news) => this.list.add(news), this.signal);
+    const { complete, took } = await gather(this.servers, (news) => this.list.add(news), PATIENCE, this.signal);
     this.list.finish(complete, took);
   }
 
@@ -97,7 +101,7 @@ class Run {
     section.append(...lanes.map(({ node }) => node));
     for (const lane of lanes) {
       this.#doing('test.calling', { way: () => this.ctx.t(`way.${lane.place.way}`), server: lane.place.host });
-      this.outcomes.push({ place: lane.place, ...await lane.run(this.signal) });
+      this.outcomes.push({ place: lane.place, ...await lane.run(this.list.gave(lane.place) ? PATIENCE : LEFT, this.signal) });
     }
   }
 
@@ -106,6 +110,10 @@ class Run {
     if (good < 0) return;
     this.#doing('test.outside-doing');
     const section = this.#section('3', 'test.outside', 'test.outside-lead');
+    if (!this.list.seen.some(({ type, way }) => type === 'srflx' || way === 'udp')) {
+      section.append(this.ctx.h('p', { class: 'note info', id: 'test-outside', 'data-state': 'info', say: 'outside.no-udp' }));
+      return;
+    }
     const outside = new Outside(this.ctx, this.turns[good].server, this.servers);
     section.append(outside.node);
     this.reached = await outside.run(this.signal);
