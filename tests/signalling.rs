@@ -1,0 +1,285 @@
+//! Two browsers find each other in a room, over a WebSocket that bears what strangers may send.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::routing::get;
+use serde_json::{Value, json};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::{Message, WebSocket};
+use turnwire::web::{Desk, Signalling};
+
+const KEY: &str = "the-key";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A house with one key, which has relayed something for everybody.
+struct House;
+
+impl Desk for House {
+    fn admit(
+        &self,
+        _: IpAddr,
+        _: &HeaderMap,
+        key: Option<&str>,
+    ) -> Result<(), (&'static str, String)> {
+        if key == Some(KEY) { Ok(()) } else { Err(("key_needed", "a key is needed".into())) }
+    }
+
+    fn ice_servers(&self, label: &str, time: Duration) -> Value {
+        json!([{ "urls": ["turn:192.0.2.1"], "username": label, "credential": time.as_secs() }])
+    }
+
+    fn carried(&self, label: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>> {
+        Box::pin(async move {
+            vec![json!({ "id": label, "to_peer_bytes": 7, "client": "192.0.2.1:5" })]
+        })
+    }
+}
+
+/// A server of its own, which ends with the test.
+fn start() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let door = get(
+        async |State(signalling): State<Arc<Signalling>>,
+               ConnectInfo(client): ConnectInfo<SocketAddr>,
+               headers: HeaderMap,
+               upgrade: WebSocketUpgrade| {
+            signalling.upgrade(client.ip(), headers, upgrade)
+        },
+    );
+    let router = Router::new().route("/call", door).with_state(Signalling::new(Arc::new(House)));
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(listener, service).await
+        })
+    });
+    address
+}
+
+struct Tab(WebSocket<TcpStream>);
+
+impl Tab {
+    fn at(server: SocketAddr) -> Self {
+        Self::of_page(server, None).expect("a WebSocket")
+    }
+
+    /// A tab with a page of this origin; else the status with which it is refused.
+    fn of_page(server: SocketAddr, origin: Option<&str>) -> Result<Self, u16> {
+        let mut request = format!("ws://{server}/call").into_client_request().unwrap();
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        let stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer))) => {
+                Err(answer.status().as_u16())
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn say(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).expect("it can be sent");
+    }
+
+    /// The next message of this type; others are passed over.
+    #[track_caller]
+    fn hear(&mut self, kind: &str) -> Value {
+        loop {
+            if let Message::Text(text) = self.0.read().expect("a message") {
+                let message: Value = serde_json::from_str(&text).expect("JSON");
+                if message["type"] == kind {
+                    return message;
+                }
+                let last = ["refused", "end"].iter().any(|last| message["type"] == *last);
+                assert!(!last, "{message} and no {kind}");
+            }
+        }
+    }
+
+    /// Nothing but a closed connection comes any more.
+    #[track_caller]
+    fn is_over(&mut self) {
+        let over = loop {
+            match self.0.read() {
+                Ok(Message::Close(_)) => {}
+                Ok(other) => panic!("{other}"),
+                Err(over) => break over,
+            }
+        };
+        assert!(
+            !matches!(&over, tungstenite::Error::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+            "it is open still"
+        );
+    }
+
+    #[track_caller]
+    fn refused_with(mut self, why: &str) {
+        assert_eq!(self.hear("refused")["why"], why);
+        self.is_over();
+    }
+}
+
+/// Somebody with a room of their own.
+fn host(server: SocketAddr) -> (Tab, Value) {
+    let mut tab = Tab::at(server);
+    tab.say(json!({ "type": "create", "key": KEY }));
+    let welcome = tab.hear("welcome");
+    assert_eq!(tab.hear("peer")["here"], false);
+    (tab, welcome)
+}
+
+fn guest(server: SocketAddr, room: &Value) -> (Tab, Value) {
+    let mut tab = Tab::at(server);
+    tab.say(json!({ "type": "join", "room": room }));
+    let welcome = tab.hear("welcome");
+    assert_eq!(tab.hear("peer")["here"], true);
+    (tab, welcome)
+}
+
+#[test]
+fn a_link_lets_another_in_and_what_a_call_needs_goes_across() {
+    let server = start();
+    let (mut host, welcome) = host(server);
+    let (mut guest, second) = guest(server, &welcome["room"]);
+    assert_eq!(host.hear("peer")["here"], true);
+    assert_eq!((&welcome["seat"], &second["seat"]), (&json!(1), &json!(2)));
+    for welcome in [&welcome, &second] {
+        let label = &welcome["label"];
+        assert!(!label.as_str().unwrap().contains(welcome["room"].as_str().unwrap()));
+        assert_eq!(&welcome["iceServers"][0]["username"], label);
+        assert_eq!(welcome["iceServers"][0]["credential"], welcome["seconds"]);
+    }
+    let offer = json!({ "type": "offer", "sdp": "v=0\r\n" });
+    host.say(offer.clone());
+    assert_eq!(guest.hear("offer"), offer);
+    let answer = json!({ "type": "answer", "sdp": "v=0\r\n" });
+    guest.say(answer.clone());
+    assert_eq!(host.hear("answer"), answer);
+    let candidate = json!({ "type": "new-ice-candidate", "candidate": { "candidate": "x" } });
+    guest.say(candidate.clone());
+    assert_eq!(host.hear("new-ice-candidate"), candidate);
+    host.say(json!({ "type": "new-ice-candidate", "candidate": null, "more": "is left out" }));
+    let last = json!({ "type": "new-ice-candidate", "candidate": null });
+    assert_eq!(guest.hear("new-ice-candidate"), last);
+    let carried = guest.hear("carried");
+    for (index, welcome) in [&welcome, &second].into_iter().enumerate() {
+        let session = &carried["sessions"][index];
+        assert_eq!((&session["seat"], &session["id"]), (&welcome["seat"], &welcome["label"]));
+        assert_eq!(session["to_peer_bytes"], 7);
+        assert_eq!(session["client"], json!(null), "where the other is stays unknown");
+    }
+    drop(guest);
+    assert_eq!(host.hear("peer")["here"], false);
+}
+
+#[test]
+fn a_room_needs_a_key_and_a_seat_needs_the_link() {
+    let server = start();
+    for key in [json!(null), json!(""), json!("the-ke"), json!({ "a": 1 })] {
+        let mut tab = Tab::at(server);
+        tab.say(json!({ "type": "create", "key": key }));
+        tab.refused_with("key_needed");
+    }
+    for room in [json!(null), json!(""), json!("AAAAAAAAAAAAAAAAAAAAAA"), json!(7)] {
+        let mut tab = Tab::at(server);
+        tab.say(json!({ "type": "join", "room": room }));
+        tab.refused_with("no_room");
+    }
+    let (_host, welcome) = host(server);
+    let _guest = guest(server, &welcome["room"]);
+    let mut third = Tab::at(server);
+    third.say(json!({ "type": "join", "room": welcome["room"] }));
+    third.refused_with("room_full");
+}
+
+/// RFC 6455 §10.2: any page may ask for a WebSocket, and the browser says which one asks.
+#[test]
+fn a_page_of_another_origin_gets_no_websocket() {
+    let server = start();
+    let port = server.port();
+    for other in ["https://evil.example", "null", "http://127.0.0.1", "http://localhost:1"] {
+        assert_eq!(Tab::of_page(server, Some(other)).err(), Some(403), "{other}");
+    }
+    for own in [format!("http://127.0.0.1:{port}"), format!("https://127.0.0.1:{port}")] {
+        assert!(Tab::of_page(server, Some(&own)).is_ok(), "{own}");
+    }
+}
+
+#[test]
+fn what_is_no_message_of_a_call_ends_the_connection_and_reaches_nobody() {
+    let server = start();
+    let wrong = [
+        Message::text("not JSON"),
+        Message::text("[]"),
+        Message::text(json!({ "type": "offer" }).to_string()),
+        Message::text(json!({ "type": "offer", "sdp": 1 }).to_string()),
+        Message::text(json!({ "type": "new-ice-candidate", "candidate": "x" }).to_string()),
+        Message::text(json!({ "type": "welcome", "room": "x" }).to_string()),
+        Message::binary(vec![1, 2, 3]),
+    ];
+    for message in wrong {
+        let mut early = Tab::at(server);
+        early.0.send(message.clone()).unwrap();
+        let last = early.0.read().unwrap();
+        assert!(last.to_string().contains("not_understood"), "{message}: {last}");
+        let (mut host, welcome) = host(server);
+        let (mut guest, _) = guest(server, &welcome["room"]);
+        host.0.send(message.clone()).unwrap();
+        assert_eq!(host_end(&mut host), "not_understood", "{message}");
+        host.is_over();
+        assert_eq!(guest.hear("peer")["here"], false);
+        guest.say(json!({ "type": "offer", "sdp": "" }));
+    }
+}
+
+fn host_end(tab: &mut Tab) -> String {
+    loop {
+        let message: Value = match tab.0.read().expect("a last message") {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other}"),
+        };
+        if message["type"] == "end" {
+            return message["why"].as_str().unwrap().to_owned();
+        }
+    }
+}
+
+#[test]
+fn a_flood_and_a_giant_end_their_own_connection_only() {
+    let server = start();
+    let (mut host, welcome) = host(server);
+    let (mut guest, _) = guest(server, &welcome["room"]);
+    let flood = json!({ "type": "new-ice-candidate", "candidate": {} }).to_string();
+    for _ in 0..1000 {
+        // It may be closed before all is sent.
+        if guest.0.send(Message::text(flood.as_str())).is_err() {
+            break;
+        }
+    }
+    assert_eq!(host.hear("peer")["here"], true);
+    assert_eq!(host.hear("peer")["here"], false);
+    let (mut giant, _) = self::guest(server, &welcome["room"]);
+    let sdp = "x".repeat(70_000);
+    let _ = giant.0.send(Message::text(json!({ "type": "offer", "sdp": sdp }).to_string()));
+    assert_eq!(host.hear("peer")["here"], true);
+    assert_eq!(host.hear("peer")["here"], false);
+    host.say(json!({ "type": "offer", "sdp": "" }));
+    let (mut next, _) = self::guest(server, &welcome["room"]);
+    assert_eq!(host.hear("peer")["here"], true);
+    host.say(json!({ "type": "offer", "sdp": "v=0" }));
+    assert_eq!(next.hear("offer")["sdp"], "v=0");
+}
