@@ -185,13 +185,23 @@ fn names(text: &str) -> BTreeSet<String> {
     words.filter(ours).map(str::to_owned).collect()
 }
 
+/// All pages of the documentation.
+fn pages(docs: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path());
+    let pages = entries.filter(|path| path.extension().is_some_and(|it| it == "md"));
+    pages.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
 #[test]
-fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+fn the_dashboard_the_alerts_and_the_pages_name_metrics_that_there_are() {
     let scratch = server::Scratch::new();
     let config = scratch.path("server.toml");
     common::Authority::new("authority").issue("turn.example.org", 30).put(&scratch.0);
     let (cert, key) = (scratch.path("chain.pem"), scratch.path("key.pem"));
-    let text = "[redirect.servers]\neast = { addresses = [\"127.0.0.1:9\"] }\n";
+    let text = "[redirect.servers]\neast = { addresses = [\"127.0.0.1:9\"] }\n\
+                [stores.ask]\nteam = { kind = \"file\", path = \"users\" }\n\
+                [events.file]\npath = \"events.jsonl\"\n";
+    std::fs::write(scratch.path("users"), "bob:builder\n").unwrap();
     std::fs::write(&config, text).unwrap();
     let files = [&config, &cert, &key].map(|path| path.to_str().unwrap());
     let usual = ["--user", "alice:wonder", "--admin", "127.0.0.1:0"];
@@ -218,6 +228,13 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
     let in_alerts = names(&read("alerts.yml"));
     assert!(asked.len() > 25 && in_alerts.len() > 8);
     let unknown: Vec<_> = asked.union(&in_alerts).filter(|name| !there.contains(*name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?} are not on the page");
+    // Pages name whole families too, as they stand behind `# HELP`.
+    let told = names(&pages(docs.parent().unwrap()));
+    assert!(told.len() > 15, "{told:?}");
+    let family = |name: &str| there.iter().any(|full| full.strip_prefix(name).is_some());
+    // A table that `turnwire users` makes in a database.
+    let unknown: Vec<_> = told.iter().filter(|it| !family(it) && *it != "turnwire_key").collect();
     assert!(unknown.is_empty(), "{unknown:?} are not on the page");
 }
 
