@@ -83,8 +83,12 @@ and a wrong external address do not show.
 Examples:
   turnwire check turn:turn.example.org --user alice --password secret --all
   turnwire check turns:turn.example.org:443 --secret-file secret --json
+  turnwire check --conformance turn:turn.example.org --secret-file secret
 
-Exit code: 0 when every way works, 1 when some do not, 3 when none does.
+With --conformance the sentences of the RFCs are tried one by one: what fails breaks a MUST, what
+the server does not offer is skipped. Give the secret where there is one: two users are needed.
+
+Exit code: 0 when every way works or no sentence is broken, 1 when some do not, 3 when none does.
 ";
 
 const NAT_HELP: &str = "\

@@ -40,6 +40,9 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain(&options),
         Command::Admin(command) => steer(&command),
         Command::Load(options) => turnwire::tools::load::run(&options),
+        Command::Check(options) if options.conformance => {
+            turnwire::tools::conformance::run(&options)
+        }
         Command::Check(options) => turnwire::tools::check::run(&options),
         Command::Users(options) => users(&options),
         Command::Nat(options) => turnwire::tools::nat::run(&options),

@@ -3,6 +3,7 @@
 pub mod admin;
 mod argument;
 pub mod check;
+pub mod conformance;
 pub mod credentials;
 pub mod explain;
 pub mod inventory;

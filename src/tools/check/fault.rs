@@ -14,7 +14,7 @@ pub(super) enum Weight {
 
 /// Whose silence it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
+pub(in crate::tools) enum Blame {
     /// Datagrams get no answer.
     Udp,
     /// Connections are not made, or not answered.
@@ -23,7 +23,7 @@ pub(super) enum Blame {
 
 /// Everything that can be wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::tools) enum Fault {
     /// What the resolver says.
     NoName(String),
     NoFamily(&'static str),

@@ -13,7 +13,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 const FRAMER: Framer = Framer { limit: 65_536 + 64 };
 
 /// A socket that messages go through.
-pub(super) struct Link {
+pub(in crate::tools) struct Link {
     kind: Kind,
     /// The beginning of a message whose end has not come yet.
     partial: Vec<u8>,
@@ -34,7 +34,7 @@ enum Kind {
 
 /// Why nothing goes through.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(in crate::tools) enum Broken {
     /// What the system says.
     System(io::Error),
     /// The server has ended the connection.
@@ -60,7 +60,7 @@ impl From<io::Error> for Broken {
 
 impl Link {
     /// Datagrams; that the port is closed comes to light with the first of them.
-    pub(super) fn udp(server: SocketAddr) -> Result<Self, Broken> {
+    pub(in crate::tools) fn udp(server: SocketAddr) -> Result<Self, Broken> {
         let any: SocketAddr =
             if server.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
         let socket = UdpSocket::bind(any)?;
@@ -69,7 +69,7 @@ impl Link {
     }
 
     /// A connection.
-    pub(super) fn tcp(server: SocketAddr) -> Result<Self, Broken> {
+    pub(in crate::tools) fn tcp(server: SocketAddr) -> Result<Self, Broken> {
         let socket = TcpStream::connect_timeout(&server, CONNECT)?;
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(CONNECT))?;
@@ -77,7 +77,7 @@ impl Link {
     }
 
     /// Goes through the handshake on a connection.
-    pub(super) fn secure(mut self, client: ClientConnection) -> Result<Self, Broken> {
+    pub(in crate::tools) fn secure(mut self, client: ClientConnection) -> Result<Self, Broken> {
         let Kind::Stream { socket, tls } = &mut self.kind else {
             return Err(Broken::System(ErrorKind::InvalidInput.into()));
         };
@@ -100,7 +100,7 @@ impl Link {
 
     /// Datagrams in DTLS.
     #[cfg(feature = "dtls")]
-    pub(super) fn dtls(
+    pub(in crate::tools) fn dtls(
         server: SocketAddr,
         client: crate::tls::dtls::Client,
     ) -> Result<Self, Broken> {
@@ -131,7 +131,7 @@ impl Link {
     }
 
     /// What the two sides have agreed on around the messages.
-    pub(super) fn version(&self) -> Option<&'static str> {
+    pub(in crate::tools) fn version(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Stream { tls: Some(tls), .. } => match tls.protocol_version()? {
                 rustls::ProtocolVersion::TLSv1_3 => Some("TLS 1.3"),
@@ -144,7 +144,7 @@ impl Link {
     }
 
     /// The protocol that the server has chosen by ALPN.
-    pub(super) fn protocol(&self) -> Option<String> {
+    pub(in crate::tools) fn protocol(&self) -> Option<String> {
         match &self.kind {
             Kind::Stream { tls: Some(tls), .. } => {
                 tls.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned())
@@ -155,19 +155,29 @@ impl Link {
 
     /// The certificates of a server of DTLS, each in DER.
     #[cfg(feature = "dtls")]
-    pub(super) fn certificates(&self) -> Vec<Vec<u8>> {
+    pub(in crate::tools) fn certificates(&self) -> Vec<Vec<u8>> {
         match &self.kind {
             Kind::Dtls { client, .. } => client.certificates(),
             _ => Vec::new(),
         }
     }
 
-    pub(super) fn is_stream(&self) -> bool {
+    pub(in crate::tools) fn is_stream(&self) -> bool {
         matches!(self.kind, Kind::Stream { .. })
     }
 
+    /// Where it ends on this host.
+    pub(in crate::tools) fn local(&self) -> io::Result<SocketAddr> {
+        match &self.kind {
+            Kind::Udp(socket) => socket.local_addr(),
+            Kind::Stream { socket, .. } => socket.local_addr(),
+            #[cfg(feature = "dtls")]
+            Kind::Dtls { socket, .. } => socket.local_addr(),
+        }
+    }
+
     /// Sends a message.
-    pub(super) fn send(&mut self, message: &[u8]) -> Result<(), Broken> {
+    pub(in crate::tools) fn send(&mut self, message: &[u8]) -> Result<(), Broken> {
         match &mut self.kind {
             Kind::Udp(socket) => {
                 socket.send(message)?;
@@ -191,7 +201,7 @@ impl Link {
     }
 
     /// The next message that comes before `end`.
-    pub(super) fn receive(&mut self, end: Instant) -> Result<Option<Vec<u8>>, Broken> {
+    pub(in crate::tools) fn receive(&mut self, end: Instant) -> Result<Option<Vec<u8>>, Broken> {
         loop {
             if self.is_stream()
                 && let Some(message) = self.cut()?

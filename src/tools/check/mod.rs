@@ -35,9 +35,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use options::Options;
 
+pub(super) use link::{Broken, Link};
+pub(super) use options::Start;
+pub(super) use target::{Target, Way};
+
 use fault::{Blame, Fault};
 use report::Report;
-use target::Target;
 
 /// No way works at all.
 const NOTHING: u8 = 3;
@@ -96,6 +99,7 @@ fn compare(reports: &mut [Report]) {
     }
 }
 
-fn unix() -> u64 {
+/// Seconds since 1970.
+pub(super) fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }

@@ -2,6 +2,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::link::Link;
+use super::target::{Target, Way};
 use crate::auth::{Secret, parse_username};
 use crate::client::{Credentials, Scheme, Uri};
 use crate::tls::{Probes, Trust};
@@ -16,7 +18,7 @@ pub(super) const FAR: u64 = 10 * 365 * 24 * 3600;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Servers: turn:HOST, turn:HOST:PORT?transport=tcp, turns:HOST, stun:HOST
-    #[arg(value_name = "URI", required = true)]
+    #[arg(value_name = "URI", required_unless_present = "list")]
     pub uris: Vec<Uri>,
 
     /// User name
@@ -66,19 +68,35 @@ pub struct Options {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+
+    /// Try the MUSTs of RFC 8489, 8656, 6062, 5780 and 8016, one by one, instead of looking for what is wrong
+    #[arg(long)]
+    pub conformance: bool,
+
+    /// Of the conformance cases only those whose name begins so (may be repeated)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "conformance")]
+    pub only: Vec<String>,
+
+    /// List the conformance cases with their sections, and ask no server
+    #[arg(long, requires = "conformance")]
+    pub list: bool,
+
+    /// Print the conformance report as JUnit's XML
+    #[arg(long, requires = "conformance", conflicts_with = "json")]
+    pub junit: bool,
 }
 
 /// What all walks have in common.
-pub(super) struct Start {
+pub(in crate::tools) struct Start {
     /// When it began, in seconds since 1970.
     pub(super) unix: u64,
-    pub(super) identity: Option<Identity>,
+    pub(in crate::tools) identity: Option<Identity>,
     pub(super) probes: Probes,
 }
 
 /// Who asks.
-pub(super) struct Identity {
-    pub(super) credentials: Arc<Credentials>,
+pub(in crate::tools) struct Identity {
+    pub(in crate::tools) credentials: Arc<Credentials>,
     pub(super) kind: Known,
     /// Minted with the same secret, for a server whose clock is ahead.
     pub(super) later: Option<Arc<Credentials>>,
@@ -95,9 +113,30 @@ pub(super) enum Known {
     Minted,
 }
 
+impl Start {
+    /// One more client at a server; `None` when there is no way to it.
+    pub(in crate::tools) fn open(&self, target: &Target) -> Option<Link> {
+        match target.way {
+            Way::Udp => Link::udp(target.address).ok(),
+            Way::Tcp => Link::tcp(target.address).ok(),
+            Way::Tls => {
+                let probe = self.probes.of(Some(&target.host), target.address.ip()).ok()?;
+                Link::tcp(target.address).ok()?.secure(probe.connect().ok()?).ok()
+            }
+            #[cfg(feature = "dtls")]
+            Way::Dtls => {
+                let client = crate::tls::dtls::Client::new(&target.host).ok()?;
+                Link::dtls(target.address, client).ok()
+            }
+            #[cfg(not(feature = "dtls"))]
+            Way::Dtls => None,
+        }
+    }
+}
+
 impl Options {
     /// Reads and mints what the walks need.
-    pub(super) fn start(&self, unix: u64) -> Result<Start, String> {
+    pub(in crate::tools) fn start(&self, unix: u64) -> Result<Start, String> {
         let trust = self.ca.clone().map_or(Trust::System, Trust::Authorities);
         let probes = Probes::trusting(&trust).map_err(|error| error.to_string())?;
         let identity = self.identity(unix)?;

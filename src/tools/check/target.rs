@@ -8,7 +8,7 @@ const PORTS: [u16; 2] = [3478, 5349];
 
 /// What goes around the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::tools) enum Way {
     Udp,
     Tcp,
     Tls,
@@ -27,7 +27,7 @@ impl Way {
         }
     }
 
-    pub(super) const fn label(self) -> &'static str {
+    pub(in crate::tools) const fn label(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
@@ -36,23 +36,23 @@ impl Way {
         }
     }
 
-    pub(super) const fn is_stream(self) -> bool {
+    pub(in crate::tools) const fn is_stream(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls)
     }
 
-    pub(super) const fn is_secure(self) -> bool {
+    pub(in crate::tools) const fn is_secure(self) -> bool {
         matches!(self, Self::Tls | Self::Dtls)
     }
 }
 
 /// One way to a server.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) host: String,
-    pub(super) way: Way,
-    pub(super) address: SocketAddr,
+pub(in crate::tools) struct Target {
+    pub(in crate::tools) host: String,
+    pub(in crate::tools) way: Way,
+    pub(in crate::tools) address: SocketAddr,
     /// Whether it is to relay, and not only to answer Binding requests.
-    pub(super) relays: bool,
+    pub(in crate::tools) relays: bool,
 }
 
 impl Target {
@@ -60,7 +60,7 @@ impl Target {
     ///
     /// # Errors
     /// The name has no address, or none of the family that is wanted.
-    pub(super) fn all(uri: &Uri, options: &Options) -> Result<Vec<Self>, Fault> {
+    pub(in crate::tools) fn all(uri: &Uri, options: &Options) -> Result<Vec<Self>, Fault> {
         let found = (uri.host.as_str(), uri.port).to_socket_addrs();
         let found = found.map_err(|error| Fault::NoName(error.to_string()))?;
         let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -88,7 +88,7 @@ impl Target {
     }
 
     /// As a client would write it.
-    pub(super) fn uri(&self) -> Uri {
+    pub(in crate::tools) fn uri(&self) -> Uri {
         Uri {
             scheme: if self.relays { Scheme::Turn } else { Scheme::Stun },
             secure: self.way.is_secure(),

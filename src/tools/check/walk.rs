@@ -316,21 +316,7 @@ impl Walk<'_> {
 
     /// One more client at the same server.
     fn another(&self, credentials: Option<Arc<Credentials>>) -> Option<Dialogue> {
-        let link = match self.target.way {
-            Way::Udp => Link::udp(self.target.address).ok()?,
-            Way::Tcp => Link::tcp(self.target.address).ok()?,
-            Way::Tls => {
-                let probe = self.start.probes.of(Some(&self.target.host), self.target.address.ip());
-                Link::tcp(self.target.address).ok()?.secure(probe.ok()?.connect().ok()?).ok()?
-            }
-            #[cfg(feature = "dtls")]
-            Way::Dtls => {
-                let client = crate::tls::dtls::Client::new(&self.target.host).ok()?;
-                Link::dtls(self.target.address, client).ok()?
-            }
-            #[cfg(not(feature = "dtls"))]
-            Way::Dtls => return None,
-        };
+        let link = self.start.open(&self.target)?;
         Some(Dialogue::new(link, credentials))
     }
 

@@ -1,0 +1,12 @@
+//! Traversal Using Relays around NAT.
+
+mod allocate;
+mod channel;
+mod data;
+mod permission;
+mod refresh;
+
+use super::case::Case;
+
+pub(super) const ALL: &[&[Case]] =
+    &[allocate::CASES, refresh::CASES, permission::CASES, data::CASES, channel::CASES];

@@ -1,0 +1,235 @@
+//! `turnwire check --conformance`: this server passes, and no case passes at a server that breaks its sentence.
+
+mod common;
+#[path = "process/server.rs"]
+mod server;
+
+#[path = "conformance/allocate.rs"]
+mod allocate;
+#[path = "conformance/auth.rs"]
+mod auth;
+#[path = "conformance/draft.rs"]
+mod draft;
+#[path = "conformance/relay.rs"]
+mod relay;
+#[path = "conformance/saboteur.rs"]
+mod saboteur;
+#[path = "conformance/stun.rs"]
+mod stun;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use draft::{REALM, SECRET};
+use saboteur::{Deed, Out, Saboteur};
+use serde_json::Value;
+use server::{Scratch, Server};
+
+/// One thing that is wrong, and the cases that must see it.
+pub(crate) struct Broken {
+    what: &'static str,
+    deed: Deed,
+    cases: &'static [&'static str],
+}
+
+pub(crate) const fn broken(
+    what: &'static str,
+    deed: Deed,
+    cases: &'static [&'static str],
+) -> Broken {
+    Broken { what, deed, cases }
+}
+
+const MINTED: &[&str] = &["--secret", SECRET];
+const ALICE: &[&str] = &["--user", "alice", "--password", "wonder"];
+/// What is proved elsewhere or cannot be broken by a proxy.
+const ELSEWHERE: &[&str] = &[
+    // The proxy does not speak DTLS.
+    "stun.classic-secure-refused",
+];
+
+/// With the secret that users are minted from.
+fn start() -> Server {
+    start_with("[turn]\nmobility = true\n", &["--secret", SECRET])
+}
+
+/// With a user whose name may be hidden, which ephemeral names cannot be.
+fn start_hidden() -> Server {
+    start_with("[auth]\nusername_anonymity = true\n", &["--user", "alice:wonder"])
+}
+
+fn start_with(config: &str, who: &[&str]) -> Server {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("t.toml"), config).unwrap();
+    let flags = ["--config", "t.toml", "--relay-ip", "127.0.0.1", "--allow-peer", "127.0.0.0/8"];
+    let more = ["--realm", REALM, "--nat-alternate", "127.0.0.2:0"];
+    Server::start_in(scratch, &[&flags[..], who, &more].concat())
+}
+
+fn run(words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnwire"));
+    command.args(["check", "--conformance"]).args(words).output().unwrap()
+}
+
+fn examine(place: SocketAddr, who: &[&str], only: &[&str]) -> Vec<Value> {
+    // Where no datagram is answered, the rest goes by TCP.
+    let tcp = if only.contains(&"stun.binding-udp") { "?transport=tcp" } else { "" };
+    let uri = format!("turn:{place}{tcp}");
+    let only: Vec<_> = only.iter().flat_map(|name| ["--only", name]).collect();
+    let output = run(&[&[&*uri, "--json"], who, &only].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+    found["servers"][0]["cases"].as_array().unwrap().clone()
+}
+
+/// Those that did not pass, and why.
+fn unsound(cases: &[Value]) -> Vec<String> {
+    let unsound = cases.iter().filter(|case| case["status"] != "passed");
+    unsound.map(|case| format!("{} {}: {}", case["name"], case["status"], case["why"])).collect()
+}
+
+#[test]
+fn this_server_passes_every_case_that_can_be_tried_here() {
+    let server = start();
+    let cases = examine(server.udp(), MINTED, &[]);
+    let found = unsound(&cases);
+    let expected = ["stun.classic-secure-refused", "stun.software", "auth.userhash"];
+    let other: Vec<_> = found
+        .iter()
+        .filter(|it| !expected.iter().any(|name| it.contains(name) && it.contains("skipped")))
+        .collect();
+    assert!(other.is_empty(), "{other:#?}");
+    let server = start_hidden();
+    let hidden = examine(server.udp(), ALICE, &["auth.userhash"]);
+    assert!(unsound(&hidden).is_empty(), "{:?}", unsound(&hidden));
+}
+
+#[test]
+fn the_proxy_alone_is_not_noticed() {
+    let server = start();
+    let proxy = Saboteur::start(server.udp(), Deed::Nothing);
+    let direct = unsound(&examine(server.udp(), MINTED, &[]));
+    assert_eq!(unsound(&examine(proxy.place, MINTED, &[])), direct);
+}
+
+/// Breaks one thing after another and looks whether the cases see it.
+fn each_is_seen(server: Server, who: &[&str], all: &[Broken]) {
+    let next = AtomicUsize::new(0);
+    let place = server.udp();
+    let unseen: Vec<String> = std::thread::scope(|scope| {
+        let look = || {
+            let mut unseen = Vec::new();
+            while let Some(broken) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let proxy = Saboteur::start(place, broken.deed);
+                for case in examine(proxy.place, who, broken.cases) {
+                    let named = broken.cases.iter().any(|name| case["name"] == *name);
+                    if named && case["status"] != "failed" {
+                        unseen.push(format!("{}: {case:#}", broken.what));
+                    }
+                }
+            }
+            unseen
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(look)).collect();
+        threads.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
+    assert!(unseen.is_empty(), "{}", unseen.join("\n"));
+}
+
+#[test]
+fn what_is_wrong_with_stun_is_seen() {
+    each_is_seen(start(), MINTED, stun::BROKEN);
+}
+
+#[test]
+fn what_is_wrong_with_credentials_is_seen() {
+    each_is_seen(start(), MINTED, auth::BROKEN);
+    each_is_seen(start_hidden(), ALICE, auth::HIDDEN);
+}
+
+#[test]
+fn what_is_wrong_with_allocations_is_seen() {
+    each_is_seen(start(), MINTED, allocate::BROKEN);
+}
+
+#[test]
+fn what_is_wrong_with_relaying_is_seen() {
+    each_is_seen(start(), MINTED, relay::BROKEN);
+    each_is_seen(start(), MINTED, relay::OPEN);
+}
+
+#[test]
+fn every_case_is_proved_able_to_fail() {
+    let all =
+        [stun::BROKEN, auth::BROKEN, auth::HIDDEN, allocate::BROKEN, relay::BROKEN, relay::OPEN];
+    let proved: BTreeSet<&str> =
+        all.iter().copied().flatten().flat_map(|it| it.cases).copied().collect();
+    let output = run(&["--list", "--json"]);
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: BTreeSet<&str> =
+        list.as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap()).collect();
+    let unproved: Vec<_> =
+        names.difference(&proved).filter(|name| !ELSEWHERE.contains(name)).collect();
+    assert!(unproved.is_empty(), "{unproved:?}");
+    let unknown: Vec<_> = proved.difference(&names).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// A request whose integrity was cut short, with the rest of it.
+fn completed(bytes: Vec<u8>) -> Vec<Out> {
+    use turnwire::stun::attribute::MESSAGE_INTEGRITY_SHA256;
+    let end = bytes.len().saturating_sub(16);
+    if bytes.len() < 40
+        || bytes[end..end + 4] != [&MESSAGE_INTEGRITY_SHA256.to_be_bytes()[..], &[0, 12]].concat()
+    {
+        return vec![Out::Server(bytes)];
+    }
+    let mut whole = bytes[..end].to_vec();
+    whole[2..4].copy_from_slice(&((end - 20) as u16).to_be_bytes());
+    let mut draft = draft::Draft::read(&whole, None).unwrap();
+    draft.signed = draft::Signed::Right(turnwire::stun::Digest::Sha256);
+    vec![Out::Server(draft.write(None))]
+}
+
+#[test]
+fn reports_are_read_by_people_scripts_and_ci() {
+    let server = start();
+    let uri = &*format!("turn:{}", server.udp());
+    let one = ["--only", "stun.binding-udp"];
+    let page = run(&[&[uri], MINTED, &one].concat());
+    assert_eq!(page.status.code(), Some(0));
+    let text = String::from_utf8(page.stdout).unwrap();
+    assert!(
+        text.contains("ok   stun.binding-udp") && text.contains("1 passed, 0 failed"),
+        "{text}"
+    );
+    let junit = run(&[&[uri, "--junit"], MINTED, &one].concat());
+    let text = String::from_utf8(junit.stdout).unwrap();
+    assert!(
+        text.contains("<testcase name=\"stun.binding-udp\" classname=\"RFC 8489 §12\""),
+        "{text}"
+    );
+    // A failure has its own exit code, and so has a server that is not there.
+    let proxy = Saboteur::start(server.udp(), stun::BROKEN[3].deed);
+    let place = format!("turn:{}", proxy.place);
+    let failed = run(&[&[&*place, "--junit"], MINTED, &["--only", "stun.magic"]].concat());
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8(failed.stdout).unwrap().contains("<failure message="));
+    assert_eq!(run(&["turn:127.0.0.1:1", "--secret", "x"]).status.code(), Some(3));
+    assert_eq!(run(&[&[uri], MINTED, &["--only", "no.such"]].concat()).status.code(), Some(3));
+    // Without credentials what takes none is tried.
+    let stun = format!("stun:{}", server.udp());
+    let cases = examine_uri(&stun, &[]);
+    let count = |status: &str| cases.iter().filter(|case| case["status"] == status).count();
+    assert_eq!(count("failed") + count("unable"), 0, "{:?}", unsound(&cases));
+    assert!(count("passed") > 20 && count("skipped") > 20);
+}
+
+fn examine_uri(uri: &str, words: &[&str]) -> Vec<Value> {
+    let output = run(&[&[uri, "--json"], words].concat());
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    found["servers"][0]["cases"].as_array().unwrap().clone()
+}
