@@ -143,7 +143,7 @@ pub(crate) const BROKEN: &[Broken] = &[
     ),
     broken(
         "everybody may be talked to",
-        Deed::Packet(|bytes, memory| relay_all(bytes, memory)),
+        Deed::Packet(relay_all),
         &[
             "permission.needed-to-send",
             "permission.other-address",
@@ -312,7 +312,7 @@ pub(crate) const BROKEN: &[Broken] = &[
     ),
     broken(
         "what is sent by a channel comes from elsewhere",
-        Deed::Packet(|bytes, memory| from_elsewhere(bytes, memory)),
+        Deed::Packet(from_elsewhere),
         &["channel.source", "channel.unbound-silent", "channel.length-long-silent"],
     ),
     broken(

@@ -316,7 +316,7 @@ impl Walk<'_> {
 
     /// One more client at the same server.
     fn another(&self, credentials: Option<Arc<Credentials>>) -> Option<Dialogue> {
-        let link = self.start.open(&self.target)?;
+        let link = self.start.open(self.target)?;
         Some(Dialogue::new(link, credentials))
     }
 
