@@ -15,7 +15,7 @@
 //! | [`store`] | where users live: a file, a database, an application |
 //! | [`worker`] | the datapath: one thread, its sockets and its [`turn::Server`] |
 //! | [`events`] | records of sessions for a file, a webhook and Redis |
-//! | [`web`] | what is served over HTTP: the page, and signalling for a call in it |
+//! | [`web`] | what applications and browsers are served over HTTP |
 //! | [`config`] | flags and TOML to the settings of each room |
 //! | [`control`] | the process: lifecycle, log, metrics |
 //! | [`tools`] | what the client-side subcommands do: `load` |

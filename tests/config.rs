@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use turnwire::auth::{OnExpiry, OnRevocation, RestDigest, Secret};
 use turnwire::config::{
-    Config, External, Flags, Format, Level, OtherServer, Problem, Problems, known_keys, load, parse,
+    Config, External, Flags, Format, Level, OtherServer, Problem, Problems, Web, WebKey,
+    known_keys, load, parse,
 };
 use turnwire::http::Url;
 use turnwire::net::Endpoint;
@@ -146,7 +147,8 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "redirect.credentials",
             "redirect.servers",
             "relay.stun_server",
-            "stores.ask"
+            "stores.ask",
+            "web.keys"
         ]
     );
 }
@@ -168,7 +170,7 @@ fn keys_of_reference() -> (BTreeSet<String>, BTreeSet<String>) {
         } else if let Some((key, _)) = uncommented(line).split_once(" = ") {
             let path = match section {
                 "auth.users" | "auth.tokens.keys" | "redirect.servers" | "stores.ask"
-                | "realm.users" | "realm.tokens.keys" => section.to_owned(),
+                | "web.keys" | "realm.users" | "realm.tokens.keys" => section.to_owned(),
                 section => format!("{section}.{key}"),
             };
             if line.starts_with('#') { &mut examples } else { &mut active }.insert(path);
@@ -220,6 +222,32 @@ fn the_examples_of_the_reference_are_right() {
 
 // What is written is what is meant.
 
+fn endpoint(web: &Web) {
+    let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
+    assert_eq!((web.page, web.ttl), (true, hours(1)));
+    assert_eq!(web.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(web.uris, ["stun:a.example", "turns:[2001:db8::1]:443?transport=tcp"]);
+    assert_eq!(web.origins, ["https://meet.example.org:443", "*"]);
+    assert_eq!((web.key_requests_per_minute, web.address_requests_per_minute), (5, 0));
+    let first = WebKey {
+        name: "z".into(),
+        secret: Some(Secret::new("0123456789abcdef")),
+        secret_file: None,
+        label: "z".into(),
+        realm: None,
+        max_ttl: hours(24),
+    };
+    let second = WebKey {
+        name: "a-1".into(),
+        secret: None,
+        secret_file: Some("k".into()),
+        label: "calls".into(),
+        realm: Some("example.org".into()),
+        max_ttl: hours(2),
+    };
+    assert_eq!(web.keys, [first, second]);
+}
+
 #[test]
 fn every_key_reaches_its_setting() {
     let dtls = if cfg!(feature = "dtls") { r#"["[::1]:0"]"# } else { "[]" };
@@ -244,6 +272,7 @@ fn every_key_reaches_its_setting() {
     let [first, second] = [files("a.pem", "a.key"), files("/b.pem", "/b.key")];
     assert_eq!(config.tls.certificates, [first, second]);
     assert_eq!(config.tls.min_version, Version::Tls13);
+    endpoint(&config.web);
     let web = &config.worker.web;
     assert_eq!(web.backend, Some(Endpoint::Tcp("[::1]:8080".parse().unwrap())));
     assert_eq!((web.header, web.plain), (Some(proxy::Version::V1), true));
@@ -453,6 +482,16 @@ backend = 12
 backend_idle = "1m"
 [admin]
 listen = "[::1]:0"
+[web]
+page = true
+listen = ["127.0.0.1:8080"]
+ttl = "1h"
+uris = ["stun:a.example", "turns:[2001:db8::1]:443?transport=tcp"]
+origins = ["https://meet.example.org/x", "*"]
+key_requests_per_minute = 5
+address_requests_per_minute = 0
+keys.z = { secret = "0123456789abcdef" }
+keys.a-1 = { secret_file = "k", label = "calls", realm = "example.org", max_ttl = "2h" }
 [log]
 level = "debug"
 format = "json"

@@ -28,6 +28,7 @@ impl Config {
             ("listen.trains", ours.trains != theirs.trains),
             ("admin.socket", self.admin_socket != other.admin_socket),
             ("admin.listen", self.admin != other.admin),
+            ("web.listen", self.web.listen != other.web.listen),
             ("log.format", self.log.format != other.log.format),
             ("process.state_directory", self.state_directory != other.state_directory),
             ("process.user", self.user != other.user),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::OtherServer;
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
+use super::endpoint::{self, KEYS as WEB_KEYS, LISTEN, PAGE};
 use super::events::{CA_FILE, REDIS, SECRET, URL, redis, webhook};
 use super::keys::DTLS;
 use super::stores::{self, ASK};
@@ -24,6 +25,7 @@ const CHECKS: &[Check] = &[
     (&["listen.addresses", DTLS, CERTIFICATES], dtls_listeners),
     (&["listen.addresses", "listen.tls", "admin.listen"], admin),
     (&[BACKEND, HEADER, PLAIN, CERTIFICATES, "listen.addresses", "listen.tls"], web),
+    (&[PAGE, WEB_KEYS, LISTEN, BACKEND, "listen.addresses", "admin.listen"], endpoint::check),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&[URL, SECRET, CA_FILE], webhook),
     (&[REDIS], redis),
@@ -118,7 +120,7 @@ fn sealed_listeners(
 }
 
 /// Whether two addresses cannot both be listened on.
-fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn clash(one: SocketAddr, other: SocketAddr) -> bool {
     let any = one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() != 0
         && one.port() == other.port()

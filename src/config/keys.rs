@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
+use super::endpoint::{KEYS as WEB_KEYS, LISTEN, PAGE, TTL, origin, uri};
 use super::events;
 use super::found::Found;
 use super::realms;
@@ -340,6 +341,20 @@ static KEYS: &[Key] = &[
     }),
     key("admin.tokens_file", |to, it| put(&mut to.tokens_file, it.text(path).map(Some))),
     key("admin.listen", |to, it| put(&mut to.config.admin, it.text(socket_address).map(Some))),
+    key(PAGE, |to, it| put(&mut to.config.web.page, it.boolean())),
+    key(LISTEN, |to, it| put(&mut to.config.web.listen, it.list(socket_address))),
+    key("web.ttl", |to, it| {
+        put(&mut to.config.web.ttl, it.quantity(|text| duration(text, TTL)));
+    }),
+    key("web.uris", |to, it| put(&mut to.config.web.uris, it.list(uri))),
+    key("web.origins", |to, it| put(&mut to.config.web.origins, it.list(origin))),
+    key("web.key_requests_per_minute", |to, it| {
+        put(&mut to.config.web.key_requests_per_minute, it.number(COUNT));
+    }),
+    key("web.address_requests_per_minute", |to, it| {
+        put(&mut to.config.web.address_requests_per_minute, it.number(COUNT));
+    }),
+    secret_key(WEB_KEYS, |to, it| put(&mut to.config.web.keys, it.web_keys())),
     key("events.kinds", events::kinds),
     key("events.usage_interval", events::usage_interval),
     key("events.spool", |to, it| {

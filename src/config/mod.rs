@@ -31,6 +31,7 @@ mod change;
 mod check;
 mod doubts;
 mod draft;
+mod endpoint;
 mod events;
 mod flags;
 mod found;
@@ -52,6 +53,7 @@ mod tokens;
 mod value;
 mod web;
 
+pub use endpoint::{Web, WebKey};
 pub use flags::Flags;
 pub use keys::known_keys;
 pub use manual::{REFERENCE, reference_page};
@@ -129,6 +131,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     }
     let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     read_secrets(directory, &mut draft);
+    endpoint::read_secrets(directory, &mut draft);
     certificates::resolve(directory, &mut draft);
     stores::resolve(directory, &mut draft);
     flags.apply(&mut draft);
@@ -167,13 +170,16 @@ fn open(path: &Path, draft: &mut Draft) -> Source {
 /// Adds the shared secrets and the admin's tokens that stand in files of their own.
 fn read_secrets(directory: &Path, draft: &mut Draft) {
     let shared = draft.secrets_file.clone();
-    if let Some((place, lines)) = lines_of(directory, shared, "auth.secrets_file", "secret", draft)
+    if let Some((place, lines)) =
+        lines_of(directory, shared, ("auth.secrets_file", 0), "secret", draft)
     {
         draft.note("auth.secrets", lines.iter().map(|_| place.clone()));
         draft.config.auth.secrets.extend(lines.iter().map(|line| Secret::new(line.as_str())));
     }
     let tokens = draft.tokens_file.clone();
-    if let Some((place, lines)) = lines_of(directory, tokens, "admin.tokens_file", "token", draft) {
+    if let Some((place, lines)) =
+        lines_of(directory, tokens, ("admin.tokens_file", 0), "token", draft)
+    {
         for line in lines {
             match value::admin_token(&line) {
                 Ok(token) => draft.config.admin_tokens.push(token),
@@ -187,11 +193,11 @@ fn read_secrets(directory: &Path, draft: &mut Draft) {
 fn lines_of(
     directory: &Path,
     path: Option<PathBuf>,
-    key: &'static str,
+    (key, index): (&'static str, usize),
     what: &str,
     draft: &mut Draft,
 ) -> Option<(Place, Vec<Zeroizing<String>>)> {
-    let (path, place) = (directory.join(path?), draft.place(key, 0)?);
+    let (path, place) = (directory.join(path?), draft.place(key, index)?);
     draft.config.files.push(path.clone());
     let name = path.display();
     let wrong = match read_text(&path) {

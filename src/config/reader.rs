@@ -117,7 +117,8 @@ fn last_part(path: &str) -> &str {
 
 /// Everything that may stand in brackets.
 fn tables() -> impl Iterator<Item = &'static str> {
-    let named = ["auth.users", "auth.tokens.keys", "redirect.servers", "stores.ask", "[realm]"];
+    let named =
+        ["auth.users", "auth.tokens.keys", "redirect.servers", "stores.ask", "web.keys", "[realm]"];
     sections().chain(named)
 }
 

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Shown;
+use super::{Shown, Web};
 use crate::auth::{Secret, User};
 use crate::turn::{Limits, PeerRule, PortRange};
 use crate::{auth, events, store, tls, turn, worker};
@@ -43,6 +43,8 @@ pub struct Config {
     pub admin_socket: AdminSocket,
     /// What whoever has one may use the admin API over TCP with.
     pub admin_tokens: Vec<Secret>,
+    /// The page and the credentials over HTTP.
+    pub web: Web,
     /// Written as JSON when every socket is bound.
     pub ready_file: Option<PathBuf>,
     /// Where the generated secret is kept; found by itself when absent.
@@ -87,6 +89,7 @@ impl Default for Config {
             admin_socket: AdminSocket::Auto,
             admin_tokens: Vec::new(),
             shown: Shown::default(),
+            web: Web::default(),
             ready_file: None,
             state_directory: None,
             user: None,
@@ -97,6 +100,16 @@ impl Default for Config {
             sandbox: true,
             files: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// Whether it says of anybody how to come in. With realms of their own the users of others come in, and the default
+    /// one is for those who are configured.
+    pub const fn has_credentials(&self) -> bool {
+        let auth = &self.auth;
+        let none = auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty();
+        !(none && self.stores.is_empty() && self.realms.is_empty())
     }
 }
 

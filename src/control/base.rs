@@ -15,6 +15,7 @@ use super::realms;
 use super::sandbox::Sandbox;
 use super::secret::{self, Place};
 use super::stores::Stores;
+use super::web::{self, WebServer};
 use crate::auth;
 use crate::config::{self, Config};
 use crate::net;
@@ -39,9 +40,11 @@ pub(super) struct Base {
     pub(super) itself: Itself,
     /// Where other users live.
     pub(super) stores: Arc<Stores>,
-    /// The secret of a server that was given no credentials.
+    /// The secret of a server that needs one and was given none.
     pub(super) generated: Option<auth::Secret>,
     pub(super) ready_file: Option<ReadyFile>,
+    /// What is served over HTTP.
+    pub(super) web: WebServer,
 }
 
 impl Base {
@@ -59,11 +62,12 @@ impl Base {
         bound: &Bound,
     ) -> Result<Live, StartError> {
         let mut config = config.clone();
+        config.web.page = web::has_page(&config);
         let tls = self.tls.as_ref().filter(|_| same_tls);
         config.worker.tls = tls_server(tls, identities, &config.tls)?;
         config.worker.identities = identities.cloned();
         match &self.generated {
-            Some(secret) if has_no_credentials(&config) => config.auth.secrets.push(secret.clone()),
+            Some(secret) if needs_secret(&config) => config.auth.secrets.push(secret.clone()),
             _ => self.generated = generated_secret(&mut config)?.or(self.generated.take()),
         }
         config.auth.directory = self.stores.directory_for(&config);
@@ -77,7 +81,7 @@ impl Base {
             streams: config.worker.streams.clone(),
             dtls: config.worker.dtls_limits.clone(),
             proxies: config.worker.proxies.clone(),
-            web: config.worker.web.clone(),
+            web: self.web.passed(&config),
             path: Datapath::of(&config.worker),
         })
     }
@@ -85,7 +89,7 @@ impl Base {
     /// With these credentials other servers are asked.
     pub(super) fn asker(&self, config: &Config) -> auth::Settings {
         let mut auth = config.auth.clone();
-        if has_no_credentials(config) {
+        if needs_secret(config) {
             auth.secrets.extend(self.generated.clone());
         }
         auth
@@ -134,21 +138,21 @@ pub(super) fn tls_server(
     identities.map(|it| before.map_or_else(|| make(it), |it| Ok(it.clone()))).transpose()
 }
 
-/// Makes or finds the secret of a server that has no credentials, and configures it.
+/// Makes or finds the secret of a server that needs one and has none, and configures it.
 pub(super) fn generated_secret(config: &mut Config) -> Result<Option<auth::Secret>, StartError> {
-    if !has_no_credentials(config) {
+    if !needs_secret(config) {
         return Ok(None);
     }
     let usual = secret::usual_directories(|name| std::env::var(name).ok());
     let kept = secret::find_or_make(config.state_directory.as_deref(), usual)?;
     match &kept.place {
-        Place::Made(path) => log_secret("no credentials are configured: made a secret", path),
+        Place::Made(path) => log_secret("no secret is configured: made one", path),
         Place::Found(path) => {
-            log_secret("no credentials are configured: using the secret made earlier", path);
+            log_secret("no secret is configured: using the one made earlier", path);
         }
         Place::Memory(tried) => tracing::warn!(
             event = "secret_not_kept",
-            "no credentials are configured, and the secret made instead can be kept nowhere \
+            "no secret is configured, and the one made instead can be kept nowhere \
              ({tried}): what is minted with it ends with this process; \
              give a --state-directory that can be written",
         ),
@@ -157,11 +161,9 @@ pub(super) fn generated_secret(config: &mut Config) -> Result<Option<auth::Secre
     Ok(Some(kept.secret))
 }
 
-/// With realms of their own the users of others come in, and the default one is for those who are configured.
-const fn has_no_credentials(config: &Config) -> bool {
-    let auth = &config.auth;
-    let none = auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty();
-    none && config.stores.is_empty() && config.realms.is_empty()
+/// Without any credentials nobody could come in, and without a secret nothing could be minted for an API key.
+fn needs_secret(config: &Config) -> bool {
+    !config.has_credentials() || web::is_wanted(config) && config.auth.secrets.is_empty()
 }
 
 fn log_secret(what: &str, path: &Path) {

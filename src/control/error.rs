@@ -53,6 +53,8 @@ pub(super) enum StartError {
     AdminSocket(#[from] SocketError),
     #[error("the admin endpoint cannot listen on {0}: {1}; {hint}", hint = hint(.0, .1))]
     Admin(SocketAddr, io::Error),
+    #[error("web.listen cannot listen on {0}: {1}; choose another address or port")]
+    Web(SocketAddr, io::Error),
     #[error("the ready file {0:?} cannot be written: {1}; is its directory there and ours?")]
     ReadyFile(PathBuf, io::Error),
     #[error("this host knows no {0} {1:?}: make it, or change process.{0}")]

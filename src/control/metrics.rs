@@ -5,6 +5,7 @@ mod load;
 mod records;
 mod sessions;
 mod stores;
+mod web;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::watch::{Lost, live, sum};
 use crate::events;
 use crate::tls;
 use crate::turn::{Alternates, Cause, Counter, Dropped, EndReason, Ledger};
+use crate::web::Web;
 use crate::worker::{Clock, Stats, Unfit};
 
 /// What [`render`] answers with.
@@ -50,6 +52,8 @@ pub(super) struct Sources {
     pub(super) readiness: Readiness,
     /// Where users live besides the configuration.
     pub(super) stores: Arc<Stores>,
+    /// Credentials over HTTP.
+    pub(super) web: Arc<Web>,
 }
 
 impl fmt::Debug for Sources {
@@ -92,6 +96,7 @@ impl Collector for Sources {
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
         page.alternates(&self.alternates.load())?;
         page.stores(&self.stores)?;
+        page.web(self.web.stats())?;
         page.count(
             "log_events_lost",
             "Log lines dropped because the log is slow",
@@ -423,6 +428,7 @@ mod tests {
             readiness: Readiness::unasked(),
             records: None,
             stores: Stores::new(&Config::default()),
+            web: Web::new(move || Clock::start().now()),
         };
         render(&registry(Arc::new(sources))).unwrap()
     }

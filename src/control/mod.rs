@@ -44,7 +44,9 @@ mod sandbox;
 mod secret;
 mod start;
 mod stores;
+mod uris;
 mod watch;
+mod web;
 mod wishes;
 
 use std::path::PathBuf;

@@ -28,6 +28,7 @@ pub(super) struct Places {
 pub(super) struct Listened {
     pub(super) listening: Listening,
     pub(super) admin: Option<SocketAddr>,
+    pub(super) web: Vec<SocketAddr>,
 }
 
 impl Places {
@@ -123,21 +124,22 @@ impl Places {
 impl Listened {
     /// Every address that a socket of this server is reached at.
     fn own(&self, relays: &[RelayAddress], facts: &Facts) -> Vec<SocketAddr> {
-        let Bound { udp, tcp, tls, dtls, admin } = self.bound();
+        let Bound { udp, tcp, tls, dtls, web, admin } = self.bound();
         // Those that end are there as long as somebody is served.
         let leaving = self.listening.leaving();
-        let sockets = [udp, tcp, tls, dtls, leaving].into_iter().flatten().chain(admin);
+        let sockets = [udp, tcp, tls, dtls, web, leaving].into_iter().flatten().chain(admin);
         addresses::own_sockets(&sockets.collect::<Vec<_>>(), relays, facts)
     }
 
     pub(super) fn bound(&self) -> Bound {
-        let Self { listening, admin } = self;
+        let Self { listening, admin, web } = self;
         Bound {
             udp: listening.addresses(),
             tcp: listening.addresses(),
             tls: listening.tls(),
             dtls: listening.dtls(),
             admin: *admin,
+            web: web.clone(),
         }
     }
 }

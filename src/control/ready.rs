@@ -21,6 +21,8 @@ pub(super) struct Bound {
     /// For DTLS alone.
     pub(super) dtls: Vec<SocketAddr>,
     pub(super) admin: Option<SocketAddr>,
+    /// For HTTP alone.
+    pub(super) web: Vec<SocketAddr>,
 }
 
 impl Bound {
@@ -32,11 +34,12 @@ impl Bound {
         };
         let admin = self.admin.map_or_else(|| "null".to_owned(), |admin| format!("\"{admin}\""));
         format!(
-            "{{\"udp\":[{}],\"tcp\":[{}],\"tls\":[{}],\"dtls\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
+            "{{\"udp\":[{}],\"tcp\":[{}],\"tls\":[{}],\"dtls\":[{}],\"web\":[{}],\"admin\":{admin},\"pid\":{}}}\n",
             list(&self.udp),
             list(&self.tcp),
             list(&self.tls),
             list(&self.dtls),
+            list(&self.web),
             std::process::id()
         )
     }
@@ -51,8 +54,9 @@ impl Bound {
         let (udp, tcp) = (list(&self.udp), list(&self.tcp));
         let tls = (!self.tls.is_empty()).then(|| list(&self.tls));
         let dtls = (!self.dtls.is_empty()).then(|| list(&self.dtls));
+        let web = (!self.web.is_empty()).then(|| list(&self.web));
         let pid = std::process::id();
-        tracing::info!(event, udp, tcp, tls, dtls, admin, pid, "{event}");
+        tracing::info!(event, udp, tcp, tls, dtls, web, admin, pid, "{event}");
     }
 }
 
@@ -160,11 +164,12 @@ mod tests {
             tls: vec![],
             dtls: vec!["127.0.0.1:3".parse().unwrap()],
             admin: None,
+            web: vec![],
         };
         let pid = std::process::id();
         let expected = format!(
             "{{\"udp\":[\"127.0.0.1:1\",\"[::1]:2\"],\"tcp\":[],\"tls\":[],\"dtls\":[\"127.0.0.1:3\"],\
-             \"admin\":null,\"pid\":{pid}}}\n"
+             \"web\":[],\"admin\":null,\"pid\":{pid}}}\n"
         );
         assert_eq!(bound.json(), expected);
     }

@@ -37,7 +37,7 @@ pub(super) fn settings(config: &Config) -> Vec<RealmSettings> {
 
 /// A realm's listeners as they are bound. One with port 0 stands for what has come of all that are configured so on
 /// its address.
-fn listeners(realm: &config::Realm, config: &Config, bound: &Bound) -> Vec<SocketAddr> {
+pub(super) fn listeners(realm: &config::Realm, config: &Config, bound: &Bound) -> Vec<SocketAddr> {
     let worker = &config.worker;
     let configured = [&worker.listeners, &worker.tls_listeners, &worker.dtls_listeners];
     let settled = |address: &SocketAddr| configured.iter().any(|all| all.contains(address));
@@ -68,6 +68,7 @@ mod tests {
             tls: vec![at("127.0.0.2:3333")],
             dtls: Vec::new(),
             admin: None,
+            web: Vec::new(),
         };
         let listeners = |text: &[&str]| {
             let reach =

@@ -18,6 +18,7 @@ use super::lookout::{Lookout, Wanted, keep_known};
 use super::own::with_own_database;
 use super::places::{self, Listened, Places};
 use super::ready::ReadyFile;
+use super::web;
 use super::wishes::Answer;
 use crate::config::{self, Config, Flags, Level};
 use crate::turn::{Discovery, Ledger, PortRange, RelayAddress};
@@ -223,6 +224,11 @@ impl Reloader {
         let live =
             self.base.live(&config, places.as_ref(), former, (identities, same_tls), &bound)?;
         let tls = live.path.tls.clone();
+        let site = {
+            let places = places.as_ref().unwrap_or(&self.base.places);
+            let listened = listened.as_ref().unwrap_or(&self.base.listened);
+            web::settings(&config, (places, listened), identities, self.base.generated.as_ref())
+        };
         let ready_file = ReadyFile::renew(config.ready_file.as_deref(), &bound)?;
         let turn = Arc::clone(&live.turn);
         let change = workers.change(live, sockets);
@@ -232,6 +238,7 @@ impl Reloader {
             waited += LOOK;
         }
         commits.into_iter().for_each(|commit| commit());
+        self.base.web.replace(site);
         // Behind the workers: each must guard an address before anybody has a port on it.
         self.ledger.reconfigure(&turn);
         log::set_level(config.log.level);

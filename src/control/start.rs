@@ -19,13 +19,14 @@ use super::ready::{self, Bound, ReadyFile};
 use super::sandbox::Sandbox;
 use super::secret::state_directories;
 use super::stores::Stores;
+use super::uris;
 use super::watch::Lost;
+use super::web::{self, WebServer};
 use super::wishes::Wisher;
 use super::{invitation, log, privileges};
-use crate::auth;
 use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
-use crate::turn::{Ledger, RelayAddress};
+use crate::turn::Ledger;
 use crate::worker::{Clock, Events, Sockets, Workers};
 
 /// Events that may wait for the log: a burst of ended sessions, not a backlog of minutes.
@@ -51,6 +52,9 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let chosen = places::choose(&config, &facts, &[])?;
     let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
     places::lay_out(&mut config, &relays, &facts)?;
+    let told_nothing = !config.has_credentials();
+    config.web.page = web::has_page(&config);
+    let (server, doors) = WebServer::bind(&config, clock)?;
     let generated = generated_secret(&mut config)?;
     let mut master = [0; 16];
     getrandom::fill(&mut master).map_err(StartError::Random)?;
@@ -62,18 +66,23 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let endpoint = config.admin.map(bind_admin).transpose()?;
     let admin_socket = bind_socket(&config)?;
     let admin = endpoint.as_ref().map(|(_, address)| *address);
-    let listened = Listened { listening: sockets.listening().clone(), admin };
+    let own = doors.own().map_err(|error| StartError::System("an address for the web", error))?;
+    let listened = Listened { listening: sockets.listening().clone(), admin, web: own };
     let bound = listened.bound();
     cap_limits(&mut config, &relays, true);
     let certificates = Certificates::watch(clock);
     let fresh = certificates.prepare(&config.tls.certificates)?;
     config.worker.identities = fresh.identities.clone();
     config.worker.tls = base::tls_server(None, fresh.identities.as_ref(), &config.tls)?;
+    let identities = fresh.identities.clone();
     certificates.commit(fresh);
     let tls = config.worker.tls.clone();
     let places = Places::complete(chosen, &config, &listened, &[], &facts)?;
     places.report(&config);
     places.check_backend(&config)?;
+    let site = (&places, &listened);
+    server.replace(web::settings(&config, site, identities.as_ref(), generated.as_ref()));
+    config.worker.web = server.passed(&config);
     let others = Others::new(&config.redirect, clock);
     let report = Arc::clone(&certificates.report);
     let mut base = Base {
@@ -88,6 +97,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         generated,
         ready_file: None,
         sandbox: Sandbox::default(),
+        web: server,
     };
     let realms = Arc::new(base.realms(&config, &bound)?);
     privileges::drop(config.user.as_deref(), config.group.as_deref())?;
@@ -122,6 +132,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         readiness,
         records: accounts.stats(),
         stores: Arc::clone(&base.stores),
+        web: base.web.app(),
     };
     let sources = Arc::new(sources);
     let admin = Admin::new(Arc::clone(&sources), wisher, &workers, &config);
@@ -139,10 +150,12 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
             Some(socket)
         }
     };
-    let unix = clock.now().unix;
-    if let Some(secret) = &base.generated {
-        let listeners = config.worker.listeners.len();
-        invite(secret, &config.auth, &bound, listeners, &relays, unix);
+    base.web.serve(doors, &config.worker.proxies)?;
+    if let Some(secret) = base.generated.as_ref().filter(|_| told_nothing) {
+        // What NAT discovery adds is not where clients are to begin.
+        let listeners = base.listened.listening.configured(&config.worker.listeners);
+        let urls = uris::over(&listeners, &relays);
+        invitation::print(&invitation::ice_servers(secret, &config.auth, &urls, clock.now().unix));
     }
     base.ready_file = announce(&config, &bound)?;
     let running = Running { workers, accounts, admin, admin_socket, sources, log_thread };
@@ -194,21 +207,6 @@ fn bind_socket(config: &Config) -> Result<Option<(Socket, UnixListener)>, StartE
     let path = bound.0.path();
     tracing::info!(event = "admin_socket", "`turnwire status` and the like reach it at {path:?}");
     Ok(Some(bound))
-}
-
-/// Prints what a client needs, for the owner of a server that was told nothing.
-fn invite(
-    secret: &auth::Secret,
-    auth: &auth::Settings,
-    bound: &Bound,
-    listeners: usize,
-    relays: &[RelayAddress],
-    unix: u64,
-) {
-    // What NAT discovery adds is not where clients are to begin.
-    let (udp, tcp) = (&bound.udp[..listeners], &bound.tcp[..listeners]);
-    let json = invitation::ice_servers(secret, auth, udp, tcp, relays, unix);
-    invitation::print(&json);
 }
 
 /// Says that the server is ready, everywhere where somebody may wait for it.

@@ -69,6 +69,12 @@ impl Listening {
         self.of(Kind::Plain)
     }
 
+    /// Those of them that were asked for as one of these.
+    pub fn configured(&self, listeners: &[SocketAddr]) -> Vec<SocketAddr> {
+        let plain = self.open.iter().filter(|entry| entry.kind == Kind::Plain);
+        plain.filter(|it| listeners.contains(&it.asked)).map(|entry| entry.bound).collect()
+    }
+
     /// The addresses listened on for TLS alone, in the order of the settings.
     pub fn tls(&self) -> Vec<SocketAddr> {
         self.of(Kind::Tls)

@@ -13,6 +13,7 @@ mod connections;
 mod credential;
 #[cfg(feature = "dtls")]
 mod dtls;
+mod http;
 mod ip_header;
 mod message;
 mod peer;
@@ -34,6 +35,7 @@ pub(crate) use connections::{
 pub(crate) use credential::Credential;
 #[cfg(feature = "dtls")]
 pub(crate) use dtls::{Dtls, Way};
+pub(crate) use http::{Reply, ask, post, request};
 pub(crate) use ip_header::{Seen, mark, see};
 pub(crate) use message::{Answer, Inbound, new_id, plain};
 pub(crate) use peer::{Peer, free_ports, unique_loopback};

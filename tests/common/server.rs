@@ -86,6 +86,7 @@ impl Setup {
             listeners: Vec::new(),
             tls: Vec::new(),
             dtls: Vec::new(),
+            web: Vec::new(),
             admin: SocketAddr::from(([0; 4], 0)),
             stopped: false,
         };
@@ -119,6 +120,7 @@ pub(crate) struct Server {
     listeners: Vec<SocketAddr>,
     tls: Vec<SocketAddr>,
     dtls: Vec<SocketAddr>,
+    web: Vec<SocketAddr>,
     admin: SocketAddr,
     /// Whether it was to end.
     stopped: bool,
@@ -142,6 +144,7 @@ impl Server {
         self.listeners = list(&ready["udp"]);
         self.tls = list(&ready["tls"]);
         self.dtls = list(&ready["dtls"]);
+        self.web = list(&ready["web"]);
         self.admin = address(&ready["admin"]);
         assert_eq!(ready["udp"], ready["tcp"]);
     }
@@ -164,6 +167,11 @@ impl Server {
     /// Its listeners for DTLS alone.
     pub(crate) fn dtls_listeners(&self) -> &[SocketAddr] {
         &self.dtls
+    }
+
+    /// Its listeners for HTTP alone.
+    pub(crate) fn web_listeners(&self) -> &[SocketAddr] {
+        &self.web
     }
 
     /// Connections closed for what they said.

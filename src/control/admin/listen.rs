@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// Lets few connections in at a time, and none for long. Others wait in the system's queue.
-pub(super) struct Bounded<L> {
+pub(in crate::control) struct Bounded<L> {
     listener: L,
     slots: Arc<Semaphore>,
     patience: Duration,
@@ -21,13 +21,13 @@ pub(super) struct Bounded<L> {
 
 impl<L> Bounded<L> {
     /// At most `connections` at a time, each of which ends after `patience`.
-    pub(super) fn new(listener: L, connections: usize, patience: Duration) -> Self {
+    pub(in crate::control) fn new(listener: L, connections: usize, patience: Duration) -> Self {
         Self { listener, slots: Arc::new(Semaphore::new(connections)), patience, renewed: false }
     }
 
     /// The time of a connection begins anew with all that is sent on it: answers may go on for as long as they have
     /// something to say.
-    pub(super) fn renewed(self) -> Self {
+    pub(in crate::control) fn renewed(self) -> Self {
         Self { renewed: true, ..self }
     }
 }
@@ -51,7 +51,7 @@ impl<L: Listener<Io: Unpin>> Listener for Bounded<L> {
 }
 
 /// A connection with an end.
-pub(super) struct Short<S> {
+pub(in crate::control) struct Short<S> {
     stream: S,
     end: Pin<Box<Sleep>>,
     /// How long it may last after it has sent something.

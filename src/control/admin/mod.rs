@@ -44,10 +44,10 @@ use super::reload::{Commit, Part};
 use super::wishes::Wisher;
 use crate::config::{Config, Shown};
 use crate::worker::{Followers, Remote, Workers};
-use listen::Bounded;
 use page::page;
 use token::Tokens;
 
+pub(super) use listen::Bounded;
 pub(super) use socket::{SOCKET_NAME, Socket, SocketError};
 
 /// How long a connection may take for its one request.

@@ -1,0 +1,271 @@
+//! Where the application of `web` is served, and by what settings.
+//!
+//! HTTP that comes in on the listeners of STUN and TURN is passed on by the workers as to any web server behind them,
+//! to a socket that only this process gets an answer at, with a PROXY protocol header that names the client. So the page
+//! is there over http and https wherever TURN is. `web.listen` are listeners of their own beside that, without TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::time::timeout;
+
+use super::admin::{self, Bounded};
+use super::error::StartError;
+use super::invitation::digest;
+use super::places::{Listened, Places};
+use super::uris;
+use crate::auth::{Secret, prepare};
+use crate::config::Config;
+use crate::net::Endpoint;
+use crate::tls::Identities;
+use crate::turn::Prefix;
+use crate::web::{Client, Door, Key, Keys, Mint, Origins, Settings, Web, router};
+use crate::worker::{Clock, WebSettings, proxy};
+
+/// Connections open at a time, on each listener; others wait in the system's queue.
+const CONNECTIONS: usize = 512;
+/// How long a connection may last on which nothing is sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a worker may take to say whose connection it passes on.
+const HEADER: Duration = Duration::from_secs(2);
+const BACKLOG: i32 = 512;
+/// The fixed part of a header of version 2.
+const FIXED: usize = 16;
+
+/// The application, and where the workers pass HTTP on to.
+pub(super) struct WebServer {
+    app: Arc<Web>,
+    inside: Endpoint,
+}
+
+/// Listeners that nobody is served at yet.
+pub(super) struct Doors {
+    inside: std::os::unix::net::UnixListener,
+    own: Vec<std::net::TcpListener>,
+}
+
+/// Whether something is to be served over HTTP.
+pub(super) fn is_wanted(config: &Config) -> bool {
+    has_page(config) || !config.web.keys.is_empty()
+}
+
+/// A server that was told nothing at all is one to try out.
+pub(super) fn has_page(config: &Config) -> bool {
+    config.web.page || config.files.is_empty() && !config.has_credentials()
+}
+
+impl WebServer {
+    /// Binds everything.
+    ///
+    /// # Errors
+    /// A port is taken, or the system lacks something.
+    pub(super) fn bind(config: &Config, clock: Clock) -> Result<(Self, Doors), StartError> {
+        let own =
+            config.web.listen.iter().map(|address| {
+                admin::bind(*address).map_err(|error| StartError::Web(*address, error))
+            });
+        let own = own.collect::<Result<Vec<_>, _>>()?;
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(StartError::Random)?;
+        // In the abstract namespace (unix(7)): no file, no directory that must be there.
+        let name = format!("\0turnwire-web-{:032x}", u128::from_ne_bytes(name));
+        let failed = |error| StartError::System("a socket for the web", error);
+        let inside = listen(&name).map_err(failed)?;
+        let server = Self {
+            app: Web::new(move || clock.now()),
+            inside: Endpoint::Unix(PathBuf::from(name)),
+        };
+        Ok((server, Doors { inside, own }))
+    }
+
+    /// Serves until the runtime ends.
+    ///
+    /// # Errors
+    /// What the event loop lacks.
+    pub(super) fn serve(&self, doors: Doors, proxies: &[Prefix]) -> Result<(), StartError> {
+        let failed = |error| StartError::System("an event loop for the web", error);
+        let app = router(Arc::clone(&self.app));
+        let inside = Inside(UnixListener::from_std(doors.inside).map_err(failed)?);
+        spawn(inside, app.clone());
+        for listener in doors.own {
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            spawn(Own { listener, proxies: proxies.to_vec() }, app.clone());
+        }
+        Ok(())
+    }
+
+    /// What the workers do with HTTP.
+    pub(super) fn passed(&self, config: &Config) -> WebSettings {
+        let web = &config.worker.web;
+        if web.backend.is_some() || !is_wanted(config) {
+            return web.clone();
+        }
+        let (backend, header) = (Some(self.inside.clone()), Some(proxy::Version::V2));
+        WebSettings { backend, header, plain: true }
+    }
+
+    pub(super) fn app(&self) -> Arc<Web> {
+        Arc::clone(&self.app)
+    }
+
+    /// Answers by this configuration from now on.
+    pub(super) fn replace(&self, settings: Settings) {
+        self.app.replace(settings);
+    }
+}
+
+/// By what the application answers. `generated` is the secret of a server that needs one and was given none.
+pub(super) fn settings(
+    config: &Config,
+    (places, listened): (&Places, &Listened),
+    identities: Option<&Arc<Identities>>,
+    generated: Option<&Secret>,
+) -> Settings {
+    let found = uris::Found::new(config, places, listened, identities);
+    let mut mints = Vec::new();
+    let default = config.auth.secrets.first().or(generated);
+    let all = [(None, &config.auth, default)].into_iter().chain(
+        config.realms.iter().map(|realm| (Some(realm), &realm.auth, realm.auth.secrets.first())),
+    );
+    for (realm, auth, secret) in all {
+        let uris = match &config.web.uris[..] {
+            [] => found.of(realm),
+            uris => uris.to_vec(),
+        };
+        mints.extend(secret.map(|secret| Mint {
+            realm: name_of(&auth.realm),
+            secret: secret.clone(),
+            digest: digest(auth),
+            separator: auth.separator,
+            uris,
+        }));
+    }
+    let keys = config.web.keys.iter().filter_map(|key| {
+        let realm = key.realm.clone().unwrap_or_else(|| name_of(&config.auth.realm));
+        let mint = mints.iter().position(|mint| mint.realm == realm)?;
+        Some(Key::new(&key.name, key.secret.as_ref()?, &key.label, mint, key.max_ttl))
+    });
+    let origins = match &config.web.origins[..] {
+        [] => Origins::None,
+        all if all.iter().any(|origin| origin == "*") => Origins::All,
+        some => Origins::Some(some.to_vec()),
+    };
+    Settings {
+        page: has_page(config),
+        keys: Keys::new(keys.collect()),
+        mints,
+        ttl: config.web.ttl,
+        origins,
+        per_key: config.web.key_requests_per_minute,
+        per_address: config.web.address_requests_per_minute,
+    }
+}
+
+fn name_of(realm: &str) -> String {
+    prepare(realm).map_or_else(|| realm.to_owned(), |name| name.into_owned())
+}
+
+fn spawn<L>(listener: L, app: Router)
+where
+    L: Listener<Addr = Client>,
+    Client: for<'a> Connected<IncomingStream<'a, Bounded<L>>>,
+{
+    let listener = Bounded::new(listener, CONNECTIONS, PATIENCE).renewed();
+    let app = app.into_make_service_with_connect_info::<Client>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+}
+
+/// Where the workers pass HTTP on to.
+struct Inside(UnixListener);
+
+impl Inside {
+    /// Whose connection it is; nothing when the client has gone, or it is not one of ours.
+    async fn client(stream: &mut UnixStream) -> Option<SocketAddr> {
+        // Whoever else finds the name of the socket could name any client.
+        let own = stream.peer_cred().ok()?.pid() == i32::try_from(std::process::id()).ok();
+        let mut header = vec![0; FIXED];
+        timeout(HEADER, stream.read_exact(&mut header)).await.ok().filter(|_| own)?.ok()?;
+        let length = u16::from_be_bytes([header[FIXED - 2], header[FIXED - 1]]);
+        header.resize(FIXED + usize::from(length), 0);
+        timeout(HEADER, stream.read_exact(&mut header[FIXED..])).await.ok()?.ok()?;
+        Some(proxy::parse(&header).ok()??.addresses?.client)
+    }
+}
+
+impl Listener for Inside {
+    type Io = UnixStream;
+    type Addr = Client;
+
+    async fn accept(&mut self) -> (UnixStream, Client) {
+        loop {
+            let (mut stream, _) = Listener::accept(&mut self.0).await;
+            if let Some(address) = Self::client(&mut stream).await {
+                return (stream, Client { address, door: Door::Shared });
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Client> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Connected<IncomingStream<'_, Bounded<Inside>>> for Client {
+    fn connect_info(stream: IncomingStream<'_, Bounded<Inside>>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
+/// A listener for HTTP alone.
+struct Own {
+    listener: TcpListener,
+    proxies: Vec<Prefix>,
+}
+
+impl Listener for Own {
+    type Io = tokio::net::TcpStream;
+    type Addr = Client;
+
+    async fn accept(&mut self) -> (Self::Io, Client) {
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let proxy = self.proxies.iter().any(|proxy| proxy.contains(address.ip().to_canonical()));
+        (stream, Client { address, door: if proxy { Door::Proxy } else { Door::Own } })
+    }
+
+    fn local_addr(&self) -> io::Result<Client> {
+        self.listener.local_addr().map(|address| Client { address, door: Door::Own })
+    }
+}
+
+impl Connected<IncomingStream<'_, Bounded<Own>>> for Client {
+    fn connect_info(stream: IncomingStream<'_, Bounded<Own>>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
+impl Doors {
+    /// The listeners for HTTP alone, as they are bound.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn own(&self) -> io::Result<Vec<SocketAddr>> {
+        self.own.iter().map(std::net::TcpListener::local_addr).collect()
+    }
+}
+
+fn listen(name: &str) -> io::Result<std::os::unix::net::UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(name)?)?;
+    socket.set_nonblocking(true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

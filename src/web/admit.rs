@@ -1,0 +1,94 @@
+//! Who may have a credential, and how often.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode};
+
+use super::{Client, Credential, Key, Problem, Refused, Settings, Shape, Web};
+
+/// As many requests as one with a wrong key counts for: guessing is slow.
+const WRONG: u32 = 10;
+
+/// How a key is to be sent.
+const HOW: &str = "this needs an API key of web.keys, in a header \"Authorization: Bearer KEY\"";
+
+impl Web {
+    /// Counts a request of this client.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub fn charge(&self, client: &Client, headers: &HeaderMap, cost: u32) -> Result<(), Problem> {
+        let per_minute = self.settings().per_address;
+        self.rates.address(client.ip(headers), self.now().mono, cost, per_minute).map_err(|wait| {
+            self.stats.refuse(Refused::AddressRate);
+            too_many("from this address", "web.address_requests_per_minute", wait)
+        })
+    }
+
+    /// The key whose secret this is; `name` is what the request calls it by, if it does.
+    ///
+    /// # Errors
+    /// There is none, or it came too often.
+    pub(super) fn admit<'s>(
+        &self,
+        settings: &'s Settings,
+        (client, headers): (&Client, &HeaderMap),
+        secret: Option<&[u8]>,
+        name: Option<&str>,
+    ) -> Result<&'s Key, Problem> {
+        self.charge(client, headers, 1)?;
+        let Some(secret) = secret.filter(|secret| !secret.is_empty()) else {
+            self.stats.refuse(Refused::NoKey);
+            return Err(Problem::unauthorized("Bearer", HOW));
+        };
+        let found = settings.keys.find(secret);
+        let Some(key) = found.filter(|key| name.is_none_or(|name| name == key.name)) else {
+            self.stats.refuse(Refused::WrongKey);
+            self.charge(client, headers, WRONG - 1)?;
+            return Err(Problem::unauthorized("Bearer", format!("this is no API key: {HOW}")));
+        };
+        self.rates.key(&key.name, self.now().mono, settings.per_key).map_err(|wait| {
+            self.stats.refuse(Refused::KeyRate);
+            too_many("with this key", "web.key_requests_per_minute", wait)
+        })?;
+        Ok(key)
+    }
+
+    /// A credential for a key's holder, or for whom he has named. A longer time than the key's is cut to it.
+    ///
+    /// # Errors
+    /// What was asked for makes no sense.
+    pub(super) fn give<'s>(
+        &self,
+        settings: &'s Settings,
+        key: &Key,
+        (ttl, name): (Option<&str>, Option<&str>),
+        shape: Shape,
+    ) -> Result<Credential<'s>, Problem> {
+        let malformed = |problem| {
+            self.stats.refuse(Refused::Malformed);
+            problem
+        };
+        let ttl = ttl.map_or(Ok(settings.ttl), seconds).map_err(malformed)?.min(key.max_ttl);
+        let mint = settings.mints.get(key.mint).ok_or_else(|| {
+            let detail = "there is no shared secret to mint credentials with";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })?;
+        let minted = mint.credential(self.now().unix, ttl, &key.label, name.unwrap_or_default());
+        let minted = minted.map_err(|error| malformed(Problem::bad(error.to_string())))?;
+        self.stats.give(shape);
+        Ok(minted)
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, Problem> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    let wrong = || Problem::bad(format!("ttl must be a whole number of seconds, and is {text:?}"));
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn too_many(what: &str, key: &str, wait: Duration) -> Problem {
+    let seconds = wait.as_secs() + 1;
+    let detail = format!("too many requests {what}: come again in {seconds} s ({key})");
+    Problem::too_many(seconds, detail)
+}
