@@ -37,7 +37,7 @@ fn ready_means_that_every_socket_named_in_the_ready_file_answers() {
     let ready = server.ready();
     let object = ready.as_object().unwrap();
     let keys: Vec<_> = object.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["admin", "dtls", "pid", "tcp", "tls", "udp"]);
+    assert_eq!(keys, ["admin", "dtls", "pid", "tcp", "tls", "udp", "web"]);
     assert_eq!(ready["pid"], server.pid());
     for transport in ["udp", "tcp"] {
         let addresses: Vec<_> = ready[transport].as_array().unwrap().iter().map(address).collect();

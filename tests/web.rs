@@ -106,3 +106,15 @@ fn a_server_that_serves_no_web_says_so() {
     assert_eq!(reply.status, 404);
     assert!(String::from_utf8_lossy(&reply.body).contains("There is no web here"));
 }
+
+#[test]
+fn the_page_is_there_for_who_has_asked_for_it() {
+    let server = setup().start();
+    for path in ["/", "/page/app.js"] {
+        assert_eq!(ask(server.address(), format!("GET {path}"), &[]).status, 404, "{path}");
+    }
+    let server = setup().config("[web]\npage = true").start();
+    let page = ask(server.address(), "GET /", &[]);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!(ask(server.address(), "GET /page/app.js", &[]).status, 200);
+}
