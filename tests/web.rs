@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::Write as _;
 use std::net::TcpStream;
 
 use common::{Client, Credential, Peer, Reply, Server, Setup, Trust, ask, request, seal};
@@ -76,6 +77,18 @@ fn every_door_leads_there() {
     }
     let wrong = ask(server.tls_listeners()[0], "GET /ice", &[KEY]);
     assert_eq!(wrong.status, 400, "a key is not to be sent to a port for TLS without it");
+}
+
+#[test]
+fn who_says_nothing_keeps_nobody_out() {
+    let server = setup().start();
+    let silent = || {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(b"GET /ice HTTP/1.1\r\n").unwrap();
+        stream
+    };
+    let _open: Vec<_> = (0..50).map(|_| silent()).collect();
+    relay_of(&ask(server.address(), "GET /ice", &[KEY]));
 }
 
 #[test]

@@ -38,7 +38,10 @@ impl Config {
             Reach::add_file(&mut reach.read, &pair.chain);
             Reach::add_file(&mut reach.read, &pair.key);
         }
-        if let Some(Endpoint::Unix(socket)) = &self.worker.web.backend {
+        // A name in the abstract namespace is no file (unix(7)).
+        if let Some(Endpoint::Unix(socket)) = &self.worker.web.backend
+            && socket.is_absolute()
+        {
             Reach::add_file(&mut reach.read, socket);
         }
         if let AdminSocket::At(socket) = &self.admin_socket {

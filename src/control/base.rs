@@ -74,6 +74,7 @@ impl Base {
         let places = places.unwrap_or(&self.places);
         places.check_backend(&config)?;
         let realms = self.realms(&config, bound)?;
+        config.worker.web = self.web.passed(&config);
         cap_limits(&mut config, &places.relays(), false);
         Ok(Live {
             turn: Arc::new(self.turn_settings(&config, places, former)),
@@ -81,7 +82,7 @@ impl Base {
             streams: config.worker.streams.clone(),
             dtls: config.worker.dtls_limits.clone(),
             proxies: config.worker.proxies.clone(),
-            web: self.web.passed(&config),
+            web: config.worker.web.clone(),
             path: Datapath::of(&config.worker),
         })
     }

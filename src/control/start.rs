@@ -69,6 +69,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let own = doors.own().map_err(|error| StartError::System("an address for the web", error))?;
     let listened = Listened { listening: sockets.listening().clone(), admin, web: own };
     let bound = listened.bound();
+    config.worker.web = server.passed(&config);
     cap_limits(&mut config, &relays, true);
     let certificates = Certificates::watch(clock);
     let fresh = certificates.prepare(&config.tls.certificates)?;
@@ -82,7 +83,6 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     places.check_backend(&config)?;
     let site = (&places, &listened);
     server.replace(web::settings(&config, site, identities.as_ref(), generated.as_ref()));
-    config.worker.web = server.passed(&config);
     let others = Others::new(&config.redirect, clock);
     let report = Arc::clone(&certificates.report);
     let mut base = Base {
