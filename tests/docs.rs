@@ -247,6 +247,26 @@ fn each_dependency_has_its_reason() {
     assert_eq!(named, built_in, "docs/dependencies.md has a row for each dependency");
 }
 
+/// What a core carries is the README's figures turned around: new ones there make new ones here.
+#[test]
+fn what_a_core_carries_is_worked_out_from_what_is_measured() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let measured: BTreeSet<String> = read("README.md").lines().flat_map(cells).collect();
+    let page = read("docs/sizing.md");
+    let (_, table) = page.split_once("application bits/s and core |\n|---|---|---|---|\n").unwrap();
+    let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).map(cells).collect();
+    assert!(rows.len() > 4);
+    for row in rows {
+        assert!(measured.contains(&row[2]), "{} is no figure of the README", row[2]);
+        let each: f64 = row[2].parse().unwrap();
+        let size = if row[1].contains("160 B") { 160.0 } else { 1200.0 };
+        let thousands = (1000.0 / each).round();
+        assert_eq!(row[3], format!("{thousands},000"), "{row:?}");
+        assert_eq!(row[4], format!("{:.1} Gbit/s", 8.0 * size / each / 1000.0), "{row:?}");
+    }
+}
+
 #[test]
 fn both_languages_show_the_same_commands() {
     let pages = pages();
