@@ -26,6 +26,8 @@ pub struct Uri {
     pub host: String,
     /// The port; 3478 where the URI says none, 5349 where it is secure.
     pub port: u16,
+    /// The URI says which: SRV records are not asked for, then (RFC 5928 §3).
+    pub explicit_port: bool,
     /// What the URI says behind `?transport=`, else UDP, and TCP where it is secure (RFC 5928 §3).
     pub transport: Transport,
 }
@@ -109,6 +111,7 @@ impl FromStr for Uri {
             return Err(InvalidUri::User);
         }
         let (host, port) = split_place(place)?;
+        let explicit_port = port.is_some_and(|port| !port.is_empty());
         let port = match port {
             // RFC 3986 §3.2.3: an empty one is as good as none.
             None | Some("") if secure => DEFAULT_SECURE_PORT,
@@ -125,7 +128,7 @@ impl FromStr for Uri {
             }
             (_, Some(query)) => return Err(InvalidUri::Query(format!("?{query}"))),
         };
-        Ok(Self { scheme, secure, host, port, transport })
+        Ok(Self { scheme, secure, host, port, explicit_port, transport })
     }
 }
 
@@ -198,11 +201,11 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Uri, InvalidUri> {
-        text.parse()
+        text.parse().map(|uri| Uri { explicit_port: false, ..uri })
     }
 
     fn uri(scheme: Scheme, secure: bool, host: &str, port: u16, transport: Transport) -> Uri {
-        Uri { scheme, secure, host: host.to_owned(), port, transport }
+        Uri { scheme, secure, host: host.to_owned(), port, explicit_port: false, transport }
     }
 
     #[test]
@@ -249,6 +252,18 @@ mod tests {
             ("turn:xn--bcher-kva.example", uri(Turn, false, "xn--bcher-kva.example", 3478, Udp)),
         ] {
             assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_said_is_told_from_the_usual_one() {
+        for (text, explicit) in [
+            ("turn:h", false),
+            ("turn:h:", false),
+            ("turn:h:3478", true),
+            ("turns:[::1]:443", true),
+        ] {
+            assert_eq!(text.parse::<Uri>().unwrap().explicit_port, explicit, "{text}");
         }
     }
 

@@ -43,6 +43,7 @@ mod connect;
 mod errors;
 mod host;
 mod message;
+mod name;
 mod offload;
 mod outgoing;
 mod poll;
@@ -68,6 +69,7 @@ pub use errors::{IcmpError, next_icmp};
 pub use host::{
     Family, InterfaceAddress, interface_addresses, raise_descriptor_limit, route_source,
 };
+pub use name::name_records;
 pub use offload::{Offload, enable_drop_count, enable_gro, enable_traffic_class};
 pub use outgoing::Outgoing;
 pub use poll::{Event, Events, Interest, Poller, Waker, sharpen_timers};

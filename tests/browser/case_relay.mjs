@@ -1,12 +1,12 @@
 // Calls of a page of the tests' own between two browsers that have nothing but the relay.
 import { Browser } from './chromium.mjs';
 import { Call } from './calls.mjs';
-import { NAME, PASSWORD, SECRET, Server, USER, addCase, equal, must, pause } from './harness.mjs';
-import { Network, SECOND, SERVER } from './network.mjs';
+import { PLACES } from './case_tools.mjs';
+import { NAME, PASSWORD, Server, USER, addCase, equal, must, pause } from './harness.mjs';
+import { Network, SERVER } from './network.mjs';
 
 const FILE = 10_000_000;
 const FRAMES = 40;
-const PLACES = ['--listen', `${SERVER}:3478`, '--listen', `${SERVER}:443`, '--relay-ip', SERVER];
 
 const WAYS = {
   udp: { uri: `turn:${SERVER}:3478?transport=udp`, blocked: [] },

@@ -1,18 +1,18 @@
 // `turnwire nat` and `turnwire check` where they are needed: behind NATs and firewalls.
 import { spawnSync } from 'node:child_process';
 
-import { NAME, SECRET, Server, addCase, equal, must } from './harness.mjs';
+import { SECRET, Server, addCase, equal, must } from './harness.mjs';
 import { Network, SECOND, SERVER } from './network.mjs';
 
 /** What the tool finds, in JSON, when it runs in a namespace. */
-export const found = (context, space, words) => {
+const found = (context, space, words) => {
   const inside = ['netns', 'exec', space, context.binary, ...words, '--json'];
   const done = spawnSync('ip', inside, { encoding: 'utf8', timeout: 50000 });
   must(done.stdout, `turnwire ${words.join(' ')}: ${done.status ?? done.signal}: ${done.stderr}`);
   return JSON.parse(done.stdout);
 };
 
-const PLACES = ['--listen', `${SERVER}:3478`, '--listen', `${SERVER}:443`, '--relay-ip', SERVER];
+export const PLACES = ['--listen', `${SERVER}:3478`, '--listen', `${SERVER}:443`, '--relay-ip', SERVER];
 
 // Mapping, filtering, hairpin, and whether two such users need a relay (null: that there is nothing to say).
 const KINDS = {
@@ -52,12 +52,14 @@ const URIS = {
   dtls: `turns:${SERVER}:443?transport=udp`,
 };
 
-/** The faults of each way by its name, but for what is only a note. */
-const faults = (context, space, uris = Object.values(URIS)) => {
+/** Each way with the faults that were found on it, but for what is only a note. */
+export const check = (context, space, uris) => {
   const words = ['check', ...uris, '--secret', SECRET, '--ca', context.certificates.root, '--packets', '5'];
-  const { ways } = found(context, space, words);
-  return ways.map(({ stages }) => stages.filter(({ fault }) => fault && fault !== 'no-ipv6-relay').map(({ stage, fault }) => `${stage}:${fault}`));
+  const names = (stages) => stages.filter(({ fault }) => fault && fault !== 'no-ipv6-relay').map(({ stage, fault }) => `${stage}:${fault}`);
+  return found(context, space, words).ways.map(({ stages, ...way }) => ({ ...way, faults: names(stages) }));
 };
+
+const faults = (context, space, uris = Object.values(URIS)) => check(context, space, uris).map((way) => way.faults);
 
 for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
   addCase(`check-${kind}`, async (context) => {

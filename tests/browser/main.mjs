@@ -1,8 +1,10 @@
 // The run: `main.mjs BINARY [CASE...]` inside the namespaces that `run` made, or `main.mjs --list`.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 
 import { CASES, Scratch, command, issueCertificates } from './harness.mjs';
+import { SERVER } from './network.mjs';
 import './case_tools.mjs';
+import './case_names.mjs';
 import './case_relay.mjs';
 
 const WHOLE_RUN = Number(process.env.BROWSER_DEADLINE ?? 170) * 1000;
@@ -17,6 +19,9 @@ const prepare = (binary) => {
   command(['mount', '-t', 'tmpfs', 'none', '/run/netns']);
   // What is left behind goes with the mount.
   command(['mount', '-t', 'tmpfs', 'none', '/dev/shm']);
+  // A case that has names has a name server beside the server.
+  writeFileSync('/dev/shm/resolv.conf', `nameserver ${SERVER}\noptions timeout:2 attempts:2\n`);
+  command(['mount', '--bind', '/dev/shm/resolv.conf', '/etc/resolv.conf']);
   const scratch = new Scratch('/dev/shm');
   return { binary, scratch, certificates: issueCertificates(scratch), processes: [] };
 };

@@ -27,6 +27,12 @@ pub(in crate::tools) enum Fault {
     /// What the resolver says.
     NoName(String),
     NoFamily(&'static str),
+    /// The record, and that its target has no address.
+    SrvTarget(String, String),
+    /// The service that there is not.
+    SrvNone(String),
+    /// The record, of a name that has no address itself.
+    SrvAlone(String),
     PortClosed,
     NoRoute(String),
     Silent(Blame),
@@ -103,6 +109,9 @@ impl Fault {
         match self {
             Self::NoName(_) => "name-unresolved",
             Self::NoFamily(_) => "no-address",
+            Self::SrvTarget(..) => "srv-target-unresolved",
+            Self::SrvNone(_) => "srv-no-service",
+            Self::SrvAlone(_) => "srv-only",
             Self::PortClosed => "port-closed",
             Self::NoRoute(_) => "unreachable",
             Self::Silent(_) => "no-answer",
@@ -155,6 +164,7 @@ impl Fault {
     pub(super) const fn weight(&self) -> Weight {
         match self {
             Self::CertificateRoot
+            | Self::SrvAlone(_)
             | Self::NoBinding
             | Self::RelayElsewhere { .. }
             | Self::RelayMute(_)
@@ -170,6 +180,13 @@ impl Fault {
         match self {
             Self::NoName(_) => "Check the spelling and the name's A and AAAA records.",
             Self::NoFamily(_) => "Add the record, or ask by the other family.",
+            Self::SrvTarget(..) => {
+                "Mend the SRV record's target, or give that name an address (no CNAME)."
+            }
+            Self::SrvNone(_) => "Replace the record, if there is such a service.",
+            Self::SrvAlone(_) => {
+                "Add an A or AAAA record at the host's own name: browsers do not look at SRV records."
+            }
             Self::PortClosed => {
                 "Is the server running, and does it listen on this address and port for this transport?"
             }
@@ -304,6 +321,15 @@ impl fmt::Display for Fault {
         let words = match self {
             Self::NoName(why) => return write!(f, "the name cannot be resolved: {why}"),
             Self::NoFamily(family) => return write!(f, "the name has no {family} address"),
+            Self::SrvTarget(record, why) => {
+                return write!(f, "an SRV record leads nowhere ({record}): {why}");
+            }
+            Self::SrvNone(service) => {
+                return write!(f, "the SRV record of {service} says that there is no such service");
+            }
+            Self::SrvAlone(record) => {
+                return write!(f, "the host has no address of its own, only {record}");
+            }
             Self::PortClosed => "nothing listens there: the host refuses",
             Self::NoRoute(why) => return write!(f, "there is no way to the server: {why}"),
             Self::Silent(Blame::Udp) => "no answer to any datagram",

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! options, target   what is asked, and the ways that follow from it
+//! srv               what SRV records say of a name
 //! link              a socket that messages go through, whatever lies around them
 //! dialogue          a client's session over a link: requests with their answers, and data
 //! walk              the stages of one way: reach, tls, binding, challenge, authenticate, allocate, ...
@@ -26,6 +27,7 @@ mod link;
 mod options;
 mod peers;
 mod report;
+mod srv;
 mod target;
 mod walk;
 
@@ -56,18 +58,21 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let mut reports: Vec<Report> = Vec::new();
     for uri in &options.uris {
-        match Target::all(uri, options) {
-            Ok(targets) => reports.extend(std::thread::scope(|scope| {
-                let walks: Vec<_> = targets
-                    .into_iter()
-                    .map(|target| scope.spawn(|| walk::walk(target, options, &started)))
-                    .collect();
-                let done = walks.into_iter().map(|walk| walk.join());
-                // A walk that panicked has said so itself.
-                done.filter_map(Result::ok).collect::<Vec<_>>()
-            })),
-            Err(fault) => reports.push(Report::nowhere(uri, fault)),
-        }
+        let found = Target::all(uri, options);
+        reports.extend(std::thread::scope(|scope| {
+            let started = &started;
+            let walks: Vec<_> = found
+                .into_iter()
+                .map(|found| {
+                    scope.spawn(move || match found {
+                        Ok(target) => walk::walk(target, options, started),
+                        Err(fault) => Report::nowhere(uri, fault),
+                    })
+                })
+                .collect();
+            // A walk that panicked has said so itself.
+            walks.into_iter().filter_map(|walk| walk.join().ok()).collect::<Vec<_>>()
+        }));
     }
     compare(&mut reports);
     let text = if options.json { report::json(&reports) } else { report::page(&reports) };

@@ -38,6 +38,12 @@ pub(super) fn walk(target: Target, options: &Options, start: &Start) -> Report {
 
 impl Walk<'_> {
     fn go(&mut self) -> Option<()> {
+        if let Some(record) = &self.target.record {
+            self.stage(Stage::Resolve, |_| match record.alone {
+                true => Err(Fault::SrvAlone(record.words.clone())),
+                false => Ok(((), record.words.clone())),
+            });
+        }
         let link = self.reach()?;
         let mut dialogue = Dialogue::new(link, None);
         let answered = self.binding(&mut dialogue);

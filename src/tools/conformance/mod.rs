@@ -84,9 +84,9 @@ pub fn run(options: &Options) -> ExitCode {
 fn examine(uri: &Uri, options: &Options, cases: &[&'static Case]) -> Result<Report, String> {
     let begun = Instant::now();
     let start = options.start(check::unix())?;
-    let targets = Target::all(uri, options).map_err(|fault| fault.to_string())?;
-    // A name has an address at least, or there is a fault.
-    let target = targets.into_iter().next().ok_or("it has no address")?;
+    // A name leads somewhere at least, or there is a fault.
+    let target = Target::all(uri, options).into_iter().next().ok_or("it has no address")?;
+    let target = target.map_err(|fault| fault.to_string())?;
     let stand = Stand::new(start, target, second_user(options)?)?;
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
