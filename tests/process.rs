@@ -146,9 +146,11 @@ fn a_second_signal_ends_a_drain_at_once() {
     assert_eq!(server.of("session_ended")[0]["reason"], "shutdown");
 }
 
-/// The one entry of the `iceServers` JSON that it has printed.
+/// The one entry of the `iceServers` JSON that it has printed, on its first line.
 fn invitation(server: &Server) -> Value {
-    let printed: Value = serde_json::from_str(&server.stdout()).expect("JSON and nothing else");
+    let printed = server.stdout();
+    let first = printed.lines().next().expect("a line");
+    let printed: Value = serde_json::from_str(first).expect("JSON and nothing else");
     printed["iceServers"][0].clone()
 }
 

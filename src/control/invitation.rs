@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -20,14 +21,31 @@ pub(super) fn ice_servers(secret: &Secret, auth: &Settings, urls: &[String], uni
     json!({ "iceServers": [entry] }).to_string()
 }
 
+/// The lines that name the page: for who sits here, and for who sits elsewhere, with the key that opens it there.
+pub(super) fn links(listeners: &[SocketAddr], urls: &[String], key: &Secret) -> Vec<String> {
+    let here = listeners.iter().find_map(|listener| match listener.ip() {
+        any if any.is_unspecified() => Some(format!("http://localhost:{}/", listener.port())),
+        ip => ip.is_loopback().then(|| format!("http://{listener}/")),
+    });
+    let mut places = urls.iter().filter_map(|url| {
+        url.strip_prefix("turn:")?.strip_suffix("?transport=tcp")?.parse::<SocketAddr>().ok()
+    });
+    let elsewhere = places.find(|place| !place.ip().is_loopback());
+    let here = here.map(|link| format!("test it here:   {link}"));
+    let key = key.expose();
+    let elsewhere = elsewhere.map(|place| format!("from elsewhere: http://{place}/#key={key}"));
+    here.into_iter().chain(elsewhere).collect()
+}
+
 /// SHA-1 is what every client library mints; SHA-256 only where the operator asks for just that.
 pub(super) fn digest(auth: &Settings) -> RestDigest {
     let sha1 = auth.rest_digests.is_empty() || auth.rest_digests.contains(&RestDigest::Sha1);
     if sha1 { RestDigest::Sha1 } else { RestDigest::Sha256 }
 }
 
-/// Prints it on standard output, unless that is the journal: a credential is for no log.
-pub(super) fn print(json: &str) {
+/// Prints it on standard output, the JSON on a line of its own before the links, unless that is the journal: a credential
+/// is for no log.
+pub(super) fn print(json: &str, links: &[String]) {
     if is_journal(io::stdout().as_fd(), std::env::var("JOURNAL_STREAM").ok().as_deref()) {
         tracing::info!(
             event = "invitation_withheld",
@@ -36,7 +54,9 @@ pub(super) fn print(json: &str) {
         return;
     }
     // Nobody may be reading; the server serves all the same.
-    let _ = writeln!(io::stdout(), "{json}");
+    let mut text = format!("{json}\n");
+    text.extend(links.iter().map(|link| format!("{link}\n")));
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Whether systemd has connected the descriptor to the journal (systemd.exec, `$JOURNAL_STREAM`).

@@ -155,7 +155,10 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         // What NAT discovery adds is not where clients are to begin.
         let listeners = base.listened.listening.configured(&config.worker.listeners);
         let urls = uris::over(&listeners, &relays);
-        invitation::print(&invitation::ice_servers(secret, &config.auth, &urls, clock.now().unix));
+        let key = web::own_secret(&config, Some(secret));
+        let links = key.map(|key| invitation::links(&listeners, &urls, &key)).unwrap_or_default();
+        let json = invitation::ice_servers(secret, &config.auth, &urls, clock.now().unix);
+        invitation::print(&json, &links);
     }
     base.ready_file = announce(&config, &bound)?;
     let running = Running { workers, accounts, admin, admin_socket, sources, log_thread };

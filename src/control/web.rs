@@ -23,7 +23,7 @@ use super::error::StartError;
 use super::invitation::digest;
 use super::places::{Listened, Places};
 use super::uris;
-use crate::auth::{Secret, prepare};
+use crate::auth::{RestDigest, Secret, mint_password, prepare};
 use crate::config::Config;
 use crate::net::Endpoint;
 use crate::tls::Identities;
@@ -38,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a worker may take to say whose connection it passes on.
 const HEADER: Duration = Duration::from_secs(2);
 const BACKLOG: i32 = 512;
+/// What the key of the page is called, and what it is made for.
+const OWN: &str = "page";
+const OWN_PURPOSE: &str = "key of the page";
+const OWN_TTL: Duration = Duration::from_secs(3600);
 /// The fixed part of a header of version 2.
 const FIXED: usize = 16;
 
@@ -149,6 +153,7 @@ pub(super) fn settings(
             uris,
         }));
     }
+    let own = own_secret(config, generated).map(|secret| Key::new(OWN, &secret, OWN, 0, OWN_TTL));
     let keys = config.web.keys.iter().filter_map(|key| {
         let realm = key.realm.clone().unwrap_or_else(|| name_of(&config.auth.realm));
         let mint = mints.iter().position(|mint| mint.realm == realm)?;
@@ -161,13 +166,23 @@ pub(super) fn settings(
     };
     Settings {
         page: has_page(config),
-        keys: Keys::new(keys.collect()),
+        keys: Keys::new(keys.chain(own.clone()).collect()),
+        own,
         mints,
         ttl: config.web.ttl,
         origins,
         per_key: config.web.key_requests_per_minute,
         per_address: config.web.address_requests_per_minute,
     }
+}
+
+/// What the page of a server that was told nothing opens the way to credentials with. It is made of the secret that this
+/// server has made for itself, so that a link with it stays good as long as that.
+pub(super) fn own_secret(config: &Config, generated: Option<&Secret>) -> Option<Secret> {
+    let secret = generated.filter(|_| config.files.is_empty())?;
+    // No expiry stands in this name: as a password the digest lets nobody in.
+    let digest = mint_password(RestDigest::Sha256, secret, OWN_PURPOSE);
+    Some(Secret::new(digest.replace('+', "-").replace('/', "_").trim_end_matches('=')))
 }
 
 fn name_of(realm: &str) -> String {

@@ -21,6 +21,7 @@ mod form;
 mod ice;
 mod key;
 mod origins;
+mod own;
 mod page;
 mod rates;
 mod rooms;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub page: bool,
     /// Who may have credentials.
     pub keys: Keys,
+    /// The key that the page has without anybody giving it: whoever is at this machine need not send it.
+    pub own: Option<Key>,
     /// With what they are minted: that of the default realm first. Empty when there is no secret to mint with.
     pub mints: Vec<Mint>,
     /// How long a credential is good when nobody asks for another time.
@@ -123,7 +126,9 @@ pub fn router(web: Arc<Web>) -> Router {
     let credentials = Router::new()
         .route("/ice", get(ice::ice))
         .layer(from_fn_with_state(Arc::clone(&web), origins::check));
-    let page = page().route_layer(from_fn_with_state(Arc::clone(&web), with_page));
+    let page = page()
+        .route("/page/ice", get(own::ice))
+        .route_layer(from_fn_with_state(Arc::clone(&web), with_page));
     Router::new()
         .merge(credentials)
         .merge(page)

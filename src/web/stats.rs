@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Shape {
     /// `GET /ice`
     Ice,
+    /// `GET /page/ice`
+    Page,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Ice];
+    pub const ALL: [Self; 2] = [Self::Ice, Self::Page];
 
     /// Its name in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Ice => "ice",
+            Self::Page => "page",
         }
     }
 }

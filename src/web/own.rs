@@ -1,0 +1,33 @@
+//! `GET /page/ice`: the page's own way to credentials.
+
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::json;
+
+use super::key::bearer;
+use super::{Client, Problem, Shape, Web, json};
+
+/// How long they are good, in seconds: the page asks again.
+const TTL: &str = "3600";
+
+/// `{"iceServers": [...]}` for who has a key; where the page has a key of its own, for who is at this machine without one
+/// as well.
+pub(super) async fn ice(
+    State(web): State<Arc<Web>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let settings = web.settings();
+    let key = match (bearer(&headers), &settings.own) {
+        (None, Some(own)) if client.is_this_machine(&headers) => {
+            web.charge(&client, &headers, 1)?;
+            own
+        }
+        (secret, _) => web.admit(&settings, (&client, &headers), secret, None)?,
+    };
+    let credential = web.give(&settings, key, (Some(TTL), None), Shape::Page)?;
+    Ok(json(StatusCode::OK, &json!({ "iceServers": credential.ice_servers() })))
+}
