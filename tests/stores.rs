@@ -220,7 +220,7 @@ fn secrets_of_an_application_let_in_whoever_has_a_password_made_with_them() {
     app.set_secrets("{\"secrets\": [\"south\"]}");
     eventually("the new secret is known", || (with("south") == 0).then_some(()));
     assert_eq!(with("north"), 401);
-    assert_eq!(app.asked("4000000000:alice"), 0);
+    assert!(app.asked("4000000000:alice") > 0, "a name that no secret fits may be somebody's");
 }
 
 #[test]

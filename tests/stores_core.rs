@@ -2,6 +2,8 @@
 //! their addresses.
 
 mod core;
+#[path = "stores_core/names.rs"]
+mod names;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +37,7 @@ impl House {
     fn with(retention: Retention, on_revocation: OnRevocation) -> Self {
         let directory = Arc::new(Directory::new(retention));
         let realm: Arc<str> = REALM.into();
-        directory.learn_secrets(&realm, Vec::new());
+        directory.learn_secrets(&realm, vec![(1, Some(Vec::new()))]);
         let mut auth = auth::Settings {
             on_revocation,
             directory: Some(Arc::clone(&directory)),

@@ -1,11 +1,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::credentials::{Credentials, Found};
+use super::credentials::{Credentials, Minted};
 use super::nonce::{Nonces, Worth, offers_algorithms};
 use super::{
-    Algorithm, Claim, Credential, InvalidCredential, Key, Nonce, OnExpiry, OnRevocation, Settings,
-    Token, prepare,
+    Algorithm, Claim, Credential, InvalidCredential, Key, Keys, Nonce, OnExpiry, OnRevocation,
+    Settings, Token, prepare,
 };
 use crate::stun::{Digest, Message, error_code};
 use crate::time::{Mono, Now};
@@ -72,7 +72,8 @@ pub enum DenialKind {
     NotAsked,
     /// 500: the stores cannot say whether there is such a user.
     StoreDown,
-    /// 438, with a nonce that offers no SHA-256: only an MD5 key is known of this user.
+    /// 438, with a nonce that offers no SHA-256: what came with it fits nobody, and of whom only an MD5 key is known is
+    /// told to nobody.
     OnlyMd5,
     /// 401: an operator has taken the credential back.
     Revoked,
@@ -262,31 +263,67 @@ impl Authority {
                 _ => Ok(Arc::clone(known)),
             };
         }
-        let realm = self.realm();
-        match self.find(claim, now.mono)? {
-            Found::Own(keys) => {
-                let own = keys.of(algorithm);
-                let own = own.filter(|own| signed(own.key()));
-                own.map(Arc::clone).ok_or(DenialKind::WrongPassword)
+        self.find(claim, algorithm, now, signed).map_err(|kind| match kind {
+            // A store may have an MD5 key only of somebody. Whoever does not know the password is not told of whom: all
+            // are sent on with MD5, and learn there what is wrong.
+            DenialKind::UnknownUser | DenialKind::WrongPassword | DenialKind::WrongSecret
+                if algorithm == Algorithm::Sha256 && self.credentials.has_stores() =>
+            {
+                DenialKind::OnlyMd5
             }
-            Found::Stored(keys, doubtful) => {
-                let own = keys.of(algorithm);
-                match own.filter(|own| signed(own.key())) {
-                    Some(own) => Ok(Arc::clone(own)),
-                    // It may be a new password.
-                    None if doubtful => Err(DenialKind::NotAsked),
-                    None if own.is_none() && algorithm == Algorithm::Sha256 => {
-                        Err(DenialKind::OnlyMd5)
-                    }
-                    None => Err(DenialKind::WrongPassword),
-                }
+            kind => kind,
+        })
+    }
+
+    /// Whose credential it is, of those in the settings, of the shared secrets, and of the stores.
+    fn find(
+        &self,
+        claim: &Claim<'_>,
+        algorithm: Algorithm,
+        now: Now,
+        signed: impl Fn(&Key) -> bool,
+    ) -> Result<Arc<Credential>, DenialKind> {
+        let fitting = |keys: &Keys| {
+            let own = keys.of(algorithm).filter(|own| signed(own.key()));
+            own.map(Arc::clone).ok_or(DenialKind::WrongPassword)
+        };
+        let Some(name) = claim.username else {
+            let keys = claim.userhash.and_then(|hash| self.credentials.by_hash(hash));
+            return fitting(keys.ok_or(DenialKind::UnknownUser)?);
+        };
+        let name = username(name).ok_or(DenialKind::UnknownUser)?;
+        if let Some(keys) = self.credentials.own(name) {
+            return fitting(keys);
+        }
+        let minted = self.credentials.minted(name);
+        if let Some(Minted { owner, expires }) = minted {
+            let over = (expires <= now.unix).then(|| expired(expires, now));
+            if let Some(over) = over.filter(|_| !self.credentials.has_stores()) {
+                return Err(over);
             }
-            Found::Shared { expires, .. } if expires <= now.unix => Err(expired(expires, now)),
-            Found::Shared { username, owner, expires } => {
-                let key = self.credentials.shared_key(username, algorithm, signed);
-                let key = key.ok_or(DenialKind::WrongSecret)?;
-                Ok(Arc::new(Credential::ephemeral(realm, username, owner, expires, key)))
+            if let Some(key) = self.credentials.shared_key(name, algorithm, &signed) {
+                let credential = Credential::ephemeral(self.realm(), name, owner, expires, key);
+                return over.map_or_else(|| Ok(Arc::new(credential)), Err);
             }
+        }
+        // The name may look like that and be somebody's all the same.
+        match self.credentials.in_stores(name, now.mono) {
+            // It may be a new password.
+            Ok((keys, true)) => fitting(&keys).map_err(|_| DenialKind::NotAsked),
+            Ok((keys, false)) => fitting(&keys),
+            Err(DenialKind::UnknownUser) => Err(self.nobody(minted, now)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// What is wrong with a name that neither the settings nor the stores know.
+    fn nobody(&self, minted: Option<Minted<'_>>, now: Now) -> DenialKind {
+        match minted {
+            None => DenialKind::UnknownUser,
+            Some(Minted { expires, .. }) if expires <= now.unix => expired(expires, now),
+            // The secret may be one that a store has not said yet.
+            Some(_) if !self.credentials.knows_all_secrets() => DenialKind::StoreDown,
+            Some(_) => DenialKind::WrongSecret,
         }
     }
 
@@ -310,15 +347,6 @@ impl Authority {
         let left = token.remaining(now.unix, skew).ok_or(DenialKind::ExpiredToken)?;
         let (owner, expires) = (token.owner(&sealing.kid), now.unix.saturating_add(left));
         Ok(Arc::new(Credential::ephemeral(self.realm(), &sealing.kid, &owner, expires, key)))
-    }
-
-    fn find<'a>(&'a self, claim: &Claim<'a>, now: Mono) -> Result<Found<'a>, DenialKind> {
-        let Some(name) = claim.username else {
-            let found = claim.userhash.and_then(|hash| self.credentials.by_hash(hash));
-            return found.ok_or(DenialKind::UnknownUser);
-        };
-        let name = username(name).ok_or(DenialKind::UnknownUser)?;
-        self.credentials.by_name(name).map_or_else(|| self.credentials.in_stores(name, now), Ok)
     }
 }
 

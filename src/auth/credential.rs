@@ -1,21 +1,12 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Key;
-
-/// Where a credential was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Settings,
-    /// A store has said so, and may say something else.
-    Store,
-    /// The same, and it has no other key than the one that MD5 makes.
-    StoreOfMd5,
-}
 
 /// Who somebody has proved to be, with the key that proves it.
 ///
 /// It is shared, so that an allocation keeps it for the requests that follow: none of them then
-/// costs a look-up or a derived key. What it says never changes.
+/// costs a look-up or a derived key. What it says never changes, but for whether its user has a better key.
 #[derive(Debug)]
 pub struct Credential {
     realm: Arc<str>,
@@ -23,7 +14,10 @@ pub struct Credential {
     /// `None` when it counts for the username itself.
     owner: Option<Box<str>>,
     expires: Option<u64>,
-    source: Source,
+    /// A store has said so, and may say something else.
+    stored: bool,
+    /// That store has no other key of the user than the one that MD5 makes, as far as is known now.
+    only_md5: AtomicBool,
     key: Key,
 }
 
@@ -36,15 +30,16 @@ impl Credential {
             username: username.into(),
             owner: None,
             expires: None,
-            source: Source::Settings,
+            stored: false,
+            only_md5: AtomicBool::new(false),
             key,
         }
     }
 
     /// The same, of a user that is in a store, which may have an MD5 key and nothing else.
     pub(super) fn stored(realm: &Arc<str>, username: &str, key: Key, only_md5: bool) -> Self {
-        let source = if only_md5 { Source::StoreOfMd5 } else { Source::Store };
-        Self { source, ..Self::lasting(realm, username, key) }
+        let only_md5 = AtomicBool::new(only_md5);
+        Self { stored: true, only_md5, ..Self::lasting(realm, username, key) }
     }
 
     /// One that is good until a time, in seconds since 1970, and counts for `owner`.
@@ -55,10 +50,8 @@ impl Credential {
         expires: u64,
         key: Key,
     ) -> Self {
-        let realm = Arc::clone(realm);
         let owner = (owner != username).then(|| owner.into());
-        let (username, expires) = (username.into(), Some(expires));
-        Self { realm, username, owner, expires, source: Source::Settings, key }
+        Self { owner, expires: Some(expires), ..Self::lasting(realm, username, key) }
     }
 
     /// The realm that it is of: users of one name in two realms are two users.
@@ -87,13 +80,18 @@ impl Credential {
     }
 
     /// Whether it is that of a user who is in a store.
-    pub(super) fn is_stored(&self) -> bool {
-        self.source != Source::Settings
+    pub(super) const fn is_stored(&self) -> bool {
+        self.stored
     }
 
     /// Whether the user has no key that SHA-256 makes.
     pub(super) fn is_only_md5(&self) -> bool {
-        self.source == Source::StoreOfMd5
+        self.only_md5.load(Ordering::Relaxed)
+    }
+
+    /// Takes over from a later answer of the store whether there is a better key.
+    pub(super) fn heed(&self, later: &Self) {
+        self.only_md5.store(later.is_only_md5(), Ordering::Relaxed);
     }
 
     /// When it expires, in seconds since 1970.

@@ -130,20 +130,14 @@ pub enum InvalidCredential {
     DuplicateKid(String),
 }
 
-/// What is known about a name.
-pub(super) enum Found<'a> {
-    /// A user with a password of its own.
-    Own(&'a Keys),
-    /// A user who is in a store. The flag: what is known may be out of date.
-    Stored(Arc<Keys>, bool),
-    /// An ephemeral username, whose password each secret and digest may have made.
-    Shared {
-        username: &'a str,
-        /// Its user part.
-        owner: &'a str,
-        /// Until when it is good, in seconds since 1970.
-        expires: u64,
-    },
+/// An ephemeral username, whose password each secret and digest may have made. It may be somebody's name in a store
+/// as well.
+#[derive(Clone, Copy)]
+pub(super) struct Minted<'a> {
+    /// Its user part.
+    pub(super) owner: &'a str,
+    /// Until when it is good, in seconds since 1970.
+    pub(super) expires: u64,
 }
 
 /// The settings in the form in which they are asked.
@@ -192,16 +186,16 @@ impl Credentials {
             // The token itself is gone; whoever has the key could make another.
             return Some(self.token_key(name.as_bytes()).is_some());
         };
-        match self.by_name(name) {
-            Some(Found::Shared { username, .. }) => {
-                Some(self.shared_key(username, algorithm, |one| one == key).is_some())
-            }
-            Some(Found::Own(keys)) => Some(keys.have(key)),
-            _ if credential.is_stored() => {
-                self.directory().map_or(Some(false), |it| it.vouches_for(credential))
-            }
-            _ => Some(false),
+        if let Some(keys) = self.own(name) {
+            return Some(keys.have(key));
         }
+        if credential.is_stored() {
+            return self.directory().map_or(Some(false), |it| it.vouches_for(credential));
+        }
+        let minted = self.minted(name).is_some()
+            && self.shared_key(name, algorithm, |one| one == key).is_some();
+        // As long as a store has not said its secrets, it may have been one of them.
+        (minted || self.knows_all_secrets()).then_some(minted)
     }
 
     fn directory(&self) -> Option<&Directory> {
@@ -217,47 +211,55 @@ impl Credentials {
         self.hashes.get(<&[u8; 32]>::try_from(hash).ok()?).map(String::as_str)
     }
 
-    pub(super) fn by_hash(&self, hash: &[u8]) -> Option<Found<'_>> {
-        let name = self.name_behind(hash)?;
-        self.users.get(name).map(Found::Own)
+    pub(super) fn by_hash(&self, hash: &[u8]) -> Option<&Keys> {
+        self.own(self.name_behind(hash)?)
     }
 
-    /// What the configuration and the shared secrets of stores say about a name.
-    pub(super) fn by_name<'a>(&'a self, username: &'a str) -> Option<Found<'a>> {
-        if let Some(keys) = self.users.get(username) {
-            return Some(Found::Own(keys));
-        }
-        if self.settings.secrets.is_empty()
-            && self.stored_secrets().is_none_or(|all| all.is_empty())
-        {
+    /// The keys of a user who has a password in the configuration.
+    pub(super) fn own(&self, username: &str) -> Option<&Keys> {
+        self.users.get(username)
+    }
+
+    /// What a name says if a secret has made its password; `None` when it does not look like that, or there are no
+    /// secrets.
+    pub(super) fn minted<'a>(&self, username: &'a str) -> Option<Minted<'a>> {
+        let (expires, user) = parse_username(username, self.settings.separator)?;
+        let any = || self.stored_secrets().is_some_and(|all| !all.is_empty());
+        if self.settings.secrets.is_empty() && self.knows_all_secrets() && !any() {
             return None;
         }
-        let (expires, user) = parse_username(username, self.settings.separator)?;
         let owner = if user.is_empty() { username } else { user };
-        Some(Found::Shared { username, owner, expires })
+        Some(Minted { owner, expires })
     }
 
-    /// What stores say about a name that the configuration does not know.
-    pub(super) fn in_stores<'a>(&self, username: &str, now: Mono) -> Result<Found<'a>, DenialKind> {
+    /// What stores say about a name that the configuration does not know. The flag: it may be out of date.
+    pub(super) fn in_stores(
+        &self,
+        username: &str,
+        now: Mono,
+    ) -> Result<(Arc<Keys>, bool), DenialKind> {
         let directory = self.directory().ok_or(DenialKind::UnknownUser)?;
         match directory.find(&self.realm, username, now) {
-            Entry::User(keys, doubtful) => Ok(Found::Stored(keys, doubtful)),
+            Entry::User(keys, doubtful) => Ok((keys, doubtful)),
             Entry::NoUser => Err(DenialKind::UnknownUser),
-            Entry::NotAsked if self.may_be_ephemeral(username) => Err(DenialKind::StoreDown),
             Entry::NotAsked => Err(DenialKind::NotAsked),
             Entry::Unavailable => Err(DenialKind::StoreDown),
         }
     }
 
-    /// Whether a store that has not said which secrets there are may have one that this name was made with.
-    fn may_be_ephemeral(&self, username: &str) -> bool {
-        self.stored_secrets().is_none()
-            && parse_username(username, self.settings.separator).is_some()
+    /// Whether there are stores to ask.
+    pub(super) const fn has_stores(&self) -> bool {
+        self.settings.directory.is_some()
     }
 
-    /// The shared secrets that stores have; `None` when they have not said yet.
+    /// The shared secrets that stores have, as far as they have said.
     fn stored_secrets(&self) -> Option<Arc<[Secret]>> {
-        self.directory()?.secrets(&self.realm)
+        self.directory()?.secrets(&self.realm).0
+    }
+
+    /// Whether every store has said which secrets it has.
+    pub(super) fn knows_all_secrets(&self) -> bool {
+        self.directory().is_none_or(|directory| directory.secrets(&self.realm).1)
     }
 
     /// The key that an ephemeral credential has: of those that each secret and digest make, one that fits.

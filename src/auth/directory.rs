@@ -26,6 +26,10 @@ const LEAST: Duration = Duration::from_secs(1);
 const STRANGERS: usize = 8192;
 /// Of so many entries one has to go when there is no room; those that are in use are passed over.
 const CHANCES: usize = 8;
+/// So many entries are looked at before the lock is given back.
+const STEP: usize = 1024;
+/// The order of a table is cleared of removed names when it is so many times as long as the table may be.
+const GHOSTS: usize = 4;
 
 /// How long answers are relied upon, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +114,17 @@ struct Inner {
     users: Table<Known>,
     strangers: Table<Stranger>,
     /// By realm; none is known of a realm that is not here.
-    secrets: HashMap<Arc<str>, Arc<[Secret]>, RandomState>,
+    secrets: HashMap<Arc<str>, Shared, RandomState>,
+    /// What was heard before the last change of the stores is of another age, and not relied upon.
+    age: u64,
+}
+
+/// The shared secrets of a realm, each store's for itself: one that cannot say keeps those of before, and what another
+/// has taken out is gone.
+#[derive(Debug)]
+struct Shared {
+    of: Vec<(u64, Option<Arc<[Secret]>>)>,
+    all: Arc<[Secret]>,
 }
 
 #[derive(Debug)]
@@ -118,6 +132,8 @@ struct Known {
     keys: Arc<Keys>,
     heard: Mono,
     keep: Option<Duration>,
+    /// The age of the directory when it was heard.
+    age: u64,
     /// When it was asked for last, with whatever result.
     asked: Mono,
     /// When the stores could not say whether it is still so. Of this user: that they could not about another one,
@@ -125,6 +141,13 @@ struct Known {
     failed: Option<Mono>,
     /// Somebody has come with it since it was heard.
     used: bool,
+}
+
+impl Known {
+    /// How long it is relied upon.
+    fn keep(&self, retention: Retention, age: u64) -> Duration {
+        if self.age == age { self.keep.unwrap_or(retention.keep) } else { Duration::ZERO }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +161,7 @@ struct Stranger {
 #[derive(Debug)]
 struct Table<T> {
     of: HashMap<Arc<UserName>, T, RandomState>,
-    /// The same users.
+    /// The same users, and some who have been removed: they go when it is their turn.
     order: VecDeque<Arc<UserName>>,
 }
 
@@ -155,30 +178,39 @@ impl<T> Table<T> {
 
     /// Files an entry. Without room another goes, if possible one that `spare` does not hold.
     fn insert(&mut self, name: &Arc<UserName>, value: T, most: usize, spare: impl Fn(&T) -> bool) {
-        if self.of.insert(Arc::clone(name), value).is_some() {
+        if let Some(earlier) = self.of.get_mut(name) {
+            *earlier = value;
             return;
         }
-        if self.order.len() >= most {
-            for chance in 1..=CHANCES {
-                let Some(oldest) = self.order.pop_front() else {
-                    break;
-                };
-                if chance < CHANCES && self.of.get(&oldest).is_some_and(&spare) {
-                    self.order.push_back(oldest);
-                } else {
-                    self.of.remove(&oldest);
-                    break;
-                }
+        let mut chances = CHANCES;
+        for _ in 0..STEP {
+            if self.of.len() < most {
+                break;
+            }
+            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(held) = self.value(&oldest) else { continue };
+            chances = chances.saturating_sub(1);
+            if chances > 0 && spare(held) {
+                self.order.push_back(oldest);
+            } else {
+                self.of.remove(&oldest);
             }
         }
+        if self.order.len() > GHOSTS * (most + 1) {
+            let of = &self.of;
+            self.order.retain(|name| is_in(of, name));
+        }
+        self.of.insert(Arc::clone(name), value);
         self.order.push_back(Arc::clone(name));
     }
 
+    /// The value of a name in the order, unless it has been removed since.
+    fn value(&self, name: &Arc<UserName>) -> Option<&T> {
+        self.of.get(name).filter(|_| is_in(&self.of, name))
+    }
+
     fn remove(&mut self, wanted: &Wanted<'_>) -> Option<T> {
-        let (name, value) = self.of.remove_entry(wanted)?;
-        // Rare enough: somebody was deleted, or came into being.
-        self.order.retain(|other| !Arc::ptr_eq(other, &name));
-        Some(value)
+        self.of.remove(wanted)
     }
 
     /// Looks at the next entries in turn and forgets those that are not worth keeping.
@@ -187,6 +219,9 @@ impl<T> Table<T> {
             let Some(name) = self.order.pop_front() else {
                 return;
             };
+            if !is_in(&self.of, &name) {
+                continue;
+            }
             if self.of.get_mut(&name).is_some_and(|value| keep(&name, value)) {
                 self.order.push_back(name);
             } else {
@@ -194,6 +229,11 @@ impl<T> Table<T> {
             }
         }
     }
+}
+
+/// Whether this is the very name of an entry, and not that of one that was there before.
+fn is_in<T>(of: &HashMap<Arc<UserName>, T, RandomState>, name: &Arc<UserName>) -> bool {
+    of.get_key_value(name).is_some_and(|(key, _)| Arc::ptr_eq(key, name))
 }
 
 impl Directory {
@@ -211,9 +251,7 @@ impl Directory {
         inner.retention = retention;
         if doubt {
             inner.strangers = Table::default();
-            for known in inner.users.of.values_mut() {
-                known.keep = Some(Duration::ZERO);
-            }
+            inner.age += 1;
         }
     }
 
@@ -228,10 +266,10 @@ impl Directory {
     fn entry(&self, realm: &str, name: &str, now: Mono) -> Entry {
         let wanted = Wanted { realm, name };
         let mut inner = self.lock();
-        let retention = inner.retention;
+        let (retention, current) = (inner.retention, inner.age);
         if let Some(known) = inner.users.get_mut(&wanted) {
             let age = now.since(known.heard);
-            let keep = known.keep.unwrap_or(retention.keep);
+            let keep = known.keep(retention, current);
             let trusted = known.failed.is_some_and(|at| now < at + TRUST);
             if age < keep || (trusted && age < keep + retention.stale) {
                 known.used = true;
@@ -268,7 +306,9 @@ impl Directory {
                 let earlier = inner.users.get_mut(&wanted).map(|known| Arc::clone(&known.keys));
                 let (keys, lost) = merged(keys, earlier);
                 let keep = keep.map(|keep| keep.max(LEAST));
-                let known = Known { keys, heard: now, keep, asked: now, failed: None, used: false };
+                let age = inner.age;
+                let known =
+                    Known { keys, heard: now, keep, age, asked: now, failed: None, used: false };
                 inner.users.insert(user, known, most, |known| known.used || known.keys.are_held());
                 lost
             }
@@ -296,39 +336,66 @@ impl Directory {
     /// Looks at the next `count` users in turn: forgets those whose time is over, and tells of whom the stores are to
     /// be asked again, before an answer that somebody relies on is out of date.
     pub fn pass(&self, now: Mono, count: usize) -> Vec<Arc<UserName>> {
-        let mut inner = self.lock();
-        let retention = inner.retention;
+        let (mut users, mut strangers) = {
+            let inner = self.lock();
+            (count.min(inner.users.order.len()), count.min(inner.strangers.order.len()))
+        };
         let mut due = Vec::new();
-        inner.strangers.pass(count, |_, stranger| now < stranger.until);
-        inner.users.pass(count, |name, known| {
-            let age = now.since(known.heard);
-            let keep = known.keep.unwrap_or(retention.keep);
-            let held = known.keys.are_held();
-            if age >= keep * 3 / 4 && (known.used || held) {
-                due.push(Arc::clone(name));
-            }
-            held || age < keep + retention.stale
-        });
+        // A worker may wait for the lock: it is given back now and then.
+        while users + strangers > 0 {
+            let mut inner = self.lock();
+            let (retention, current) = (inner.retention, inner.age);
+            inner.strangers.pass(strangers.min(STEP), |_, stranger| now < stranger.until);
+            inner.users.pass(users.min(STEP), |name, known| {
+                let age = now.since(known.heard);
+                let keep = known.keep(retention, current);
+                let held = known.keys.are_held();
+                if age >= keep * 3 / 4 && (known.used || held) {
+                    due.push(Arc::clone(name));
+                }
+                held || age < keep + retention.stale
+            });
+            (users, strangers) = (users.saturating_sub(STEP), strangers.saturating_sub(STEP));
+        }
         due
     }
 
-    /// The shared secrets that stores have for a realm; `None` when they have not said yet.
-    pub(super) fn secrets(&self, realm: &str) -> Option<Arc<[Secret]>> {
-        self.lock().secrets.get(realm).cloned()
+    /// The shared secrets that stores have for a realm, and whether all of them have said which.
+    pub(super) fn secrets(&self, realm: &str) -> (Option<Arc<[Secret]>>, bool) {
+        match self.lock().secrets.get(realm) {
+            Some(shared) => {
+                let complete = shared.of.iter().all(|(_, said)| said.is_some());
+                (Some(Arc::clone(&shared.all)), complete)
+            }
+            None => (None, false),
+        }
     }
 
-    /// Remembers these. True when one of before is gone.
-    pub fn learn_secrets(&self, realm: &Arc<str>, secrets: Vec<Secret>) -> bool {
+    /// Remembers what each store has said about the secrets of a realm, by the store's number; `None` when it could not
+    /// say, so that those of before stay. Other stores are none any more. True when a secret of before is gone.
+    pub fn learn_secrets(&self, realm: &Arc<str>, said: Vec<(u64, Option<Vec<Secret>>)>) -> bool {
         let mut inner = self.lock();
-        let secrets: Arc<[Secret]> = secrets.into();
-        let before = inner.secrets.insert(Arc::clone(realm), Arc::clone(&secrets));
-        before.is_some_and(|before| before.iter().any(|secret| !secrets.contains(secret)))
+        let before = inner.secrets.remove(realm);
+        let of_before = |store: u64| {
+            let mut known = before.iter().flat_map(|before| &before.of);
+            known.find(|(other, _)| *other == store).and_then(|(_, secrets)| secrets.clone())
+        };
+        let own = |(store, said): (u64, Option<Vec<Secret>>)| {
+            (store, said.map(Arc::from).or_else(|| of_before(store)))
+        };
+        let of: Vec<_> = said.into_iter().map(own).collect();
+        let all = of.iter().flat_map(|(_, secrets)| secrets.iter().flat_map(|all| all.iter()));
+        let all: Arc<[Secret]> = all.cloned().collect();
+        let is_gone = |secret: &Secret| !all.contains(secret);
+        let lost = before.as_ref().is_some_and(|before| before.all.iter().any(is_gone));
+        inner.secrets.insert(Arc::clone(realm), Shared { of, all });
+        lost
     }
 
     /// Users that are remembered, and names that are known to be nobody's.
     pub fn counts(&self) -> (usize, usize) {
         let inner = self.lock();
-        (inner.users.order.len(), inner.strangers.order.len())
+        (inner.users.of.len(), inner.strangers.of.len())
     }
 
     /// How often it knew something about a name that it was asked about, and how often not.

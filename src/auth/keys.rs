@@ -73,6 +73,8 @@ impl Keys {
         for (own, earlier) in both {
             match (own, earlier) {
                 (Some(own), Some(earlier)) if own.key() == earlier.key() => {
+                    // Whoever holds it, as a call does, is not to be bid down by what was known before.
+                    earlier.heed(own);
                     *own = Arc::clone(earlier);
                 }
                 (_, earlier) => lost |= earlier.is_some(),

@@ -59,7 +59,10 @@ struct Inquiry {
 /// What came of something that was asked.
 enum Heard {
     User(Arc<UserName>, Answer),
-    Secrets(Arc<str>, Option<Vec<Secret>>),
+    /// The secrets of a realm, by store.
+    Secrets(Arc<str>, Vec<(u64, Option<Vec<Secret>>)>),
+    /// Other stores are to be asked by now: what these have said does not count.
+    Outdated(Option<(Arc<UserName>, Option<FiveTuple>)>),
 }
 
 struct Queue(mpsc::Sender<Inquiry>);
@@ -114,6 +117,11 @@ impl Stores {
             next_secrets: Instant::now(),
         };
         tokio::spawn(desk.run(queue));
+    }
+
+    /// Whether these are still the stores that are asked.
+    fn has(&self, desk: &Arc<Desk>) -> bool {
+        Arc::ptr_eq(desk, &self.desk.load())
     }
 
     fn plan(&self) -> Plan {
@@ -210,13 +218,17 @@ impl Reception {
 
     fn ask(&mut self, user: &Arc<UserName>, waiting: Vec<u32>, client: Option<FiveTuple>) {
         self.under_way.insert(Arc::clone(user), waiting);
-        let (desk, user) = (self.stores.desk.load_full(), Arc::clone(user));
+        let (stores, user) = (Arc::clone(&self.stores), Arc::clone(user));
         let name = Arc::clone(&user);
         let asking = self.asking.spawn(async move {
             let (realm, username) = ((*user.realm).into(), user.name.clone());
             let question = Question { realm, username, client: client.map(|it| it.client) };
+            let desk = stores.desk.load_full();
             let answer = desk.look_up(&question).await;
-            Heard::User(user, answer)
+            match stores.has(&desk) {
+                true => Heard::User(user, answer),
+                false => Heard::Outdated(Some((user, client))),
+            }
         });
         self.names.insert(asking.id(), name);
     }
@@ -242,12 +254,17 @@ impl Reception {
                     self.doubt(Some(&user));
                 }
             }
-            Heard::Secrets(realm, Some(secrets)) => {
-                if directory.learn_secrets(&realm, secrets) {
+            Heard::Secrets(realm, said) => {
+                if directory.learn_secrets(&realm, said) {
                     self.doubt(None);
                 }
             }
-            Heard::Secrets(_, None) => {}
+            Heard::Outdated(Some((user, client))) => {
+                let waiting = self.under_way.remove(&user).unwrap_or_default();
+                self.ask(&user, waiting, client);
+            }
+            // They are asked for when the stores change.
+            Heard::Outdated(None) => {}
         }
     }
 
@@ -272,13 +289,11 @@ impl Reception {
         let Plan { realms, every } = self.stores.plan();
         self.next_secrets = Instant::now() + every;
         for realm in realms {
-            let desk = self.stores.desk.load_full();
-            if desk.is_empty() {
-                continue;
-            }
+            let stores = Arc::clone(&self.stores);
             self.asking.spawn(async move {
-                let secrets = desk.secrets(&realm).await;
-                Heard::Secrets(realm, secrets)
+                let desk = stores.desk.load_full();
+                let said = desk.secrets(&realm).await;
+                if stores.has(&desk) { Heard::Secrets(realm, said) } else { Heard::Outdated(None) }
             });
         }
     }

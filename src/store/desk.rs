@@ -1,5 +1,6 @@
 //! All stores together, in the order in which they are asked.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use crate::auth::{Answer, Keys, Secret};
 
 /// How often the log is told that a store fails.
 const TELL: Duration = Duration::from_secs(60);
+/// The number of the next shelf.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// Asks stores one after the other.
 #[derive(Default)]
@@ -21,6 +24,8 @@ pub struct Desk {
 
 /// One store with what is to be observed when it is asked.
 struct Shelf {
+    /// Tells it from every other one that there was, of the same name as well.
+    number: u64,
     settings: Settings,
     store: Arc<dyn Store>,
     /// Questions that may be under way at a time.
@@ -42,6 +47,7 @@ impl Desk {
             }
             let store = open(settings).map_err(|error| (settings.name.clone(), error))?;
             Ok(Arc::new(Shelf {
+                number: NEXT.fetch_add(1, Ordering::Relaxed),
                 settings: settings.clone(),
                 store,
                 free: Semaphore::new(settings.connections.max(1) as usize),
@@ -77,22 +83,20 @@ impl Desk {
         if silent { Answer::Unavailable } else { Answer::NoUser }
     }
 
-    /// The shared secrets that all of them have for a realm; `None` when one cannot say.
-    pub async fn secrets(&self, realm: &str) -> Option<Vec<Secret>> {
+    /// The shared secrets that each of them has for a realm, by its number; `None` when it cannot say.
+    pub async fn secrets(&self, realm: &str) -> Vec<(u64, Option<Vec<Secret>>)> {
         let mut all = Vec::new();
         for shelf in &self.shelves {
             let secrets = timeout(shelf.settings.timeout, shelf.store.secrets(realm)).await;
-            match secrets.unwrap_or(Err(StoreError::TimedOut)) {
-                Ok(secrets) => all.extend(secrets),
-                Err(error) => {
-                    shelf.tell(&error);
-                    return None;
-                }
-            }
+            let secrets = secrets.unwrap_or(Err(StoreError::TimedOut));
+            let secrets = secrets.inspect_err(|error| shelf.tell(error)).ok().map(|mut all| {
+                // An empty one would let everybody in.
+                all.retain(|secret| !secret.expose().is_empty());
+                all
+            });
+            all.push((shelf.number, secrets));
         }
-        // An empty one would let everybody in.
-        all.retain(|secret| !secret.expose().is_empty());
-        Some(all)
+        all
     }
 }
 

@@ -140,3 +140,38 @@ fn an_answer_is_good_for_the_request_that_asked_however_short_it_is_kept() {
     assert!(credential(&directory, "alice", at(0)).is_some());
     assert!(credential(&directory, "alice", at(1)).is_none());
 }
+
+#[test]
+fn a_user_who_comes_back_is_looked_through_once() {
+    let directory = Directory::new(Retention { keep: MINUTE, ..Retention::default() });
+    let alice = user("alice");
+    for _ in 0..5 {
+        directory.learn(at(0), &alice, password(&alice, "x"));
+        directory.learn(at(0), &alice, Answer::NoUser);
+        directory.learn(at(0), &user("alice"), password(&alice, "x"));
+    }
+    let _held = credential(&directory, "alice", at(0)).unwrap();
+    assert_eq!(directory.counts(), (1, 0));
+    assert_eq!(directory.pass(at(45), 100), [Arc::clone(&alice)]);
+    assert_eq!(directory.pass(at(45), 100), [alice]);
+}
+
+/// Each removal used to look through all the others, with all workers waiting: that took minutes.
+#[test]
+fn very_many_users_are_removed_in_no_time() {
+    let directory = Directory::new(Retention { users: 50_000, ..Retention::default() });
+    let realm: Arc<str> = "r".into();
+    let everybody: Vec<_> = (0..50_000).map(|number| user(&format!("user{number}"))).collect();
+    let began = std::time::Instant::now();
+    for user in &everybody {
+        let keys = Keys::stored(&realm, &user.name, Some(&[7; 16]), None);
+        directory.learn(at(0), user, Answer::User(Arc::new(keys), None));
+    }
+    assert_eq!(directory.counts().0, 50_000);
+    for user in everybody.iter().rev() {
+        directory.learn(at(1), user, Answer::NoUser);
+    }
+    assert_eq!(directory.counts().0, 0);
+    assert!(began.elapsed() < MINUTE / 4, "{:?}", began.elapsed());
+    assert!(directory.pass(at(1), 60_000).is_empty());
+}

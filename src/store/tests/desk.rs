@@ -1,6 +1,6 @@
 use super::super::{Kind, Reply};
 use super::*;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 /// A store that says the same to everybody.
 struct Says(Result<Option<Found>, StoreError>, AtomicUsize);
@@ -34,7 +34,8 @@ fn desk(stores: Vec<Arc<dyn Store>>) -> Desk {
         let timeout = Duration::from_millis(50);
         let settings = Settings { timeout, connections: 2, ..Settings::new("x", Kind::File) };
         let (free, stats) = (Semaphore::new(2), Arc::default());
-        Arc::new(Shelf { settings, store, free, stats, failing: Mutex::default() })
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Shelf { number, settings, store, free, stats, failing: Mutex::default() })
     };
     Desk { shelves: stores.into_iter().map(shelf).collect() }
 }
@@ -88,7 +89,7 @@ fn one_that_is_silent_has_no_answer_when_its_time_is_over() {
     let desk = desk(vec![Arc::new(Silent)]);
     assert_eq!(ask(&desk), "unavailable");
     assert_eq!(desk.stats()[0].1.get(Outcome::TimedOut), 1);
-    assert_eq!(run(desk.secrets("r")), None);
+    assert_eq!(run(desk.secrets("r"))[0].1, None);
 }
 
 #[test]
@@ -107,5 +108,15 @@ fn questions_beyond_those_that_a_store_takes_at_a_time_wait_within_their_time() 
 #[test]
 fn secrets_of_all_stores_count_and_empty_ones_do_not() {
     let desk = desk(vec![says(Ok(None)), says(Ok(None))]);
-    assert_eq!(run(desk.secrets("r")).unwrap().len(), 2);
+    let said = run(desk.secrets("r"));
+    assert_ne!(said[0].0, said[1].0);
+    assert!(said.iter().all(|(_, secrets)| *secrets == Some(vec![Secret::new("north")])));
+}
+
+#[test]
+fn what_one_store_says_counts_while_another_says_nothing() {
+    let down = says(Err(StoreError::Unreachable("gone".to_owned())));
+    let desk = desk(vec![down, says(Ok(None)), Arc::new(Silent)]);
+    let said: Vec<_> = run(desk.secrets("r")).into_iter().map(|(_, secrets)| secrets).collect();
+    assert_eq!(said, [None, Some(vec![Secret::new("north")]), None]);
 }

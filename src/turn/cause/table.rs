@@ -313,9 +313,10 @@ pub(super) const TABLE: [Entry; 56] = [
     entry(
         "only_md5",
         438,
-        "only an MD5 key of this user is known: no SHA-256",
-        "Normal: the client goes on with MD5. It costs one round trip, which auth.sha256 = false spares where the \
-         stores keep MD5 keys only, as coturn's databases do.",
+        "stores may have MD5 keys only: try again without SHA-256",
+        "Normal where there are stores: the client goes on with MD5 and is let in, or told what is wrong. A name that \
+         nobody has is told the same, so that nobody finds out by it who is there. It costs one round trip, which \
+         auth.sha256 = false spares where the stores keep MD5 keys only, as coturn's databases do.",
     ),
     entry(
         "realm_quota",
