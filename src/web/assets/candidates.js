@@ -29,7 +29,7 @@ export class CandidateList {
 
   /** Whether a relay was had there. Browsers that name no server name the way. */
   gave({ url, way }) {
-    return this.seen.some((candidate) => candidate.type === 'relay' && (candidate.url ? candidate.url === url : candidate.way === way));
+    return this.seen.some((candidate) => candidate.type === 'relay' && (candidate.url ? candidate.url === url : !candidate.way || candidate.way === way));
   }
 
   #candidate(candidate, at) {
@@ -76,7 +76,7 @@ function meaning(candidate, from) {
   }
   if (candidate.type === 'srflx') return server ? ['means.srflx', { server }] : 'means.srflx-unknown';
   if (candidate.type === 'relay') {
-    const key = isPrivate(candidate.address) ? 'means.relay-private' : `means.relay-${candidate.way}`;
+    const key = isPrivate(candidate.address) ? 'means.relay-private' : `means.relay-${candidate.way ?? 'any'}`;
     return [key, { server: server || '?' }];
   }
   return 'means.other';

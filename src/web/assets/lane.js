@@ -2,7 +2,7 @@
 
 import { loopCall } from './loop.js';
 import { Plot } from './plot.js';
-import { errorWords, withPort } from './servers.js';
+import { errorWords, tellsErrors, withPort } from './servers.js';
 
 const SPAN = 6_500;
 const BUCKET = 500;
@@ -31,6 +31,7 @@ export class Lane {
   /** Waits for relays for so long. */
   async run(patience, signal) {
     this.node.dataset.state = 'running';
+    this.node.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     const outcome = await loopCall(this.server, (news) => this.#hear(news), patience, signal);
     this.node.dataset.state = outcome.ok ? 'good' : 'bad';
     this.state.className = `chip ${this.node.dataset.state}`;
@@ -74,7 +75,10 @@ export class Lane {
     this.state.className = 'chip accent';
     say(this.state, 'lane.runs');
     this.doing.replaceChildren(h('span', { say: `lane.stage-${stage}` }));
-    if (stage === 'quiet') this.drawn.hidden = false;
+    if (stage === 'quiet') {
+      this.drawn.hidden = false;
+      this.node.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    }
     if (stage === 'load') for (const plot of Object.values(this.plots)) plot.shadeFrom(this.latest ?? 0);
   }
 
@@ -99,7 +103,7 @@ export class Lane {
       lines.push(h('p', { say: errorWords(error) }));
       if (error.errorText) lines.push(h('p', { class: 'soft small', say: ['error.said', { text: `${error.errorCode} ${error.errorText}` }] }));
     }
-    if (failed === 'relay' && codes.size === 0) lines.push(h('p', { say: `error.silent-${this.place.way}` }));
+    if (failed === 'relay' && codes.size === 0) lines.push(h('p', { say: tellsErrors() ? `error.silent-${this.place.way}` : 'error.unsaid' }));
     this.words.append(...lines);
   }
 }

@@ -33,7 +33,7 @@ export async function look(servers, second, tell, signal) {
   await gather([...stuns, ...turns], note, PATIENCE, signal);
   tell('outside');
   const mapping = second ? bySecond(seen, errors, second) : 'untold';
-  const way = only(seen, 'relay').some((one) => one.way === 'udp');
+  const way = only(seen, 'relay').some((one) => (one.way ?? 'udp') === 'udp');
   const relay = way && turnServers(servers).find(({ place }) => place.way === 'udp');
   const outside = relay ? await fromOutside(relay.server, servers, signal) : null;
   return judge(seen, outside, mapping);
@@ -59,8 +59,8 @@ function judge(seen, outside, asked) {
   const host = only(seen, 'host').filter(({ protocol }) => protocol === 'udp');
   const shown = host.filter(({ hidden }) => !hidden);
   const relays = only(seen, 'relay');
-  const udp = reflexive.length > 0 || relays.some(({ way }) => way === 'udp');
-  const tcp = relays.some(({ way }) => way !== 'udp');
+  const udp = reflexive.length > 0 || relays.some(({ way }) => (way ?? 'udp') === 'udp');
+  const tcp = relays.some(({ way }) => way === 'tcp' || way === 'tls') || relays.filter(({ way }) => !way).length > 1;
   const mapping = asked === 'untold' ? byRelay(outside) : asked;
   const found = verdict({ udp, tcp, mapping, behind: reflexive.length > 0, outside });
   return {
@@ -86,7 +86,8 @@ function byRelay(outside) {
 
 function verdict({ udp, tcp, mapping, behind, outside }) {
   if (!udp) return tcp ? 'blocked' : 'nothing';
-  if (!behind) return outside?.reached && !outside.near ? 'open' : 'near';
+  if (outside?.near) return 'near';
+  if (!behind) return outside?.reached ? 'open' : 'near';
   return { same: 'cone', other: 'symmetric', untold: 'unknown' }[mapping];
 }
 

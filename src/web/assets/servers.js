@@ -60,8 +60,8 @@ export function readCandidate(event) {
     protocol: (candidate.protocol ?? words[2]).toLowerCase(),
     address,
     port: Number(candidate.port ?? words[5]),
-    /** Chromium leaves it out for UDP. */
-    way: type === 'relay' ? candidate.relayProtocol ?? readUrl(url)?.way ?? 'udp' : undefined,
+    /** Chromium leaves it out for UDP, and Firefox names neither it nor the server: then nobody knows. */
+    way: type === 'relay' ? candidate.relayProtocol ?? readUrl(url)?.way : undefined,
     related: related > 0 ? `${words[related + 1]}:${words[related + 3]}` : '',
     hidden: address.endsWith('.local'),
     url,
@@ -81,6 +81,11 @@ export function isPrivate(address) {
   const [a, b] = text.split('.').map(Number);
   return a === 10 || a === 127 || (a === 172 && b >= 16 && b < 32) || (a === 192 && b === 168)
     || (a === 169 && b === 254) || (a === 100 && b >= 64 && b < 128);
+}
+
+/** Whether this browser tells what servers have answered: not all do. */
+export function tellsErrors() {
+  return 'onicecandidateerror' in RTCPeerConnection.prototype;
 }
 
 /** The key of the words for an error of gathering (RTCPeerConnectionIceErrorEvent). */

@@ -5,7 +5,7 @@ import { CandidateList } from './candidates.js';
 import { Lane } from './lane.js';
 import { Outside } from './outside.js';
 import { chosenServers } from './choice.js';
-import { turnServers } from './servers.js';
+import { tellsErrors, turnServers } from './servers.js';
 
 /** How long a server may be silent, in milliseconds; after that, how long another relay is waited for. */
 const PATIENCE = 10_000;
@@ -110,7 +110,7 @@ class Run {
     if (good < 0) return;
     this.#doing('test.outside-doing');
     const section = this.#section('3', 'test.outside', 'test.outside-lead');
-    if (!this.list.seen.some(({ type, way }) => type === 'srflx' || way === 'udp')) {
+    if (!this.list.seen.some(({ type, way }) => type === 'srflx' || (type === 'relay' && (way ?? 'udp') === 'udp'))) {
       section.append(this.ctx.h('p', { class: 'note info', id: 'test-outside', 'data-state': 'info', say: 'outside.no-udp' }));
       return;
     }
@@ -146,11 +146,12 @@ class Run {
     return state;
   }
 
-  /** What most of the failed ways failed of: 'refused', 'silent' or 'blocked'. */
+  /** What most of the failed ways failed of: 'refused', 'silent', 'blocked', or 'unsaid' where browsers do not tell. */
   #mainFault() {
     if (this.outcomes.some(({ failed }) => failed !== 'relay')) return 'blocked';
     const codes = this.outcomes.flatMap(({ errors }) => errors.map(({ errorCode }) => errorCode));
-    return codes.some((code) => code < 700) ? 'refused' : 'silent';
+    if (codes.some((code) => code < 700)) return 'refused';
+    return tellsErrors() ? 'silent' : 'unsaid';
   }
 
   /** Everything that was seen, to paste into a message to the operator: no credential is in it. */
@@ -164,8 +165,10 @@ class Run {
     const text = JSON.stringify(report, null, 1);
     const copy = h('button', {
       class: 'quiet', type: 'button', say: 'test.copy',
-      on: { click: async () => { await navigator.clipboard?.writeText(text); this.ctx.say(copy, 'test.copied'); } },
+      on: { click: async () => { await navigator.clipboard.writeText(text); this.ctx.say(copy, 'test.copied'); } },
     });
-    return h('details', {}, h('summary', { say: 'test.report' }), h('pre', { id: 'test-report' }, text), h('p', {}, copy));
+    // Pages that did not come over https have no clipboard.
+    return h('details', {}, h('summary', { say: 'test.report' }), h('pre', { id: 'test-report' }, text),
+      navigator.clipboard && h('p', {}, copy));
   }
 }
