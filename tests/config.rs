@@ -5,6 +5,8 @@
 mod damage;
 #[path = "config/doubts.rs"]
 mod doubts;
+#[path = "config/endpoint.rs"]
+mod endpoint;
 #[path = "config/flags.rs"]
 mod flags;
 #[path = "config/manual.rs"]
@@ -222,7 +224,7 @@ fn the_examples_of_the_reference_are_right() {
 
 // What is written is what is meant.
 
-fn endpoint(web: &Web) {
+fn has_all_of_the_web(web: &Web) {
     let hours = |hours: u64| std::time::Duration::from_secs(hours * 3600);
     assert_eq!((web.page, web.ttl), (true, hours(1)));
     assert_eq!(web.listen, ["127.0.0.1:8080".parse().unwrap()]);
@@ -272,7 +274,7 @@ fn every_key_reaches_its_setting() {
     let [first, second] = [files("a.pem", "a.key"), files("/b.pem", "/b.key")];
     assert_eq!(config.tls.certificates, [first, second]);
     assert_eq!(config.tls.min_version, Version::Tls13);
-    endpoint(&config.web);
+    has_all_of_the_web(&config.web);
     let web = &config.worker.web;
     assert_eq!(web.backend, Some(Endpoint::Tcp("[::1]:8080".parse().unwrap())));
     assert_eq!((web.header, web.plain), (Some(proxy::Version::V1), true));

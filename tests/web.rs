@@ -6,7 +6,9 @@ mod common;
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use common::{Client, Credential, Peer, Reply, Server, Setup, Trust, ask, request, seal};
+use common::{
+    Client, Credential, Peer, Reply, Server, Setup, Trust, ask, eventually, post, request, seal,
+};
 use serde_json::{Value, json};
 
 const KEY: &str = "Authorization: Bearer 0123456789abcdef-key";
@@ -130,4 +132,185 @@ fn the_page_is_there_for_who_has_asked_for_it() {
     let page = ask(server.address(), "GET /", &[]);
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     assert_eq!(ask(server.address(), "GET /page/app.js", &[]).status, 200);
+}
+
+#[test]
+fn the_turn_rest_api_is_answered_as_its_draft_has_it() {
+    let server = setup().start();
+    let query = "GET /turn?service=turn&username=mbzrxpgjys&key=0123456789abcdef-key&ttl=600";
+    let by_get = ask(server.address(), query, &[]);
+    let form = "service=turn&username=mbzrxpgjys&key=0123456789abcdef-key&ttl=600";
+    let content = "Content-Type: application/x-www-form-urlencoded";
+    let by_post = post(server.address(), "POST /turn", &[content], form);
+    for reply in [by_get, by_post] {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let json = reply.json();
+        let names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["password", "ttl", "uris", "username"]);
+        assert_eq!(json["ttl"], 600);
+        let address = server.address();
+        let uris = ["udp", "tcp"].map(|it| format!("turn:{address}?transport={it}"));
+        assert_eq!(json["uris"], json!(uris));
+        assert!(json["username"].as_str().unwrap().ends_with(":calls/mbzrxpgjys"));
+        relays(&server, &json["username"], &json["password"]);
+    }
+    let other = ask(server.address(), "GET /turn?service=mail", &[KEY]);
+    assert_eq!((other.status, server.metric("web_refusals_total{cause=\"malformed\"}")), (400, 1));
+    assert_eq!(server.metric("web_credentials_total{shape=\"rest\"}"), 2);
+}
+
+#[test]
+fn an_application_of_cloudflares_finds_what_it_expects() {
+    let server = setup().start();
+    let headers = [KEY, "Content-Type: application/json"];
+    let path = "POST /v1/turn/keys/meet/credentials/generate";
+    let body = r#"{"ttl": 600, "customIdentifier": "user4523958"}"#;
+    let list = post(server.address(), format!("{path}-ice-servers"), &headers, body);
+    assert_eq!(list.status, 201);
+    let servers = list.json()["iceServers"].clone();
+    assert!(servers[0]["urls"][0].as_str().unwrap().starts_with("stun:"));
+    assert!(servers[1]["username"].as_str().unwrap().ends_with(":calls/user4523958"));
+    relays(&server, &servers[1]["username"], &servers[1]["credential"]);
+    let one = post(server.address(), path, &headers, "");
+    assert_eq!((one.status, one.json()["iceServers"]["urls"].as_array().unwrap().len()), (201, 3));
+    relays(&server, &one.json()["iceServers"]["username"], &one.json()["iceServers"]["credential"]);
+    let path = "POST /v1/turn/keys/other/credentials/generate";
+    assert_eq!(post(server.address(), path, &headers, body).status, 401, "of another key");
+    for body in ["{", "[]\"", r#"{"ttl": "x"}"#, r#"{"ttl": -1}"#, r#"{"customIdentifier": 1}"#] {
+        let path = "POST /v1/turn/keys/meet/credentials/generate";
+        let reply = post(server.address(), path, &headers, body);
+        assert_eq!(reply.status, 400, "{body}: {reply:?}");
+    }
+}
+
+#[test]
+fn an_application_of_twilios_finds_what_it_expects() {
+    let server = setup().start();
+    // printf 'meet:0123456789abcdef-key' | base64
+    let headers = [
+        "Authorization: Basic bWVldDowMTIzNDU2Nzg5YWJjZGVmLWtleQ==",
+        "Content-Type: application/x-www-form-urlencoded",
+    ];
+    let path = "POST /2010-04-01/Accounts/meet/Tokens.json";
+    let reply = post(server.address(), path, &headers, "Ttl=3600");
+    assert_eq!(reply.status, 201, "{reply:?}");
+    let json = reply.json();
+    assert_eq!((&json["account_sid"], &json["ttl"]), (&json!("meet"), &json!("3600")));
+    assert!(json["date_created"].as_str().unwrap().ends_with(" +0000"));
+    let servers = json["ice_servers"].as_array().unwrap();
+    assert!(
+        servers.iter().all(|server| server["url"] == server["urls"] && server["url"].is_string())
+    );
+    assert_eq!(servers[0].as_object().unwrap().len(), 2, "no credential for STUN");
+    assert_eq!(
+        (&servers[1]["username"], &servers[1]["credential"]),
+        (&json["username"], &json["password"])
+    );
+    relays(&server, &json["username"], &json["password"]);
+    let reply = post(server.address(), path, &headers[1..], "");
+    assert_eq!(
+        (reply.status, reply.header("www-authenticate")),
+        (401, Some("Basic realm=\"API keys\""))
+    );
+}
+
+/// The seconds from now on that a username is good for.
+#[track_caller]
+fn seconds(username: &Value) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let expiry = username.as_str().unwrap().split(':').next().unwrap().parse::<u64>().unwrap();
+    expiry.saturating_sub(now)
+}
+
+#[test]
+fn a_credential_lasts_as_long_as_was_asked_for_and_the_key_allows() {
+    let server = setup().config("[web]\nttl = \"1h\"").start();
+    let ask = |query| relay_of(&ask(server.address(), format!("GET /ice{query}"), &[KEY]));
+    assert!((3590..=3600).contains(&seconds(&ask("")["username"])));
+    assert!((50..=60).contains(&seconds(&ask("?ttl=60")["username"])));
+    assert!((7190..=7200).contains(&seconds(&ask("?ttl=86400")["username"])), "cut to max_ttl");
+    for query in ["?ttl=0", "?ttl=x", "?username=a%0ab", &format!("?username={}", "x".repeat(129))]
+    {
+        let reply = common::ask(server.address(), format!("GET /ice{query}"), &[KEY]);
+        assert_eq!(reply.status, 400, "{query}");
+    }
+}
+
+#[test]
+fn one_that_has_expired_lets_nobody_in() {
+    let server = setup().start();
+    let relay = relay_of(&ask(server.address(), "GET /ice?ttl=1", &[KEY]));
+    let text = |name: &str| relay[name].as_str().unwrap().to_owned();
+    let code = eventually("it has expired", || {
+        let credential = Credential::user(&text("username"), &text("credential"));
+        let code = Client::udp(&server).with(credential).try_allocate(|_| ()).code();
+        (code != 0).then_some(code)
+    });
+    assert_eq!(code, 401);
+    assert!(server.refusals("expired_credential", 401) > 0);
+}
+
+#[test]
+fn sessions_say_whom_they_were_given_to() {
+    let token = "Authorization: Bearer 0123456789abcdef";
+    let server = setup().config("[admin]\ntokens = [\"0123456789abcdef\"]").start();
+    let relay = relay_of(&ask(server.address(), "GET /ice?username=alice", &[KEY]));
+    let text = |name: &str| relay[name].as_str().unwrap().to_owned();
+    let credential = Credential::user(&text("username"), &text("credential"));
+    let mut client = Client::udp(&server).with(credential);
+    client.allocate();
+    let sessions = ask(server.admin(), "GET /v1/sessions", &[token]).json();
+    let user = sessions["sessions"][0]["user"].as_str().unwrap_or_default();
+    assert!(user.ends_with("calls/alice"), "{sessions}");
+}
+
+#[test]
+fn who_asks_too_often_is_told_when_to_come_again() {
+    let server = setup().config("[web]\naddress_requests_per_minute = 5").start();
+    (0..5).for_each(|_| drop(relay_of(&ask(server.address(), "GET /ice", &[KEY]))));
+    let reply = ask(server.address(), "GET /ice", &[KEY]);
+    assert_eq!(reply.status, 429);
+    assert!((1..=13).contains(&reply.header("retry-after").unwrap().parse::<u32>().unwrap()));
+    assert!(reply.detail().contains("web.address_requests_per_minute"), "{}", reply.detail());
+    let server = setup().config("[web]\nkey_requests_per_minute = 2").start();
+    let replies: Vec<_> =
+        (0..3).map(|_| ask(server.address(), "GET /ice", &[KEY]).status).collect();
+    assert_eq!(replies, [200, 200, 429]);
+    assert_eq!(server.metric("web_refusals_total{cause=\"key_rate\"}"), 1);
+    // Guessing is slower still.
+    let server = setup().config("[web]\naddress_requests_per_minute = 30").start();
+    let wrong = "Authorization: Bearer 0123456789abcdef-kez";
+    let replies: Vec<_> =
+        (0..5).map(|_| ask(server.address(), "GET /ice", &[wrong]).status).collect();
+    assert_eq!(replies[..3], [401; 3]);
+    assert_eq!(replies[4], 429);
+}
+
+#[test]
+fn scripts_of_other_sites_ask_only_where_they_may() {
+    let server = setup().config("[web]\norigins = [\"https://meet.example.org\"]").start();
+    let from =
+        |origin: &str| ask(server.address(), "GET /ice", &[KEY, &format!("Origin: {origin}")]);
+    let reply = from("https://meet.example.org");
+    assert_eq!(reply.header("access-control-allow-origin"), Some("https://meet.example.org"));
+    assert_eq!(reply.header("vary"), Some("Origin"));
+    relay_of(&reply);
+    relay_of(&from("http://localhost"));
+    let reply = from("https://evil.example");
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (403, None));
+    let preflight = |origin: &str| {
+        let origin = format!("Origin: {origin}");
+        let headers = [
+            &*origin,
+            "Access-Control-Request-Method: GET",
+            "Access-Control-Request-Headers: authorization",
+        ];
+        ask(server.address(), "OPTIONS /ice", &headers)
+    };
+    let reply = preflight("https://meet.example.org");
+    assert_eq!(
+        (reply.status, reply.header("access-control-allow-headers")),
+        (204, Some("authorization, content-type"))
+    );
+    assert_eq!(preflight("https://evil.example").status, 403);
 }

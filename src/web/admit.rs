@@ -9,8 +9,30 @@ use super::{Client, Credential, Key, Problem, Refused, Settings, Shape, Web};
 /// As many requests as one with a wrong key counts for: guessing is slow.
 const WRONG: u32 = 10;
 
-/// How a key is to be sent.
-const HOW: &str = "this needs an API key of web.keys, in a header \"Authorization: Bearer KEY\"";
+/// What a request has to show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Presented<'r> {
+    /// What is to be a key's secret.
+    pub(super) secret: Option<&'r [u8]>,
+    /// What the request calls the key by, if it does.
+    pub(super) name: Option<&'r str>,
+    /// How it would have to come: the scheme of HTTP, and in words.
+    pub(super) challenge: (&'static str, &'static str),
+}
+
+impl<'r> Presented<'r> {
+    const BEARER: (&'static str, &'static str) =
+        ("Bearer", "an API key of web.keys, in a header \"Authorization: Bearer KEY\"");
+    pub(super) const BASIC: (&'static str, &'static str) = (
+        "Basic realm=\"API keys\"",
+        "an API key of web.keys: its name as the account, its secret as the password",
+    );
+
+    /// A token that says itself which key it is (RFC 6750).
+    pub(super) const fn token(secret: Option<&'r [u8]>) -> Self {
+        Self { secret, name: None, challenge: Self::BEARER }
+    }
+}
 
 impl Web {
     /// Counts a request of this client.
@@ -25,7 +47,7 @@ impl Web {
         })
     }
 
-    /// The key whose secret this is; `name` is what the request calls it by, if it does.
+    /// The key whose secret was shown.
     ///
     /// # Errors
     /// There is none, or it came too often.
@@ -33,25 +55,35 @@ impl Web {
         &self,
         settings: &'s Settings,
         (client, headers): (&Client, &HeaderMap),
-        secret: Option<&[u8]>,
-        name: Option<&str>,
+        presented: Presented<'_>,
     ) -> Result<&'s Key, Problem> {
         self.charge(client, headers, 1)?;
-        let Some(secret) = secret.filter(|secret| !secret.is_empty()) else {
+        let (scheme, how) = presented.challenge;
+        let Some(secret) = presented.secret.filter(|secret| !secret.is_empty()) else {
             self.stats.refuse(Refused::NoKey);
-            return Err(Problem::unauthorized("Bearer", HOW));
+            return Err(Problem::unauthorized(scheme, format!("this needs {how}")));
         };
         let found = settings.keys.find(secret);
-        let Some(key) = found.filter(|key| name.is_none_or(|name| name == key.name)) else {
+        let named = |key: &&Key| presented.name.is_none_or(|name| name == key.name);
+        let Some(key) = found.filter(named) else {
             self.stats.refuse(Refused::WrongKey);
             self.charge(client, headers, WRONG - 1)?;
-            return Err(Problem::unauthorized("Bearer", format!("this is no API key: {HOW}")));
+            return Err(Problem::unauthorized(
+                scheme,
+                format!("this is no API key: it needs {how}"),
+            ));
         };
         self.rates.key(&key.name, self.now().mono, settings.per_key).map_err(|wait| {
             self.stats.refuse(Refused::KeyRate);
             too_many("with this key", "web.key_requests_per_minute", wait)
         })?;
         Ok(key)
+    }
+
+    /// Counts a request that makes no sense.
+    pub(super) fn malformed(&self, problem: Problem) -> Problem {
+        self.stats.refuse(Refused::Malformed);
+        problem
     }
 
     /// A credential for a key's holder, or for whom he has named. A longer time than the key's is cut to it.
@@ -65,17 +97,16 @@ impl Web {
         (ttl, name): (Option<&str>, Option<&str>),
         shape: Shape,
     ) -> Result<Credential<'s>, Problem> {
-        let malformed = |problem| {
-            self.stats.refuse(Refused::Malformed);
-            problem
-        };
-        let ttl = ttl.map_or(Ok(settings.ttl), seconds).map_err(malformed)?.min(key.max_ttl);
+        let ttl = ttl
+            .map_or(Ok(settings.ttl), seconds)
+            .map_err(|it| self.malformed(it))?
+            .min(key.max_ttl);
         let mint = settings.mints.get(key.mint).ok_or_else(|| {
             let detail = "there is no shared secret to mint credentials with";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })?;
         let minted = mint.credential(self.now().unix, ttl, &key.label, name.unwrap_or_default());
-        let minted = minted.map_err(|error| malformed(Problem::bad(error.to_string())))?;
+        let minted = minted.map_err(|error| self.malformed(Problem::bad(error.to_string())))?;
         self.stats.give(shape);
         Ok(minted)
     }

@@ -68,18 +68,27 @@ impl Mint {
 }
 
 impl Credential<'_> {
+    /// Whether it is a relay that a URI names; others need no credential.
+    pub fn is_relay(uri: &str) -> bool {
+        uri.starts_with("turn")
+    }
+
+    /// The URIs of relays.
+    pub fn relays(&self) -> impl Iterator<Item = &String> {
+        self.uris.iter().filter(|uri| Self::is_relay(uri))
+    }
+
     /// The entries of `iceServers` (W3C WebRTC, `RTCIceServer`): STUN first, which needs no credential.
     pub fn ice_servers(&self) -> Value {
-        let (stun, turn): (Vec<_>, Vec<_>) =
-            self.uris.iter().partition(|uri| uri.starts_with("stun"));
+        let stun: Vec<_> = self.uris.iter().filter(|uri| !Self::is_relay(uri)).collect();
+        let turn: Vec<_> = self.relays().collect();
+        let (username, credential) = (&self.username, &self.password);
         let mut servers = Vec::new();
         if !stun.is_empty() {
             servers.push(json!({ "urls": stun }));
         }
         if !turn.is_empty() {
-            servers.push(
-                json!({ "urls": turn, "username": self.username, "credential": self.password }),
-            );
+            servers.push(json!({ "urls": turn, "username": username, "credential": credential }));
         }
         Value::Array(servers)
     }

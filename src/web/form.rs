@@ -1,5 +1,8 @@
 //! `name=value&name=value`, as queries and forms have it (WHATWG URL, application/x-www-form-urlencoded).
 
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+
 use super::Problem;
 
 /// Fields that are looked at; the rest of a longer form is not.
@@ -24,6 +27,21 @@ impl Form {
         fields
             .map(Self)
             .ok_or_else(|| Problem::bad("the query or form is not percent-encoded UTF-8"))
+    }
+
+    /// What stands in a query, and behind it in a form.
+    ///
+    /// # Errors
+    /// A value is no text, or the form is too long.
+    pub(super) fn of(
+        query: Option<&str>,
+        body: Result<Bytes, BytesRejection>,
+    ) -> Result<Self, Problem> {
+        let body = body.map_err(|it| Problem::new(it.status(), it.body_text()))?;
+        let form = str::from_utf8(&body).map_err(|_| Problem::bad("the form is not UTF-8"))?;
+        let mut all = Self::read(query)?;
+        all.0.extend(Self::read(Some(form))?.0);
+        Ok(all)
     }
 
     /// The first value of this name, unless it is empty.

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
@@ -71,6 +73,13 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     authorization(headers, "Bearer")
 }
 
+/// The password of RFC 7617. The name before it is not looked at.
+pub(super) fn basic(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let both = STANDARD.decode(authorization(headers, "Basic")?).ok()?;
+    let colon = both.iter().position(|byte| *byte == b':')?;
+    Some(both[colon + 1..].to_vec())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read() {
+    fn both_schemes_are_read() {
         let headers = |value: &'static str| {
             HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
         };
@@ -100,6 +109,12 @@ mod tests {
         assert_eq!(bearer(&headers("Bearer   abc ")), Some(&b"abc"[..]));
         for none in ["Bearer", "Bearerabc", "Basic abc"] {
             assert_eq!(bearer(&headers(none)), None, "{none}");
+        }
+        // printf 'AC1:a:b' | base64
+        let both = basic(&headers("Basic QUMxOmE6Yg=="));
+        assert_eq!(both, Some(b"a:b".to_vec()));
+        for none in ["Basic QUMx", "Basic !", "Bearer QUMxOmE6Yg=="] {
+            assert_eq!(basic(&headers(none)), None, "{none}");
         }
     }
 }

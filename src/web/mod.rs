@@ -3,6 +3,9 @@
 //! | request | whose shape it has |
 //! |---|---|
 //! | `GET /ice` | what `RTCPeerConnection` takes: exactly `{"iceServers": [...]}` |
+//! | `GET`, `POST /turn?service=turn` | draft-uberti-behave-turn-rest: `username`, `password`, `ttl`, `uris` |
+//! | `POST /v1/turn/keys/{id}/credentials/generate-ice-servers`, `.../generate` | Cloudflare's |
+//! | `POST /2010-04-01/Accounts/{sid}/Tokens.json` | Twilio's |
 //!
 //! It knows neither sockets nor the configuration: [`Web::new`] with a clock, [`Web::replace`] whenever the settings
 //! are others, and [`router`] served on whatever listener tells whose connection each is ([`Client`]).
@@ -16,6 +19,7 @@
 mod admit;
 mod answer;
 mod client;
+mod cloudflare;
 mod credential;
 mod form;
 mod ice;
@@ -24,9 +28,11 @@ mod origins;
 mod own;
 mod page;
 mod rates;
+mod rest;
 mod rooms;
 mod signalling;
 mod stats;
+mod twilio;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +43,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub use answer::{Problem, json};
 pub use client::{Client, Door};
@@ -125,6 +131,12 @@ impl fmt::Debug for Web {
 pub fn router(web: Arc<Web>) -> Router {
     let credentials = Router::new()
         .route("/ice", get(ice::ice))
+        .route("/turn", get(rest::turn).post(rest::turn))
+        .route("/v1/turn/keys/{id}/credentials/generate-ice-servers", post(cloudflare::ice_servers))
+        .route("/v1/turn/keys/{id}/credentials/generate", post(cloudflare::one_entry))
+        .route("/2010-04-01/Accounts/{sid}/Tokens.json", post(twilio::tokens))
+        // Within: a browser asks beforehand with a method of its own.
+        .method_not_allowed_fallback(answer::wrong_method)
         .layer(from_fn_with_state(Arc::clone(&web), origins::check));
     let page = page()
         .route("/page/ice", get(own::ice))

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
+use super::admit::Presented;
 use super::key::bearer;
 use super::{Client, Problem, Shape, Web, json};
 
@@ -26,7 +27,7 @@ pub(super) async fn ice(
             web.charge(&client, &headers, 1)?;
             own
         }
-        (secret, _) => web.admit(&settings, (&client, &headers), secret, None)?,
+        (secret, _) => web.admit(&settings, (&client, &headers), Presented::token(secret))?,
     };
     let credential = web.give(&settings, key, (Some(TTL), None), Shape::Page)?;
     Ok(json(StatusCode::OK, &json!({ "iceServers": credential.ice_servers() })))

@@ -7,17 +7,26 @@ pub enum Shape {
     Ice,
     /// `GET /page/ice`
     Page,
+    /// draft-uberti-behave-turn-rest
+    Rest,
+    /// Cloudflare's.
+    Cloudflare,
+    /// Twilio's.
+    Twilio,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Ice, Self::Page];
+    pub const ALL: [Self; 5] = [Self::Ice, Self::Page, Self::Rest, Self::Cloudflare, Self::Twilio];
 
     /// Its name in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Ice => "ice",
             Self::Page => "page",
+            Self::Rest => "rest",
+            Self::Cloudflare => "cloudflare",
+            Self::Twilio => "twilio",
         }
     }
 }
