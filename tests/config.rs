@@ -140,6 +140,7 @@ fn the_reference_has_every_key_and_each_default_uncommented() {
             "events.spool",
             "events.webhook.ca_file",
             "events.webhook.secret",
+            "events.webhook.secret_file",
             "events.webhook.url",
             "https.backend",
             "process.group",

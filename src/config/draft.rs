@@ -18,6 +18,10 @@ pub(super) struct Draft {
     pub(super) secrets_file: Option<PathBuf>,
     /// A file with tokens of the admin API, to be read yet.
     pub(super) tokens_file: Option<PathBuf>,
+    /// A file with what the webhook is signed with, to be read yet.
+    pub(super) webhook_secret_file: Option<PathBuf>,
+    /// Of each store: the keys whose values stand in files, to be read yet.
+    pub(super) store_files: Vec<Vec<(&'static str, PathBuf)>>,
     /// Files with certificates, and those with their keys.
     pub(super) certificates: Vec<PathBuf>,
     pub(super) keys: Vec<PathBuf>,

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::check::Finding;
 use super::draft::Draft;
 use super::found::{Found, decimal};
-use super::lines_of;
+use super::secrets::lines_of;
 use super::table::{Entry, get, text};
 use super::value::{Wrong, admin_token, duration};
 use super::web::BACKEND;

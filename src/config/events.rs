@@ -8,11 +8,13 @@ use super::draft::Draft;
 use super::found::Found;
 use super::keys::put;
 use super::value::{Wrong, choice, duration, secret, size};
+use crate::auth::Secret;
 use crate::http::Url;
 use crate::worker::{RecordKind, RecordKinds};
 
 pub(super) const URL: &str = "events.webhook.url";
 pub(super) const SECRET: &str = "events.webhook.secret";
+pub(super) const SECRET_FILE: &str = "events.webhook.secret_file";
 pub(super) const CA_FILE: &str = "events.webhook.ca_file";
 
 pub(super) const REDIS: &str = "events.redis.url";
@@ -63,12 +65,16 @@ pub(super) fn webhook_url(to: &mut Draft, it: &mut Found<'_, '_>) {
 }
 
 pub(super) fn webhook_secret(to: &mut Draft, it: &mut Found<'_, '_>) {
-    let read = it.text(|text| match text.len() {
+    put(&mut to.config.events.webhook.secret, it.text(signing).map(Some));
+}
+
+/// What batches are signed with.
+pub(super) fn signing(text: &str) -> Result<Secret, Wrong> {
+    match text.len() {
         0..SHORTEST => Err(Wrong::new(format!("is shorter than {SHORTEST} bytes"))
             .hint("`openssl rand -base64 32` makes a good one")),
         _ => secret(text),
-    });
-    put(&mut to.config.events.webhook.secret, read.map(Some));
+    }
 }
 
 pub(super) fn redis_url(to: &mut Draft, it: &mut Found<'_, '_>) {
@@ -96,10 +102,14 @@ pub(super) fn redis(draft: &Draft) -> Vec<Finding> {
 /// A webhook whose records nobody could trust, or that is none.
 pub(super) fn webhook(draft: &Draft) -> Vec<Finding> {
     let webhook = &draft.config.events.webhook;
+    let in_file = draft.webhook_secret_file.is_some();
     match (&webhook.url, &webhook.secret) {
+        // A text alone is read without its files.
+        (Some(_), None) if in_file => Vec::new(),
         (Some(_), None) => {
-            let wrong = Wrong::new("what is posted there has to be signed")
-                .hint("set events.webhook.secret as well, which the application knows too");
+            let wrong = Wrong::new("what is posted there has to be signed").hint(
+                "set events.webhook.secret or secret_file as well, which the application knows too",
+            );
             vec![(vec![(URL, 0)], wrong)]
         }
         (Some(url), Some(_)) if webhook.authorities.is_some() && !url.is_secure() => {
@@ -108,7 +118,11 @@ pub(super) fn webhook(draft: &Draft) -> Vec<Finding> {
             vec![(vec![(CA_FILE, 0)], wrong)]
         }
         (None, secret) => {
-            let idle = [(SECRET, secret.is_some()), (CA_FILE, webhook.authorities.is_some())];
+            let idle = [
+                (SECRET_FILE, in_file),
+                (SECRET, secret.is_some() && !in_file),
+                (CA_FILE, webhook.authorities.is_some()),
+            ];
             let wrong = || Wrong::new("it changes nothing alone").hint("set events.webhook.url");
             let idle = idle.into_iter().filter(|(_, set)| *set);
             idle.map(|(key, _)| (vec![(key, 0)], wrong())).collect()

@@ -56,6 +56,10 @@ pub struct Flags {
     #[arg(long, value_name = "SECRET", value_parser = hidden)]
     pub secret: Vec<Secret>,
 
+    /// File with shared secrets, one on each line, beside those of --secret and of the file
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+
     /// Ports to relay from [default: 49152-65535]
     #[arg(long, value_name = "A-B")]
     pub relay_ports: Option<String>,

@@ -7,7 +7,7 @@ use super::endpoint::{KEYS as WEB_KEYS, LISTEN, PAGE, TTL, origin, uri};
 use super::events;
 use super::found::Found;
 use super::realms;
-use super::stores::ASK;
+use super::stores::{self, ASK};
 use super::value::{
     admin_socket, admin_token, choice, duration, external, host_and_port, ip_address,
     name_and_password, path, ports, prefix, secret, separator, size, socket_address, software,
@@ -217,7 +217,7 @@ static KEYS: &[Key] = &[
         let value = it.quantity(|text| duration(text, seconds(1, 3600)));
         put(&mut to.config.store.refresh_secrets, value);
     }),
-    secret_key(ASK, |to, it| put(&mut to.config.stores, it.stores())),
+    secret_key(ASK, stores::take),
     key("turn.software", |to, it| put(&mut to.config.turn.software, it.text(software))),
     key("turn.default_lifetime", |to, it| {
         let value = it.quantity(|text| duration(text, seconds(1, DAY)));
@@ -369,6 +369,7 @@ static KEYS: &[Key] = &[
     }),
     secret_key(events::URL, events::webhook_url),
     secret_key(events::SECRET, events::webhook_secret),
+    key(events::SECRET_FILE, |to, it| put(&mut to.webhook_secret_file, it.text(path).map(Some))),
     key(events::CA_FILE, |to, it| {
         put(&mut to.config.events.webhook.authorities, it.text(path).map(Some));
     }),

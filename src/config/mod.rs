@@ -22,9 +22,7 @@
 //! Not here: what can only be seen on this machine (`control`), and whether an address can be
 //! bound (`worker`).
 
-use std::path::{Path, PathBuf};
-
-use zeroize::Zeroizing;
+use std::path::Path;
 
 mod certificates;
 mod change;
@@ -44,6 +42,7 @@ mod problem;
 mod reach;
 mod reader;
 mod realms;
+mod secrets;
 mod settings;
 mod shown;
 mod source;
@@ -65,7 +64,6 @@ pub use settings::{
 };
 pub use shown::Shown;
 
-use crate::auth::Secret;
 use crate::tls::Identity;
 use draft::{Draft, Place};
 use source::{Source, Unreadable, read_text};
@@ -130,11 +128,12 @@ fn draft(flags: &Flags) -> (Draft, Source) {
         draft.config.shown = Shown::of(source.text());
     }
     let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-    read_secrets(directory, &mut draft);
+    secrets::read(directory, &mut draft);
     endpoint::read_secrets(directory, &mut draft);
     certificates::resolve(directory, &mut draft);
     stores::resolve(directory, &mut draft);
     flags.apply(&mut draft);
+    secrets::read_flag(flags.secret_file.as_deref(), &mut draft);
     realms::finish(Some(directory), &mut draft);
     check(&mut draft);
     (draft, source)
@@ -165,53 +164,4 @@ fn open(path: &Path, draft: &mut Draft) -> Source {
             Source::new(name, text)
         }
     }
-}
-
-/// Adds the shared secrets and the admin's tokens that stand in files of their own.
-fn read_secrets(directory: &Path, draft: &mut Draft) {
-    let shared = draft.secrets_file.clone();
-    if let Some((place, lines)) =
-        lines_of(directory, shared, ("auth.secrets_file", 0), "secret", draft)
-    {
-        draft.note("auth.secrets", lines.iter().map(|_| place.clone()));
-        draft.config.auth.secrets.extend(lines.iter().map(|line| Secret::new(line.as_str())));
-    }
-    let tokens = draft.tokens_file.clone();
-    if let Some((place, lines)) =
-        lines_of(directory, tokens, ("admin.tokens_file", 0), "token", draft)
-    {
-        for line in lines {
-            match value::admin_token(&line) {
-                Ok(token) => draft.config.admin_tokens.push(token),
-                Err(wrong) => draft.complain(place.clone(), wrong),
-            }
-        }
-    }
-}
-
-/// The lines of a file that a key names, at least one, and where it names it.
-fn lines_of(
-    directory: &Path,
-    path: Option<PathBuf>,
-    (key, index): (&'static str, usize),
-    what: &str,
-    draft: &mut Draft,
-) -> Option<(Place, Vec<Zeroizing<String>>)> {
-    let (path, place) = (directory.join(path?), draft.place(key, index)?);
-    draft.config.files.push(path.clone());
-    let name = path.display();
-    let wrong = match read_text(&path) {
-        Err(unreadable) => Wrong::new(format!("{name} {}", unreadable.phrase())),
-        Ok(text) => {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            let lines: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
-            if !lines.is_empty() {
-                return Some((place, lines));
-            }
-            Wrong::new(format!("{name} has no {what} in it")).hint("write one on each line")
-        }
-    };
-    draft.unread(key);
-    draft.complain(place, wrong);
-    None
 }

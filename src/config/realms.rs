@@ -14,7 +14,7 @@ use super::keys::known;
 use super::nearest::nearest;
 use super::others::domain;
 use super::value::{Wrong, socket_address};
-use super::{Config, Realm, check, read_secrets};
+use super::{Config, Realm, check, secrets};
 use crate::auth::{Reach, canonical_origin, prepare};
 
 /// What the table is called.
@@ -203,7 +203,7 @@ impl RealmDraft {
     /// What it says and what it does not say.
     fn complete(&mut self, config: &Config, directory: Option<&Path>) {
         if let Some(directory) = directory {
-            read_secrets(directory, &mut self.draft);
+            secrets::read(directory, &mut self.draft);
         }
         for (key, inherit) in INHERITED {
             if self.draft.place(key, 0).is_none() {

@@ -31,20 +31,72 @@ const ENTRY: Entry = Entry {
         "ca",
         "token",
         "signature_secret",
+        "url_file",
+        "token_file",
+        "signature_secret_file",
     ],
 };
 
+/// Keys that may stand in a file of their own, and the keys that name it.
+const IN_FILES: [(&str, &str); 3] =
+    [("url", "url_file"), ("token", "token_file"), ("signature_secret", "signature_secret_file")];
+
 /// What only an application is asked with.
-const OF_HTTP: [&str; 3] = ["ca", "token", "signature_secret"];
+const OF_HTTP: [&str; 5] =
+    ["ca", "token", "signature_secret", "token_file", "signature_secret_file"];
 
 const TIMEOUTS: RangeInclusive<u64> = 10..=10_000;
 const CONNECTIONS: RangeInclusive<u64> = 1..=1024;
 
 impl Found<'_, '_> {
     /// A table of stores by their names, in the order in which they are asked.
-    pub(super) fn stores(&mut self) -> Option<Vec<Settings>> {
-        self.tables(&ENTRY, one)
+    fn stores(&mut self) -> Option<Vec<(Settings, Files)>> {
+        self.tables(&ENTRY, |name, table| Ok((one(name, table)?, files(table)?)))
     }
+}
+
+/// The keys of a store whose values stand in files.
+type Files = Vec<(&'static str, PathBuf)>;
+
+pub(super) fn take(to: &mut Draft, it: &mut Found<'_, '_>) {
+    if let Some(all) = it.stores() {
+        (to.config.stores, to.store_files) = all.into_iter().unzip();
+    }
+}
+
+fn files(table: &DeTable<'_>) -> Result<Files, Wrong> {
+    let mut files = Files::new();
+    for (key, file) in IN_FILES {
+        let Some(path) = text(table, file)?.filter(|path| !path.is_empty()) else { continue };
+        if get(table, key).is_some() {
+            return Err(Wrong::new(format!("has {key:?} and {file:?} in it: keep one of them")));
+        }
+        files.push((file, PathBuf::from(path)));
+    }
+    Ok(files)
+}
+
+/// Gives a store what stood in the file that one of its keys names.
+pub(super) fn give(settings: &mut Settings, file: &str, line: &str) -> Result<(), Wrong> {
+    let secret = Some(Secret::new(line));
+    match file {
+        "url_file" => {
+            check_url(settings.kind, line)?;
+            settings.url = secret;
+        }
+        "token_file" => settings.token = secret,
+        _ => settings.signature_secret = secret,
+    }
+    Ok(())
+}
+
+fn check_url(kind: Kind, url: &str) -> Result<(), Wrong> {
+    if kind == Kind::Http {
+        // What is wrong with it shows nothing of it.
+        Url::parse(url)
+            .map_err(|error| Wrong::new(format!("has a url that cannot be used: {error}")))?;
+    }
+    Ok(())
 }
 
 fn one(name: &str, table: &DeTable<'_>) -> Result<Settings, Wrong> {
@@ -104,15 +156,11 @@ fn place(settings: &mut Settings, table: &DeTable<'_>) -> Result<(), Wrong> {
             settings.path = Some(PathBuf::from(path));
         }
         (false, None, Some(url)) if !url.is_empty() => settings.url = Some(Secret::new(url)),
+        (false, None, None) if text(table, "url_file")?.is_some_and(|path| !path.is_empty()) => {}
         (true, ..) => return Err(Wrong::new("lies in a file: it needs a path, and no url")),
         (false, ..) => return Err(Wrong::new("is not a file: it needs a url, and no path")),
     }
-    if let (Kind::Http, Some(url)) = (settings.kind, url) {
-        // What is wrong with it shows nothing of it.
-        Url::parse(url)
-            .map_err(|error| Wrong::new(format!("has a url that cannot be used: {error}")))?;
-    }
-    Ok(())
+    url.map_or(Ok(()), |url| check_url(settings.kind, url))
 }
 
 /// Paths are those from the file's own directory.

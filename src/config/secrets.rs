@@ -1,0 +1,114 @@
+//! Secrets that stand in files of their own, for systemd's LoadCredential, a Docker secret, or a directory that fewer
+//! people read. A relative path counts from the configuration's own directory.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::draft::{Draft, Place};
+use super::events::{self, SECRET_FILE as WEBHOOK};
+use super::source::read_text;
+use super::stores;
+use super::value::{self, Wrong};
+use crate::auth::Secret;
+
+/// Adds what stands in files of its own: shared secrets, the admin's tokens, the webhook's secret and the stores'.
+pub(super) fn read(directory: &Path, draft: &mut Draft) {
+    let shared = draft.secrets_file.clone();
+    if let Some((place, lines)) =
+        lines_of(directory, shared, ("auth.secrets_file", 0), "secret", draft)
+    {
+        draft.note("auth.secrets", lines.iter().map(|_| place.clone()));
+        draft.config.auth.secrets.extend(lines.iter().map(|line| Secret::new(line.as_str())));
+    }
+    let tokens = draft.tokens_file.clone();
+    if let Some((place, lines)) =
+        lines_of(directory, tokens, ("admin.tokens_file", 0), "token", draft)
+    {
+        for line in lines {
+            match value::admin_token(&line) {
+                Ok(token) => draft.config.admin_tokens.push(token),
+                Err(wrong) => draft.complain(place.clone(), wrong),
+            }
+        }
+    }
+    let webhook = draft.webhook_secret_file.clone();
+    if let Some((place, lines)) = lines_of(directory, webhook, (WEBHOOK, 0), "secret", draft)
+        && let Some(line) = lines.first()
+    {
+        match events::signing(line) {
+            Ok(secret) => draft.config.events.webhook.secret = Some(secret),
+            Err(wrong) => draft.complain(place, wrong),
+        }
+    }
+    for (index, files) in draft.store_files.clone().into_iter().enumerate() {
+        for (key, path) in files {
+            let wrong = match first_line(&directory.join(&path), draft) {
+                Ok(line) => stores::give(&mut draft.config.stores[index], key, &line).err(),
+                Err(wrong) => Some(wrong),
+            };
+            if let Some(Wrong { what, hint }) = wrong {
+                let name = &draft.config.stores[index].name;
+                let what = format!("the store {name:?}: {key}: {what}");
+                draft.unread(stores::ASK);
+                draft.complain_of(&[(stores::ASK, index)], Wrong { what, hint });
+            }
+        }
+    }
+}
+
+/// Adds the shared secrets of the file that a flag names.
+pub(super) fn read_flag(path: Option<&Path>, draft: &mut Draft) {
+    const FLAG: &str = "--secret-file";
+    let Some(path) = path else { return };
+    draft.config.files.push(path.to_owned());
+    match lines(path, "secret") {
+        Ok(lines) => {
+            for line in lines {
+                draft.config.auth.secrets.push(Secret::new(line.as_str()));
+                draft.note("auth.secrets", [Place::Flag(FLAG)]);
+                draft.config.shown.add("auth.secrets", None, None);
+            }
+        }
+        Err(wrong) => draft.complain(Place::Flag(FLAG), wrong),
+    }
+}
+
+/// The lines of a file that a key names, at least one, and where it names it.
+pub(super) fn lines_of(
+    directory: &Path,
+    path: Option<PathBuf>,
+    (key, index): (&'static str, usize),
+    what: &str,
+    draft: &mut Draft,
+) -> Option<(Place, Vec<Zeroizing<String>>)> {
+    let (path, place) = (directory.join(path?), draft.place(key, index)?);
+    draft.config.files.push(path.clone());
+    match lines(&path, what) {
+        Ok(lines) => Some((place, lines)),
+        Err(wrong) => {
+            draft.unread(key);
+            draft.complain(place, wrong);
+            None
+        }
+    }
+}
+
+fn first_line(path: &Path, draft: &mut Draft) -> Result<Zeroizing<String>, Wrong> {
+    draft.config.files.push(path.to_owned());
+    Ok(lines(path, "line")?.swap_remove(0))
+}
+
+/// Those of a file that are not empty, at least one.
+fn lines(path: &Path, what: &str) -> Result<Vec<Zeroizing<String>>, Wrong> {
+    let name = path.display();
+    let text = read_text(path);
+    let text = text.map_err(|error| Wrong::new(format!("{name} {}", error.phrase())))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
+    if lines.is_empty() {
+        let wrong = Wrong::new(format!("{name} has no {what} in it"));
+        return Err(wrong.hint("write one on each line"));
+    }
+    Ok(lines)
+}
