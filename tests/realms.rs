@@ -191,3 +191,19 @@ fn quotas_and_exclusive_ways_are_kept_apart() {
     assert_eq!(only.refresh(0).code(), 0);
     assert_eq!(tenants(Client::udp_to(there)).try_allocate(|_| ()).code(), 0);
 }
+
+#[test]
+fn metrics_tell_tenants_apart() {
+    let setup = Setup::with_local_peers().listen("127.0.0.1:0").listen("127.0.0.2:0");
+    let server = setup.config(SERVER).start();
+    let [here, there] = server.listeners()[..] else { panic!("not two listeners") };
+    let mut calls: Vec<_> = (0..2).map(|_| tenants(Client::udp_to(there))).collect();
+    calls.push(Client::udp_to(here).with(Credential::user("alice", "wonderland")));
+    for client in &mut calls {
+        client.allocate();
+    }
+    let live = |realm: &str| server.metric(&format!("realm_allocations{{realm=\"{realm}\"}}"));
+    assert_eq!((live(TENANT), live(HERE)), (2, 1));
+    assert_eq!(calls[0].refresh(0).code(), 0);
+    assert_eq!((live(TENANT), live(HERE)), (1, 1));
+}

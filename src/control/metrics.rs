@@ -94,6 +94,8 @@ impl Collector for Sources {
         page.peers()?;
         page.gauges("relay_ports_free", "Relay ports that can be given out", self.ports(true))?;
         page.gauges("relay_ports", "Relay ports in all", self.ports(false))?;
+        let help = "Allocations alive now, by realm";
+        page.gauges("realm_allocations", help, self.realms())?;
         page.alternates(&self.alternates.load())?;
         page.stores(&self.stores)?;
         page.web(self.web.stats())?;
@@ -132,6 +134,16 @@ impl Collector for Sources {
 }
 
 impl Sources {
+    /// There are as many as the operator has configured.
+    fn realms(&self) -> Vec<([(&'static str, String); 1], u64)> {
+        let realms = self.ledger.by_realm().into_iter();
+        let mut all: Vec<_> = realms
+            .map(|(name, count)| ([("realm", name.as_ref().to_owned())], u64::from(count)))
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
     fn ports(&self, free: bool) -> Vec<([(&'static str, String); 1], u64)> {
         let ports = self.ledger.free_ports().into_iter();
         let pick = |left, all| if free { left } else { all };

@@ -213,6 +213,13 @@ impl Ledger {
         self.lock().realms.get(realm).map_or(0, |tenant| tenant.held.allocations)
     }
 
+    /// The same for each realm that has any: at most those of the configuration, and of before it that have live ones.
+    pub fn by_realm(&self) -> Vec<(Arc<str>, u32)> {
+        let count =
+            |(name, tenant): (&Arc<str>, &Tenant)| (Arc::clone(name), tenant.held.allocations);
+        self.lock().realms.iter().map(count).collect()
+    }
+
     /// Allocations counted against the quotas.
     pub fn allocations(&self) -> u32 {
         self.lock().held.allocations
