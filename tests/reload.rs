@@ -190,3 +190,15 @@ fn other_servers_come_and_go() {
     configured.accepts(FIRST);
     assert_eq!(configured.client("alice", "wonder").try_allocate(|_| ()).code(), 0);
 }
+
+/// What `systemctl status` shows.
+#[test]
+fn the_service_manager_is_told_how_it_goes() {
+    let mut configured = Configured::start(FIRST);
+    configured.server.told("STATUS=serving 0 allocations");
+    let _call = calling(&configured);
+    configured.refuses("[auth]\nrealm = 5\n");
+    configured.server.told("STATUS=serving 1 allocations; the last reload has failed, see the log");
+    configured.accepts(FIRST);
+    configured.server.told("STATUS=serving 1 allocations");
+}

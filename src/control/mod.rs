@@ -61,7 +61,7 @@ pub use causes::{cause_in_words, causes_page};
 use drain::Drain;
 use error::StartError;
 use own::with_own_database;
-use ready::ReadyFile;
+use ready::{ReadyFile, Status};
 use reload::{Part, Reloader};
 pub use secret::state_directories;
 use start::Running;
@@ -144,6 +144,7 @@ async fn until_end(
     // Two looks are to lie apart also when the first one comes late.
     counted.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut drain: Option<Drain> = None;
+    let mut status = Status::default();
     loop {
         tokio::select! {
             asked = wishes.next() => match asked.wish {
@@ -159,10 +160,21 @@ async fn until_end(
                     counted.reset();
                     asked.answer(Ok(draining(running, limit)));
                 }
-                _ => fulfil(running, reloader, asked).await,
+                _ => {
+                    fulfil(running, reloader, asked).await;
+                    if drain.is_none() {
+                        status.tell(running.workers.live(), reloader.has_failed());
+                    }
+                }
             },
             places = reloader.other_places() => reloader.move_to(places, &running.workers).await,
-            _ = look.tick() => watch.look(&running.sources.stats, running.sources.lost.get()),
+            _ = look.tick() => {
+                watch.look(&running.sources.stats, running.sources.lost.get());
+                // A drain tells of itself.
+                if drain.is_none() {
+                    status.tell(running.workers.live(), reloader.has_failed());
+                }
+            }
             _ = pulse.tick() => {
                 if running.workers.failed() {
                     // A half that listens and does not answer is worse than a restart.

@@ -133,6 +133,26 @@ pub(super) fn notify(state: &str) {
     }
 }
 
+/// What `systemctl status` shows beside the process.
+#[derive(Debug, Default)]
+pub(super) struct Status(String);
+
+impl Status {
+    /// Tells the service manager how many there are, and whether the last reload has failed, if that is news. Nobody
+    /// depends on it: what cannot be told now is told with the next.
+    pub(super) fn tell(&mut self, allocations: u64, failed: bool) {
+        let Some(address) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
+        else {
+            return;
+        };
+        let trouble = if failed { "; the last reload has failed, see the log" } else { "" };
+        let status = format!("STATUS=serving {allocations} allocations{trouble}");
+        if status != self.0 && send(address.as_bytes(), &status).is_ok() {
+            self.0 = status;
+        }
+    }
+}
+
 /// Tells it that all is well, if it wants to know (`WatchdogSec`).
 pub(super) fn watchdog() {
     static WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("WATCHDOG_USEC").is_some());

@@ -58,6 +58,8 @@ pub(super) struct Reloader {
     ledger: Arc<Ledger>,
     parts: Vec<Box<dyn Part>>,
     lookout: Lookout,
+    /// Whether the last reload has changed nothing, or not all.
+    failed: bool,
 }
 
 /// Where another configuration has the server listen and relay.
@@ -96,7 +98,7 @@ impl Reloader {
         parts: Vec<Box<dyn Part>>,
     ) -> Self {
         let lookout = Lookout::new(config.relay.check_interval);
-        Self { flags, config, base, ledger, parts, lookout }
+        Self { flags, config, base, ledger, parts, lookout, failed: false }
     }
 
     /// Where clients come to over UDP.
@@ -124,6 +126,17 @@ impl Reloader {
     /// # Errors
     /// What is wrong, which is told in the log as well; then nothing has changed.
     pub(super) async fn reload(&mut self, workers: &Workers) -> Answer {
+        let answer = self.try_reload(workers).await;
+        self.failed = answer.is_err();
+        answer
+    }
+
+    /// Whether the last reload has failed, so that the file says other things than what is in force.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    async fn try_reload(&mut self, workers: &Workers) -> Answer {
         let config = match config::load(&self.flags) {
             Ok(config) => with_own_database(config),
             Err(problems) => {
