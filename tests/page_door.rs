@@ -38,7 +38,7 @@ fn links(server: &Server) -> Vec<String> {
 
 #[test]
 fn who_sits_at_a_server_that_was_told_nothing_needs_no_key() {
-    let server = Server::start(&[]);
+    let mut server = Server::start(&[]);
     let tcp = address(&server.ready()["tcp"][0]);
     assert_eq!(links(&server), [format!("http://{tcp}/")]);
     assert_eq!(ask(tcp, "GET /", &[]).header("content-type"), Some("text/html; charset=utf-8"));
@@ -47,6 +47,10 @@ fn who_sits_at_a_server_that_was_told_nothing_needs_no_key() {
     // A site that has given its own name this machine's address, and somebody behind a proxy on this machine.
     refused(&ask(tcp, "GET /page/ice", &["Host: evil.example"]));
     refused(&ask(tcp, "GET /page/ice", &["X-Forwarded-For: 127.0.0.1"]));
+    // A reload finds the door where it was.
+    server.signal("HUP");
+    server.line("reloaded");
+    relays(&server, &ask(tcp, "GET /page/ice", &[]));
     // It is the page's own door, and no other's.
     refused(&ask(tcp, "GET /ice", &[]));
     refused(&ask(tcp, "GET /page/ice", &["Authorization: Bearer page"]));

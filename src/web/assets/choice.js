@@ -33,7 +33,8 @@ function fromJson(ctx, text) {
   } catch (error) {
     throw new Error(ctx.t('choice.not-json', { why: error.message }));
   }
-  const list = [value.iceServers ?? value].flat();
+  // Browsers refuse an entry without a URL.
+  const list = [value.iceServers ?? value].flat().filter(({ urls }) => [urls].flat().length > 0);
   for (const { urls } of list) for (const url of [urls].flat()) check(ctx, String(url));
   return list;
 }

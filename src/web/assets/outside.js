@@ -51,9 +51,10 @@ export class Outside {
   async run(signal) {
     const { reached, near, relay } = await fromOutside(this.server, this.servers, signal);
     const state = reached ? 'good' : near ? 'info' : 'bad';
+    const hidden = state === 'bad' && relay && isPrivate(relay.address);
     this.node.classList.add(state);
     this.node.dataset.state = state;
-    this.ctx.say(this.node, `outside.${state}`, { relay: relay ? `${relay.address}:${relay.port}` : '?' });
+    this.ctx.say(this.node, hidden ? 'outside.private' : `outside.${state}`, { relay: relay ? `${relay.address}:${relay.port}` : '?' });
     return state;
   }
 }

@@ -5,7 +5,7 @@ import { CandidateList } from './candidates.js';
 import { Lane } from './lane.js';
 import { Outside } from './outside.js';
 import { chosenServers } from './choice.js';
-import { tellsErrors, turnServers } from './servers.js';
+import { stunServers, tellsErrors, turnServers } from './servers.js';
 
 /** How long a server may be silent, in milliseconds; after that, how long another relay is waited for. */
 const PATIENCE = 10_000;
@@ -39,9 +39,10 @@ export function mount(root, ctx) {
       const run = new Run(ctx, results, state, servers, running.signal);
       root.dataset.state = await run.all();
     } catch (error) {
-      root.dataset.state = 'bad';
+      const stopped = running.signal.aborted;
+      root.dataset.state = stopped ? 'stopped' : 'bad';
       state.replaceChildren();
-      results.prepend(h('p', { class: 'card note bad', role: 'alert' }, error.message));
+      results.prepend(h('p', { class: `card note ${stopped ? '' : 'bad'}`, role: 'alert' }, error.message));
     } finally {
       running = undefined;
       say(button, 'test.again');
@@ -110,13 +111,20 @@ class Run {
     if (good < 0) return;
     this.#doing('test.outside-doing');
     const section = this.#section('3', 'test.outside', 'test.outside-lead');
-    if (!this.list.seen.some(({ type, way }) => type === 'srflx' || (type === 'relay' && (way ?? 'udp') === 'udp'))) {
+    if (this.#udpIsBlocked()) {
       section.append(this.ctx.h('p', { class: 'note info', id: 'test-outside', 'data-state': 'info', say: 'outside.no-udp' }));
       return;
     }
     const outside = new Outside(this.ctx, this.turns[good].server, this.servers);
     section.append(outside.node);
     this.reached = await outside.run(this.signal);
+  }
+
+  /** Whether somebody was asked over UDP, and nobody has answered. */
+  #udpIsBlocked() {
+    const asked = stunServers(this.servers).length > 0 || this.turns.some(({ place }) => place.way === 'udp');
+    const byUdp = ({ type, way }) => type === 'srflx' || (type === 'relay' && (way ?? 'udp') === 'udp');
+    return asked && !this.list.seen.some(byUdp);
   }
 
   #conclude() {
