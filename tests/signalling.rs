@@ -1,70 +1,72 @@
 //! Two browsers find each other in a room, over a WebSocket that bears what strangers may send.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
-use axum::http::HeaderMap;
-use axum::routing::get;
+use axum::extract::connect_info::MockConnectInfo;
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
-use turnwire::web::{Desk, Signalling};
+use turnwire::auth::{RestDigest, Secret};
+use turnwire::time::{Mono, Now};
+use turnwire::web::{
+    Carried, Client, Door, Key, Keys, Mint, Settings, Signalling, Web, calls, router,
+};
 
 const KEY: &str = "the-key";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A house with one key, which has relayed something for everybody.
-struct House;
+/// A server that has relayed something for everybody.
+struct Relayed;
 
-impl Desk for House {
-    fn admit(
-        &self,
-        _: IpAddr,
-        _: &HeaderMap,
-        key: Option<&str>,
-    ) -> Result<(), (&'static str, String)> {
-        if key == Some(KEY) { Ok(()) } else { Err(("key_needed", "a key is needed".into())) }
-    }
-
-    fn ice_servers(&self, label: &str, time: Duration) -> Value {
-        json!([{ "urls": ["turn:192.0.2.1"], "username": label, "credential": time.as_secs() }])
-    }
-
-    fn carried(&self, label: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>> {
-        Box::pin(async move {
-            vec![json!({ "id": label, "to_peer_bytes": 7, "client": "192.0.2.1:5" })]
-        })
+impl Carried for Relayed {
+    fn sessions(&self, owner: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>> {
+        let session = json!({ "id": owner, "to_peer_bytes": 7, "client": "192.0.2.1:5" });
+        Box::pin(async move { vec![session] })
     }
 }
 
-/// A server of its own, which ends with the test.
-fn start() -> SocketAddr {
+/// Settings with one key, which names its holders `app`.
+fn settings(key: Option<&str>) -> Settings {
+    let hour = Duration::from_secs(3600);
+    let keys = key.map(|key| Key::new("one", &Secret::new(key), "app", 0, hour));
+    let mint = Mint {
+        realm: "example.org".into(),
+        secret: Secret::new("north"),
+        digest: RestDigest::Sha1,
+        separator: ':',
+        uris: vec!["turn:192.0.2.1".into()],
+    };
+    Settings {
+        page: true,
+        keys: Keys::new(keys.into_iter().collect()),
+        mints: vec![mint],
+        ..Settings::default()
+    }
+}
+
+/// A server of its own, which ends with the test. Whoever comes, comes from elsewhere.
+fn start() -> (SocketAddr, Arc<Web>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let door = get(
-        async |State(signalling): State<Arc<Signalling>>,
-               ConnectInfo(client): ConnectInfo<SocketAddr>,
-               headers: HeaderMap,
-               upgrade: WebSocketUpgrade| {
-            signalling.upgrade(client.ip(), headers, upgrade)
-        },
-    );
-    let router = Router::new().route("/call", door).with_state(Signalling::new(Arc::new(House)));
+    let now = Now { mono: Mono::from_secs(1), unix: 1_700_000_000 };
+    let web = Web::new(move || now);
+    web.replace(settings(Some(KEY)));
+    let calls = calls(Signalling::new(Arc::clone(&web), Arc::new(Relayed)));
+    let client = Client { address: "192.0.2.9:4000".parse().unwrap(), door: Door::Shared };
+    let router = router(Arc::clone(&web), calls).layer(MockConnectInfo(client));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            axum::serve(listener, service).await
+            axum::serve(listener, router).await
         })
     });
-    address
+    (address, web)
 }
 
 struct Tab(WebSocket<TcpStream>);
@@ -76,7 +78,7 @@ impl Tab {
 
     /// A tab with a page of this origin; else the status with which it is refused.
     fn of_page(server: SocketAddr, origin: Option<&str>) -> Result<Self, u16> {
-        let mut request = format!("ws://{server}/call").into_client_request().unwrap();
+        let mut request = format!("ws://{server}/page/call").into_client_request().unwrap();
         if let Some(origin) = origin {
             request.headers_mut().insert("origin", origin.parse().unwrap());
         }
@@ -152,7 +154,7 @@ fn guest(server: SocketAddr, room: &Value) -> (Tab, Value) {
 
 #[test]
 fn a_link_lets_another_in_and_what_a_call_needs_goes_across() {
-    let server = start();
+    let (server, _) = start();
     let (mut host, welcome) = host(server);
     let (mut guest, second) = guest(server, &welcome["room"]);
     assert_eq!(host.hear("peer")["here"], true);
@@ -160,8 +162,10 @@ fn a_link_lets_another_in_and_what_a_call_needs_goes_across() {
     for welcome in [&welcome, &second] {
         let label = &welcome["label"];
         assert!(!label.as_str().unwrap().contains(welcome["room"].as_str().unwrap()));
-        assert_eq!(&welcome["iceServers"][0]["username"], label);
-        assert_eq!(welcome["iceServers"][0]["credential"], welcome["seconds"]);
+        let until = 1_700_000_000 + welcome["seconds"].as_u64().unwrap();
+        let username = format!("{until}:{}", label.as_str().unwrap());
+        assert_eq!(welcome["iceServers"][0]["username"], username);
+        assert_eq!(welcome["seconds"], 3600, "no longer than the key may");
     }
     let offer = json!({ "type": "offer", "sdp": "v=0\r\n" });
     host.say(offer.clone());
@@ -188,7 +192,7 @@ fn a_link_lets_another_in_and_what_a_call_needs_goes_across() {
 
 #[test]
 fn a_room_needs_a_key_and_a_seat_needs_the_link() {
-    let server = start();
+    let (server, _) = start();
     for key in [json!(null), json!(""), json!("the-ke"), json!({ "a": 1 })] {
         let mut tab = Tab::at(server);
         tab.say(json!({ "type": "create", "key": key }));
@@ -206,10 +210,36 @@ fn a_room_needs_a_key_and_a_seat_needs_the_link() {
     third.refused_with("room_full");
 }
 
+#[test]
+fn a_room_is_worth_no_more_than_the_key_that_it_was_opened_with() {
+    let (server, web) = start();
+    let (_host, welcome) = host(server);
+    web.replace(settings(None));
+    let mut late = Tab::at(server);
+    late.say(json!({ "type": "join", "room": welcome["room"] }));
+    late.refused_with("no_room");
+    web.replace(settings(Some("another")));
+    let mut late = Tab::at(server);
+    late.say(json!({ "type": "create", "key": KEY }));
+    late.refused_with("key_needed");
+    web.replace(Settings::default());
+    assert_eq!(Tab::of_page(server, None).err(), Some(404), "no calls without the page");
+}
+
+#[test]
+fn the_pages_own_key_is_not_a_strangers() {
+    let (server, web) = start();
+    let own = Key::new("page", &Secret::new("own"), "page", 0, Duration::from_secs(60));
+    web.replace(Settings { own: Some(own), ..settings(Some(KEY)) });
+    let mut stranger = Tab::at(server);
+    stranger.say(json!({ "type": "create" }));
+    stranger.refused_with("key_needed");
+}
+
 /// RFC 6455 §10.2: any page may ask for a WebSocket, and the browser says which one asks.
 #[test]
 fn a_page_of_another_origin_gets_no_websocket() {
-    let server = start();
+    let (server, _) = start();
     let port = server.port();
     for other in ["https://evil.example", "null", "http://127.0.0.1", "http://localhost:1"] {
         assert_eq!(Tab::of_page(server, Some(other)).err(), Some(403), "{other}");
@@ -221,7 +251,7 @@ fn a_page_of_another_origin_gets_no_websocket() {
 
 #[test]
 fn what_is_no_message_of_a_call_ends_the_connection_and_reaches_nobody() {
-    let server = start();
+    let (server, _) = start();
     let wrong = [
         Message::text("not JSON"),
         Message::text("[]"),
@@ -260,7 +290,7 @@ fn host_end(tab: &mut Tab) -> String {
 
 #[test]
 fn a_flood_and_a_giant_end_their_own_connection_only() {
-    let server = start();
+    let (server, _) = start();
     let (mut host, welcome) = host(server);
     let (mut guest, _) = guest(server, &welcome["room"]);
     let flood = json!({ "type": "new-ice-candidate", "candidate": {} }).to_string();

@@ -150,7 +150,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
             Some(socket)
         }
     };
-    base.web.serve(doors, &config.worker.proxies)?;
+    base.web.serve(doors, &config.worker.proxies, &admin)?;
     if let Some(secret) = base.generated.as_ref().filter(|_| told_nothing) {
         // What NAT discovery adds is not where clients are to begin.
         let listeners = base.listened.listening.configured(&config.worker.listeners);

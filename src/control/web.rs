@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use super::admin::{self, Bounded};
+use super::admin::{self, Admin, Bounded};
 use super::error::StartError;
 use super::invitation::digest;
 use super::places::{Listened, Places};
@@ -28,7 +28,9 @@ use crate::config::Config;
 use crate::net::Endpoint;
 use crate::tls::Identities;
 use crate::turn::Prefix;
-use crate::web::{Client, Door, Key, Keys, Mint, Origins, Settings, Web, router};
+use crate::web::{
+    Client, Door, Key, Keys, Mint, Origins, Settings, Signalling, Web, calls, operators, router,
+};
 use crate::worker::{Clock, WebSettings, proxy};
 
 /// Connections open at a time, on each listener; others wait in the system's queue.
@@ -95,9 +97,17 @@ impl WebServer {
     ///
     /// # Errors
     /// What the event loop lacks.
-    pub(super) fn serve(&self, doors: Doors, proxies: &[Prefix]) -> Result<(), StartError> {
+    pub(super) fn serve(
+        &self,
+        doors: Doors,
+        proxies: &[Prefix],
+        admin: &Arc<Admin>,
+    ) -> Result<(), StartError> {
         let failed = |error| StartError::System("an event loop for the web", error);
-        let app = router(Arc::clone(&self.app));
+        let web = &self.app;
+        let calls = calls(Signalling::new(Arc::clone(web), Arc::clone(admin) as _));
+        let beside = calls.merge(operators(Arc::clone(web), Arc::clone(admin).view()));
+        let app = router(Arc::clone(web), beside);
         let inside = Inside(UnixListener::from_std(doors.inside).map_err(failed)?);
         spawn(inside, app.clone());
         for listener in doors.own {

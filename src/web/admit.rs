@@ -1,8 +1,12 @@
 //! Who may have a credential, and how often.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 
 use super::{Client, Credential, Key, Problem, Refused, Settings, Shape, Web};
 
@@ -110,6 +114,22 @@ impl Web {
         self.stats.give(shape);
         Ok(minted)
     }
+}
+
+/// Counts requests that bring a secret of another kind than a key, and those with a wrong one several times.
+pub(super) async fn guess(
+    State(web): State<Arc<Web>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    web.charge(&client, &headers, 1)?;
+    let response = next.run(request).await;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        web.charge(&client, &headers, WRONG - 1)?;
+    }
+    Ok(response)
 }
 
 fn seconds(text: &str) -> Result<Duration, Problem> {

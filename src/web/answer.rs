@@ -35,6 +35,16 @@ impl Problem {
         Self { code, detail: detail.into(), challenge: None, later: None }
     }
 
+    /// The status code.
+    pub(super) const fn code(&self) -> StatusCode {
+        self.code
+    }
+
+    /// The sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What was sent cannot be understood.
     pub fn bad(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)

@@ -47,6 +47,11 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// The key of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&Key> {
+        self.0.iter().find(|key| key.name == name)
+    }
+
     /// The key with this secret. How long that takes tells nothing about them: what is compared are
     /// digests, all of them.
     pub fn find(&self, secret: &[u8]) -> Option<&Key> {

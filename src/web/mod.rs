@@ -24,6 +24,7 @@ mod credential;
 mod form;
 mod ice;
 mod key;
+mod line;
 mod origins;
 mod own;
 mod page;
@@ -39,11 +40,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 pub use answer::{Problem, json};
 pub use client::{Client, Door};
@@ -52,7 +53,7 @@ pub use key::{Key, Keys};
 pub use origins::Origins;
 pub use page::page;
 pub use rates::Rates;
-pub use signalling::{Desk, Signalling};
+pub use signalling::{Carried, Signalling};
 pub use stats::{Refused, Shape, Stats};
 
 use crate::time::Now;
@@ -128,7 +129,8 @@ impl fmt::Debug for Web {
 }
 
 /// Everything that is served. Each request must come with a [`Client`] as its `ConnectInfo`.
-pub fn router(web: Arc<Web>) -> Router {
+/// `beside` is what else is there when the page is.
+pub fn router(web: Arc<Web>, beside: Router<Arc<Web>>) -> Router {
     let credentials = Router::new()
         .route("/ice", get(ice::ice))
         .route("/turn", get(rest::turn).post(rest::turn))
@@ -140,6 +142,7 @@ pub fn router(web: Arc<Web>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&web), origins::check));
     let page = page()
         .route("/page/ice", get(own::ice))
+        .merge(beside)
         .route_layer(from_fn_with_state(Arc::clone(&web), with_page));
     Router::new()
         .merge(credentials)
@@ -148,6 +151,16 @@ pub fn router(web: Arc<Web>) -> Router {
         .method_not_allowed_fallback(answer::wrong_method)
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(web)
+}
+
+/// The WebSocket of calls, beside the page.
+pub fn calls(signalling: Arc<Signalling>) -> Router<Arc<Web>> {
+    Router::new().route("/page/call", get(signalling::call)).layer(Extension(signalling))
+}
+
+/// What the page shows an operator: `view`, which asks for tokens itself, below `/page/admin`. Guessing one is slow.
+pub fn operators(web: Arc<Web>, view: Router<Arc<Web>>) -> Router<Arc<Web>> {
+    Router::new().nest("/page/admin", view.route_layer(from_fn_with_state(web, admit::guess)))
 }
 
 /// Lets nobody see the page where there is none.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::admit::Presented;
 use super::key::bearer;
-use super::{Client, Problem, Shape, Web, json};
+use super::{Client, Key, Problem, Settings, Shape, Web, json};
 
 /// How long they are good, in seconds: the page asks again.
 const TTL: &str = "3600";
@@ -22,13 +22,28 @@ pub(super) async fn ice(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let settings = web.settings();
-    let key = match (bearer(&headers), &settings.own) {
-        (None, Some(own)) if client.is_this_machine(&headers) => {
-            web.charge(&client, &headers, 1)?;
-            own
-        }
-        (secret, _) => web.admit(&settings, (&client, &headers), Presented::token(secret))?,
-    };
+    let key = web.admit_page(&settings, (&client, &headers), bearer(&headers))?;
     let credential = web.give(&settings, key, (Some(TTL), None), Shape::Page)?;
     Ok(json(StatusCode::OK, &json!({ "iceServers": credential.ice_servers() })))
+}
+
+impl Web {
+    /// The key that lets the page have credentials: the one with this secret, or the page's own.
+    ///
+    /// # Errors
+    /// There is none, or it came too often.
+    pub(super) fn admit_page<'s>(
+        &self,
+        settings: &'s Settings,
+        (client, headers): (&Client, &HeaderMap),
+        secret: Option<&[u8]>,
+    ) -> Result<&'s Key, Problem> {
+        match (secret, &settings.own) {
+            (None, Some(own)) if client.is_this_machine(headers) => {
+                self.charge(client, headers, 1)?;
+                Ok(own)
+            }
+            _ => self.admit(settings, (client, headers), Presented::token(secret)),
+        }
+    }
 }

@@ -74,6 +74,8 @@ struct Table {
 
 struct Room {
     by: IpAddr,
+    /// The name of the key that it was opened with.
+    key: String,
     label: String,
     ends: Instant,
     /// When it was first seen that nobody is in it.
@@ -94,6 +96,7 @@ struct Seat {
 pub(super) struct Place<'a> {
     rooms: &'a Rooms,
     name: String,
+    key: String,
     label: String,
     index: usize,
     serial: u64,
@@ -105,14 +108,14 @@ pub(super) struct Place<'a> {
 }
 
 impl Rooms {
-    /// Opens a room for somebody at `by` and gives them its first seat. `random` makes its name.
+    /// Opens a room for somebody at `by` with a key and gives them its first seat. `random` makes its name.
     ///
     /// # Errors
     /// There are too many.
     pub(super) fn open(
         &self,
         now: Instant,
-        by: IpAddr,
+        (by, key): (IpAddr, &str),
         random: [u8; 20],
     ) -> Result<Place<'_>, NoSeat> {
         let mut table = self.table();
@@ -127,8 +130,8 @@ impl Rooms {
         // Of other bits than the name: a label stands in logs, and a name lets people in.
         let label: String = random[16..].iter().map(|byte| format!("{byte:02x}")).collect();
         let label = format!("call-{label}");
-        let (ends, empty, looked) = (now + LIFETIME, None, Looked::default());
-        let room = Room { by, label, ends, empty, seats: Default::default(), looked };
+        let (key, ends, looked) = (key.to_owned(), now + LIFETIME, Looked::default());
+        let room = Room { by, key, label, ends, empty: None, seats: Default::default(), looked };
         table.rooms.insert(name.clone(), room);
         drop(table);
         self.enter(now, &name)
@@ -147,17 +150,19 @@ impl Rooms {
         *serial += 1;
         let (out, inbox) = mpsc::channel(WAITING);
         let seat = Seat { serial: *serial, out };
-        let (ends, label, looked) = (room.ends, room.label.clone(), Arc::clone(&room.looked));
+        let (ends, looked) = (room.ends, Arc::clone(&room.looked));
+        let (key, label) = (room.key.clone(), room.label.clone());
         // Whoever comes learns first whether somebody is there.
         let _ = seat.out.try_send(Told::Peer(room.seats[1 - index].is_some()));
         room.seats[index] = Some(seat);
         room.empty = None;
         room.tell(1 - index, Told::Peer(true));
         let (name, serial) = (name.to_owned(), *serial);
-        Ok(Place { rooms: self, name, label, index, serial, ends, looked, inbox })
+        Ok(Place { rooms: self, name, key, label, index, serial, ends, looked, inbox })
     }
 
     /// Rooms that are open, with somebody in them or not.
+    #[cfg(test)]
     pub(super) fn count(&self, now: Instant) -> usize {
         let mut table = self.table();
         table.sweep(now);
@@ -197,6 +202,11 @@ impl Place<'_> {
     /// The name of the room, which lets another in.
     pub(super) fn room(&self) -> &str {
         &self.name
+    }
+
+    /// The name of the key that the room was opened with: whoever is let in has credentials by it.
+    pub(super) fn key(&self) -> &str {
+        &self.key
     }
 
     /// What this seat is called in logs and accounting. It does not let anybody in.
@@ -255,7 +265,7 @@ mod tests {
     #[test]
     fn two_hear_each_other_and_a_third_finds_no_seat() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let mut first = rooms.open(now, HERE, [7; 20]).unwrap();
+        let mut first = rooms.open(now, (HERE, "key"), [7; 20]).unwrap();
         assert_eq!(first.inbox.try_recv(), Ok(Told::Peer(false)));
         let name = first.room().to_owned();
         let mut second = rooms.enter(now, &name).unwrap();
@@ -277,7 +287,7 @@ mod tests {
     #[test]
     fn a_room_is_found_by_its_whole_name_only() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let first = rooms.open(now, HERE, [7; 20]).unwrap();
+        let first = rooms.open(now, (HERE, "key"), [7; 20]).unwrap();
         for other in ["", &first.room()[1..], &first.label(), "x"] {
             assert_eq!(rooms.enter(now, other).err(), Some(NoSeat::NoRoom));
         }
@@ -286,8 +296,8 @@ mod tests {
     #[test]
     fn a_room_ends_in_use_or_not_and_sooner_when_it_is_empty() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let mut kept = rooms.open(now, HERE, [1; 20]).unwrap();
-        let left = rooms.open(now, HERE, [2; 20]).unwrap().room().to_owned();
+        let mut kept = rooms.open(now, (HERE, "key"), [1; 20]).unwrap();
+        let left = rooms.open(now, (HERE, "key"), [2; 20]).unwrap().room().to_owned();
         assert_eq!(rooms.count(now), 2);
         assert_eq!(rooms.count(now + KEPT_EMPTY), 1);
         assert_eq!(rooms.enter(now, &left).err(), Some(NoSeat::NoRoom));
@@ -300,7 +310,7 @@ mod tests {
     #[test]
     fn whoever_comes_back_in_time_finds_the_room() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let name = rooms.open(now, HERE, [1; 20]).unwrap().room().to_owned();
+        let name = rooms.open(now, (HERE, "key"), [1; 20]).unwrap().room().to_owned();
         let almost = KEPT_EMPTY - Duration::from_secs(1);
         rooms.count(now);
         drop(rooms.enter(now + almost, &name).unwrap());
@@ -314,7 +324,7 @@ mod tests {
         let mut number = 0u8;
         let mut open = |by| {
             number += 1;
-            rooms.open(now, by, [number; 20])
+            rooms.open(now, (by, "key"), [number; 20])
         };
         let mut kept: Vec<_> = (0..ROOMS_OF_ONE).map(|_| open(HERE).unwrap()).collect();
         assert_eq!(open(HERE).err(), Some(NoSeat::TooManyOfYours));
@@ -330,7 +340,7 @@ mod tests {
     #[test]
     fn one_that_does_not_read_loses_the_seat_and_its_end_does_not_take_the_next_ones() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let mut first = rooms.open(now, HERE, [1; 20]).unwrap();
+        let mut first = rooms.open(now, (HERE, "key"), [1; 20]).unwrap();
         let mut slow = rooms.enter(now, first.room()).unwrap();
         for _ in 0..=WAITING {
             first.say("flood".into());

@@ -21,130 +21,127 @@
 //! a page of another origin gets no connection at all.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::Extension;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::line::{End, Line};
 use super::rooms::{NoSeat, Place, Rooms, Told};
+use super::{Client, Key, Problem, Shape, Web};
 
 /// The longest message, in bytes: an SDP with many codecs and candidates has a tenth of it.
 const LONGEST: usize = 64 << 10;
 /// Connections at a time, with a seat or on the way to one.
 const CONNECTIONS: usize = 256;
-/// How long the first message may take.
-const FIRST: Duration = Duration::from_secs(10);
-/// How long a message may take to be sent.
-const SENDING: Duration = Duration::from_secs(10);
 /// A ping goes out so often. A connection from which nothing came meanwhile, twice, is over.
 const BEAT: Duration = Duration::from_secs(15);
 /// How often it is looked what was relayed.
 const LOOK: Duration = Duration::from_secs(2);
-/// Messages that may come at once, and more of them each second: a call begins with a few dozen candidates. A long
-/// one counts as several, so that what waits for a slow reader is bounded too.
-const BURST: f64 = 200.0;
-const COUNTS_ONCE: f64 = 2048.0;
-const RATE: f64 = 20.0;
-
-/// What the house around it does for signalling.
-pub trait Desk: Send + Sync + 'static {
-    /// Whether somebody may open a room, and so have credentials handed out.
-    ///
-    /// # Errors
-    /// A word for programs and a sentence for people.
-    fn admit(
-        &self,
-        client: IpAddr,
-        headers: &HeaderMap,
-        key: Option<&str>,
-    ) -> Result<(), (&'static str, String)>;
-
-    /// The `iceServers` for one who is named by `label` in logs and accounting, good for so long.
-    fn ice_servers(&self, label: &str, time: Duration) -> Value;
-
-    /// The live sessions of that one, as the admin API tells them.
-    fn carried(&self, label: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>>;
+/// What the server has relayed, by its own count.
+pub trait Carried: Send + Sync + 'static {
+    /// The live sessions of the one who counts as `owner`, as the admin API tells them.
+    fn sessions(&self, owner: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>>;
 }
 
 /// Rooms with a door.
 pub struct Signalling {
     rooms: Rooms,
-    desk: Arc<dyn Desk>,
+    web: Arc<Web>,
+    carried: Arc<dyn Carried>,
     slots: Semaphore,
 }
 
+/// `GET /page/call`: a request that becomes a WebSocket.
+pub(super) async fn call(
+    State(web): State<Arc<Web>>,
+    Extension(signalling): Extension<Arc<Signalling>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Problem> {
+    if !of_this_origin(&headers) {
+        let why = "this page comes from another address than the WebSocket it asks for";
+        return Err(Problem::new(StatusCode::FORBIDDEN, why));
+    }
+    web.charge(&client, &headers, 1)?;
+    let bounded = upgrade.max_message_size(LONGEST).max_frame_size(LONGEST);
+    Ok(bounded.on_upgrade(async move |socket| {
+        let mut line = Line::new(socket);
+        let end = match signalling.slots.try_acquire() {
+            Ok(_slot) => signalling.attend(&mut line, (&client, &headers)).await,
+            Err(_) => End::refused("too_many", "as many take part as may: try again later"),
+        };
+        line.close(end).await;
+    }))
+}
+
 impl Signalling {
-    /// No room is open yet.
-    pub fn new(desk: Arc<dyn Desk>) -> Arc<Self> {
-        Arc::new(Self { rooms: Rooms::default(), desk, slots: Semaphore::new(CONNECTIONS) })
-    }
-
-    /// Rooms that are open now.
-    pub fn rooms(&self) -> usize {
-        self.rooms.count(Instant::now())
-    }
-
-    /// Makes a WebSocket of a request of a client's.
-    pub fn upgrade(
-        self: Arc<Self>,
-        client: IpAddr,
-        headers: HeaderMap,
-        upgrade: WebSocketUpgrade,
-    ) -> Response {
-        if !of_this_origin(&headers) {
-            let why = "this page comes from another address than the WebSocket it asks for";
-            return (StatusCode::FORBIDDEN, why).into_response();
-        }
-        let bounded = upgrade.max_message_size(LONGEST).max_frame_size(LONGEST);
-        bounded.on_upgrade(async move |socket| {
-            let mut line = Line { socket, allowance: BURST, filled: Instant::now() };
-            let end = match self.slots.try_acquire() {
-                Ok(_slot) => self.attend(&mut line, client, &headers).await,
-                Err(_) => End::refused("too_many", "as many take part as may: try again later"),
-            };
-            line.close(end).await;
-        })
+    /// No room is open yet. Credentials are those of `web`.
+    pub fn new(web: Arc<Web>, carried: Arc<dyn Carried>) -> Arc<Self> {
+        let slots = Semaphore::new(CONNECTIONS);
+        Arc::new(Self { rooms: Rooms::default(), web, carried, slots })
     }
 
     /// Serves one seat from its first message to its end.
-    async fn attend(&self, line: &mut Line, client: IpAddr, headers: &HeaderMap) -> End {
-        let place = match line.first().await.and_then(|first| self.seat(&first, client, headers)) {
+    async fn attend(&self, line: &mut Line, asking: (&Client, &HeaderMap)) -> End {
+        let seat = line.first().await.and_then(|first| self.seat(&first, asking));
+        let place = match seat {
             Ok(place) => place,
             Err(end) => return end,
         };
-        let time = place.ends().saturating_duration_since(Instant::now());
-        let welcome = json!({
-            "type": "welcome",
-            "room": place.room(),
-            "seat": place.number(),
-            "label": place.label(),
-            "iceServers": self.desk.ice_servers(&place.label(), time),
-            "seconds": time.as_secs(),
-        });
-        match line.say(welcome.to_string()).await {
+        let said = match self.welcome(&place) {
+            Ok(welcome) => line.say(welcome.to_string()).await,
+            Err(end) => Err(end),
+        };
+        match said {
             Ok(()) => self.talk(line, place).await,
             Err(end) => end,
         }
     }
 
+    /// What a seat is worth: credentials by the key that the room was opened with, if that is good still.
+    fn welcome(&self, place: &Place<'_>) -> Result<Value, End> {
+        let settings = self.web.settings();
+        let key = settings.keys.named(place.key());
+        let Some((key, mint)) = key.and_then(|key| Some((key, settings.mints.get(key.mint)?)))
+        else {
+            return Err(End::refused("no_room", "the key that this room was opened with is gone"));
+        };
+        let time = place.ends().saturating_duration_since(Instant::now()).min(key.max_ttl);
+        let minted = mint.credential(self.web.now().unix, time, &key.label, &place.label());
+        let credential = minted.map_err(|error| End::refused("no_room", error.to_string()))?;
+        self.web.stats().give(Shape::Call);
+        Ok(json!({
+            "type": "welcome",
+            "room": place.room(),
+            "seat": place.number(),
+            "label": owner(key, &place.label()),
+            "iceServers": credential.ice_servers(),
+            "seconds": time.as_secs(),
+        }))
+    }
+
     /// The seat that the first message asks for.
-    fn seat(&self, first: &Value, client: IpAddr, headers: &HeaderMap) -> Result<Place<'_>, End> {
-        let now = Instant::now();
+    fn seat(&self, first: &Value, asking: (&Client, &HeaderMap)) -> Result<Place<'_>, End> {
+        let (now, client) = (Instant::now(), asking.0.ip(asking.1));
         let found = match first["type"].as_str() {
             Some("create") => {
-                let admitted = self.desk.admit(client, headers, first["key"].as_str());
-                admitted.map_err(|(why, detail)| End::refused(why, detail))?;
+                let settings = self.web.settings();
+                let secret = first["key"].as_str().map(str::as_bytes);
+                let key = self.web.admit_page(&settings, asking, secret).map_err(refusal)?;
                 let mut random = [0; 20];
                 getrandom::fill(&mut random)
                     .map_err(|_| End::refused("no_random", "the system gives no random bytes"))?;
-                self.rooms.open(now, client, random)
+                self.rooms.open(now, (client, &key.name), random)
             }
             Some("join") => self.rooms.enter(now, first["room"].as_str().unwrap_or_default()),
             _ => {
@@ -165,7 +162,12 @@ impl Signalling {
         }
         let mut sessions = Vec::new();
         for seat in [1, 2] {
-            let found = self.desk.carried(place.label_of(seat)).await;
+            let owner = {
+                let settings = self.web.settings();
+                settings.keys.named(place.key()).map(|key| owner(key, &place.label_of(seat)))
+            };
+            let Some(owner) = owner else { continue };
+            let found = self.carried.sessions(owner).await;
             sessions.extend(found.iter().map(|session| told(seat, session)));
         }
         *looked = Some((Instant::now(), sessions.clone()));
@@ -225,97 +227,6 @@ impl Signalling {
     }
 }
 
-/// Why nobody is served any more.
-enum End {
-    /// The connection is lost, or closed by the other side.
-    Gone,
-    /// Not an end: something came that says nothing.
-    Alive,
-    /// There is a last message.
-    Told(Value),
-}
-
-impl End {
-    fn refused(why: &str, detail: impl Into<String>) -> Self {
-        Self::Told(json!({ "type": "refused", "why": why, "detail": detail.into() }))
-    }
-
-    fn over(why: &str, detail: &str) -> Self {
-        Self::Told(json!({ "type": "end", "why": why, "detail": detail }))
-    }
-}
-
-/// A WebSocket on which all takes its limited time.
-struct Line {
-    socket: WebSocket,
-    /// Messages that may come now.
-    allowance: f64,
-    filled: Instant,
-}
-
-impl Line {
-    /// The first message, whatever pings come before it.
-    async fn first(&mut self) -> Result<Value, End> {
-        let heard = timeout(FIRST, async {
-            loop {
-                match self.hear().await {
-                    Err(End::Alive) => {}
-                    heard => return heard,
-                }
-            }
-        });
-        let late = |_| Err(End::refused("too_late", "no first message came in time"));
-        heard.await.unwrap_or_else(late)
-    }
-
-    /// The next message.
-    async fn hear(&mut self) -> Result<Value, End> {
-        let message = match self.socket.recv().await {
-            Some(Ok(message)) => message,
-            Some(Err(_)) | None => return Err(End::Gone),
-        };
-        let long = if let Message::Text(text) = &message { text.len() } else { 0 };
-        let price = 1.0 + long as f64 / COUNTS_ONCE;
-        let now = Instant::now();
-        let more = now.saturating_duration_since(self.filled).as_secs_f64() * RATE;
-        (self.allowance, self.filled) = ((self.allowance + more).min(BURST) - price, now);
-        if self.allowance < 0.0 {
-            return Err(End::over("too_much", "more messages came than a call needs"));
-        }
-        match message {
-            Message::Text(text) => serde_json::from_str(&text)
-                .map_err(|_| End::over("not_understood", "a message is not JSON")),
-            Message::Binary(_) => Err(End::over("not_understood", "messages are JSON, as text")),
-            Message::Ping(_) | Message::Pong(_) => Err(End::Alive),
-            Message::Close(_) => Err(End::Gone),
-        }
-    }
-
-    async fn say(&mut self, text: String) -> Result<(), End> {
-        self.send(Message::Text(text.into())).await
-    }
-
-    async fn ping(&mut self) -> Result<(), End> {
-        self.send(Message::Ping(Default::default())).await
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), End> {
-        match timeout(SENDING, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::Gone),
-        }
-    }
-
-    async fn close(mut self, end: End) {
-        if let End::Told(last) = end
-            && self.say(last.to_string()).await.is_ok()
-        {
-            let close = CloseFrame { code: close_code::NORMAL, reason: Default::default() };
-            let _ = self.send(Message::Close(Some(close))).await;
-        }
-    }
-}
-
 /// What goes to the other seat of a message: what a call needs, and nothing else that is in it.
 fn passable(message: &Value) -> Result<String, End> {
     let text = |name: &str| message[name].as_str();
@@ -330,6 +241,20 @@ fn passable(message: &Value) -> Result<String, End> {
         }
     };
     Ok(passed.to_string())
+}
+
+/// The user part of a seat's username.
+fn owner(key: &Key, label: &str) -> String {
+    format!("{}/{label}", key.label)
+}
+
+fn refusal(problem: Problem) -> End {
+    let why = match problem.code() {
+        StatusCode::TOO_MANY_REQUESTS => "too_often",
+        StatusCode::UNAUTHORIZED => "key_needed",
+        _ => "not_granted",
+    };
+    End::refused(why, problem.detail())
 }
 
 /// What one seat may know of a session of the other: not from where that comes to the server.

@@ -13,11 +13,14 @@ pub enum Shape {
     Cloudflare,
     /// Twilio's.
     Twilio,
+    /// A seat in a call of the page.
+    Call,
 }
 
 impl Shape {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ice, Self::Page, Self::Rest, Self::Cloudflare, Self::Twilio];
+    pub const ALL: [Self; 6] =
+        [Self::Ice, Self::Page, Self::Rest, Self::Cloudflare, Self::Twilio, Self::Call];
 
     /// Its name in metrics.
     pub const fn label(self) -> &'static str {
@@ -27,6 +30,7 @@ impl Shape {
             Self::Rest => "rest",
             Self::Cloudflare => "cloudflare",
             Self::Twilio => "twilio",
+            Self::Call => "call",
         }
     }
 }

@@ -22,6 +22,7 @@ mod socket;
 mod status;
 mod steer;
 mod token;
+mod view;
 
 use std::io;
 use std::net::SocketAddr;

@@ -23,6 +23,8 @@ use crate::worker::Busy;
 /// Sessions in a page, unless another number is asked for, and at most.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
+/// Sessions of one user at one worker, for whoever takes part in a call.
+const FEW: usize = 16;
 /// How long traffic may be measured.
 const LONGEST_MEASURE: u64 = 5000;
 /// How often all workers are asked: an allocation that is on its way from one to another is at none of them.
@@ -111,6 +113,20 @@ pub(super) async fn end_many(State(admin): State<Arc<Admin>>, RawQuery(raw): Raw
     }
     let ended = end(&admin, &filter, EndReason::Killed).await?;
     Ok(json(StatusCode::OK, &json!({ "ended": ended })))
+}
+
+/// A few live sessions of one user. A worker that takes no question now has none.
+pub(super) async fn of(admin: &Admin, owner: String) -> Vec<Value> {
+    let filter = Filter { user: Some(owner), ..Filter::default() };
+    let mut found = Vec::new();
+    for worker in 0..admin.remote.workers() {
+        let filter = filter.clone();
+        if let Ok(page) = ask(|tell| admin.remote.list(worker, filter, 0, FEW, tell)).await {
+            let now = admin.sources.clock.now().mono;
+            found.extend(page.sessions.iter().map(|view| session(view, now)));
+        }
+    }
+    found
 }
 
 /// Ends what fits at all workers.

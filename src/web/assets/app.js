@@ -8,7 +8,7 @@ import { Door } from './door.js';
  * Each tab is a module NAME.js that exports mount(root, ctx), called once when the tab is opened for the first time; what
  * it puts into `root` stays while other tabs are looked at. It may return { shown(), hidden() }.
  */
-const TABS = ['test', 'nat'];
+const TABS = ['test', 'call', 'nat', 'server'];
 const THEMES = ['auto', 'light', 'dark'];
 
 const views = document.getElementById('views');

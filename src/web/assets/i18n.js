@@ -1,7 +1,7 @@
 // The words of the page. Each file in words/ holds pairs: key -> [English, Korean], with {places} for values.
 
 export const LANGUAGES = { en: 'English', ko: '한국어' };
-const FILES = ['shell', 'servers', 'test', 'nat'];
+const FILES = ['shell', 'servers', 'test', 'nat', 'call', 'server'];
 
 const ORDER = Object.keys(LANGUAGES);
 const pairs = new Map();
