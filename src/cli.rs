@@ -40,9 +40,10 @@ Without --store and --config they live in turnwire.db (SQLite) in the server's s
 tables are coturn's, so that both servers and both tools can use one database; beside coturn's MD5
 keys, users written here have keys for SHA-256.
 
-A running server knows a new user at once, or if it has just turned that name away, after
-stores.keep_unknown (10s). It sees a removal, a new password and a secret within stores.keep (5m)
-and stores.refresh_secrets (1m). What becomes of calls then says auth.on_revocation.
+A server that runs on this machine is told at once, by its admin socket (--config says where, if it
+is not the usual place). Others see a new user at once, or if they have just turned that name away,
+after stores.keep_unknown (10s), a removal and a new password within stores.keep (5m), and a secret
+within stores.refresh_secrets (1m). What becomes of calls then says auth.on_revocation.
 
 No password stands on the command line: it is asked for, or is the first line of standard input.
 

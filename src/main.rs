@@ -118,6 +118,7 @@ fn users(options: &users::Options) -> ExitCode {
                 stores: &config.stores,
                 realm: &config.auth.realm,
                 directories: &directories,
+                sockets: &turnwire::control::admin_sockets(&config),
             };
             users::run(options, known)
         }

@@ -189,6 +189,9 @@ fn coturns_own(kind: Kind) {
         let secrets = store.secrets("example.org").await.unwrap();
         assert_eq!(secrets, [Secret::new("north")]);
         assert_eq!(store.secrets("example.com").await.unwrap(), []);
+        // MySQL takes one for the other.
+        place.turnadmin(&["-s", "capitals", "-r", "EXAMPLE.org"]);
+        assert_eq!(store.secrets("example.org").await.unwrap(), secrets);
         place.turnadmin(&["-a", "-u", "alice", "-r", "example.org", "-p", "other"]);
         assert_ne!(ask("example.org", "alice").await.unwrap(), alice);
         place.turnadmin(&["-d", "-u", "alice", "-r", "example.org"]);

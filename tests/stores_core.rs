@@ -226,6 +226,28 @@ fn many_requests_of_one_user_are_one_question() {
     assert!(house.server.ask(&clients[0].client, &packets[0]).success());
 }
 
+/// The letter with the answer may be lost where a worker is busy enough.
+#[test]
+fn a_question_without_an_answer_is_asked_again_by_who_comes_later() {
+    let mut house = House::new(Retention::default());
+    let come = |house: &mut House, port: u16| {
+        let mut client = challenged(house, &format!("192.0.2.1:{port}"), "alice", "wonder");
+        park(house, &mut client);
+        house.server.lookups().len()
+    };
+    assert_eq!(come(&mut house, 4000), 1);
+    assert_eq!(come(&mut house, 4001), 0);
+    house.server.advance(Duration::from_secs(12));
+    assert_eq!(come(&mut house, 4002), 1, "no store takes that long");
+    assert_eq!(come(&mut house, 4003), 0);
+    house.server.advance(Duration::from_secs(12));
+    assert_eq!(come(&mut house, 4004), 1);
+    let user = UserName { realm: REALM.into(), name: "alice".into() };
+    house.answer(&Arc::new(user.clone()), with_password(&user, "wonder"));
+    assert!(house.responses().len() >= 3);
+    assert_eq!(house.waiting(), 0);
+}
+
 #[test]
 fn what_waits_is_bounded_for_one_address_and_for_all() {
     let mut house = House::new(Retention::default());

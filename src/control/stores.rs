@@ -3,6 +3,8 @@
 //! It also keeps what is known in step with the stores: answers that somebody relies on are asked for again before they
 //! are out of date, and so are the shared secrets.
 
+mod backlog;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::config::Config;
 use crate::store::{Desk, Question, StoreStats};
 use crate::turn::FiveTuple;
 use crate::worker::{Answers, Clerk, Clock, Workers};
+use backlog::Backlog;
 
 /// Questions that may lie in the queue from the workers.
 const QUEUE: usize = 1024;
@@ -38,8 +41,9 @@ pub(super) struct Stores {
     pub(super) directory: Arc<Directory>,
     desk: ArcSwap<Desk>,
     plan: Mutex<Plan>,
-    /// Secrets are to be asked for at once.
+    /// Secrets are to be asked for at once, and these users.
     changed: Notify,
+    news: Mutex<Vec<Arc<UserName>>>,
 }
 
 /// Of whom the shared secrets are asked for, and how often.
@@ -79,7 +83,8 @@ impl Stores {
     pub(super) fn new(config: &Config) -> Arc<Self> {
         let directory = Arc::new(Directory::new(config.store.retention));
         let (plan, changed) = (Mutex::new(Plan::of(config)), Notify::new());
-        Arc::new(Self { directory, desk: ArcSwap::default(), plan, changed })
+        let (desk, news) = (ArcSwap::default(), Mutex::default());
+        Arc::new(Self { directory, desk, plan, changed, news })
     }
 
     /// Opens what is configured.
@@ -114,9 +119,29 @@ impl Stores {
             in_stock: HashSet::new(),
             asking: JoinSet::new(),
             names: HashMap::new(),
+            backlog: Backlog::default(),
+            again: HashSet::new(),
             next_secrets: Instant::now(),
         };
         tokio::spawn(desk.run(queue));
+    }
+
+    /// Somebody has written to a store: it is asked for its secrets at once, and about this user of that realm, or of
+    /// each. False when too much of that is to be done already.
+    pub(super) fn look_again(&self, user: Option<(&str, Option<&str>)>) -> bool {
+        if let Some((name, realm)) = user {
+            let realms = self.plan().realms;
+            let own = realms.iter().filter(|of| realm.is_none_or(|realm| realm == &***of));
+            let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+            if news.len() >= MOST {
+                return false;
+            }
+            news.extend(
+                own.map(|of| Arc::new(UserName { realm: Arc::clone(of), name: name.into() })),
+            );
+        }
+        self.changed.notify_one();
+        true
     }
 
     /// Whether these are still the stores that are asked.
@@ -177,6 +202,10 @@ struct Reception {
     asking: JoinSet<Heard>,
     /// Whom each of these asks about.
     names: HashMap<task::Id, Arc<UserName>>,
+    /// Those about whom nobody waits to hear, and for whom there is no room yet.
+    backlog: Backlog,
+    /// What is being heard about these may be older than what somebody has written.
+    again: HashSet<Arc<UserName>>,
     next_secrets: Instant,
 }
 
@@ -198,7 +227,10 @@ impl Reception {
                     }
                     Err(error) => self.on_defect(&error),
                 },
-                () = stores.changed.notified() => self.ask_for_secrets(),
+                () = stores.changed.notified() => {
+                    self.ask_for_secrets();
+                    self.ask_for_news();
+                }
                 _ = ticks.tick() => self.look_through(),
             }
         }
@@ -208,7 +240,10 @@ impl Reception {
         let Inquiry { worker, user, client } = inquiry;
         if let Some(waiting) = self.under_way.get_mut(&user) {
             self.in_stock.remove(&user);
-            return waiting.push(worker);
+            if !waiting.contains(&worker) {
+                waiting.push(worker);
+            }
+            return;
         }
         if self.under_way.len() >= MOST {
             return self.tell(worker, &user);
@@ -253,6 +288,10 @@ impl Reception {
                 if lost {
                     self.doubt(Some(&user));
                 }
+                if self.again.remove(&user) {
+                    self.ask(&user, Vec::new(), None);
+                }
+                self.ask_in_stock();
             }
             Heard::Secrets(realm, said) => {
                 if directory.learn_secrets(&realm, said) {
@@ -276,10 +315,30 @@ impl Reception {
         let count = users.max(strangers) / ROUND + 1;
         let due = self.stores.directory.pass(self.clock.now().mono, count);
         for user in due {
-            // The others come again in the next round.
-            let free = self.in_stock.len() < IN_STOCK && self.under_way.len() < MOST;
-            if free && !self.under_way.contains_key(&user) {
+            self.backlog.add(user);
+        }
+        self.ask_in_stock();
+    }
+
+    /// Asks about as many as there is room for. The next one goes out when an answer has come.
+    fn ask_in_stock(&mut self) {
+        while self.in_stock.len() < IN_STOCK && self.under_way.len() < MOST {
+            let Some(user) = self.backlog.next() else { return };
+            if !self.under_way.contains_key(&user) {
                 self.in_stock.insert(Arc::clone(&user));
+                self.ask(&user, Vec::new(), None);
+            }
+        }
+    }
+
+    /// Asks about users of whom somebody has written something.
+    fn ask_for_news(&mut self) {
+        let news =
+            std::mem::take(&mut *self.stores.news.lock().unwrap_or_else(PoisonError::into_inner));
+        for user in news {
+            if self.under_way.contains_key(&user) {
+                self.again.insert(user);
+            } else {
                 self.ask(&user, Vec::new(), None);
             }
         }

@@ -20,10 +20,15 @@ const SHARE: usize = 64;
 const LONGEST: usize = 2048;
 /// Stores answer within their time limit, with words or without. What still waits then has been forgotten.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than a store takes for an answer. What has waited so long may have missed it, and whoever comes later is not to
+/// wait for the same: the stores are asked again.
+const AGAIN: Duration = Duration::from_secs(11);
 
 /// A request that waits.
 struct Waiting {
     since: Mono,
+    /// When its question was asked, which may be that of another request.
+    asked: Mono,
     user: Arc<UserName>,
     client: Client,
     id: TransactionId,
@@ -105,19 +110,19 @@ impl Server {
         if packet.len() > LONGEST || !self.parked.has_room(client.tuple.client.ip()) {
             return None;
         }
-        let mut waiting = self.parked.waiting.iter();
-        let asked = waiting.find(|it| *it.user.name == *name && *it.user.realm == *realm);
-        let user = match asked {
-            Some(waiting) => Arc::clone(&waiting.user),
+        let mut waiting = self.parked.waiting.iter().rev();
+        let same = |it: &&Waiting| *it.user.name == *name && *it.user.realm == *realm;
+        let (user, asked) = match waiting.find(same).filter(|last| now < last.asked + AGAIN) {
+            Some(last) => (Arc::clone(&last.user), last.asked),
             None => {
                 let user = Arc::new(UserName { realm: realm.into(), name: name.into() });
                 let (asked, client) = (Arc::clone(&user), client.tuple);
                 self.effects.push_back(Effect::LookUp { user: asked, client });
-                user
+                (user, now)
             }
         };
         let (id, origin, packet) = (request.id, self.origin, packet.into());
-        let waiting = Waiting { since: now, user, client: *client, id, origin, packet };
+        let waiting = Waiting { since: now, asked, user, client: *client, id, origin, packet };
         self.parked.waiting.push_back(waiting);
         stats.parked.add(1);
         Some(Verdict::Park)

@@ -180,6 +180,11 @@ impl Server {
         self.metric(&format!("streams_unfit_total{{cause=\"{cause}\"}}"))
     }
 
+    /// Its admin socket.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.directory.join("admin.sock")
+    }
+
     /// The address of its admin endpoint.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin

@@ -126,6 +126,37 @@ fn whoever_is_added_to_the_servers_own_database_comes_in_with_md5_and_with_sha25
     eventually("frank is forgotten", || (code(frank(&server)) == 401).then_some(()));
 }
 
+/// The same with a server that is told, and whose answers are good for minutes.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_server_that_is_told_knows_at_once_who_has_come_and_gone() {
+    let scratch = super::Scratch::new();
+    let state = scratch.path("state");
+    let desk = super::users::Desk::at(state.clone());
+    desk.done("add erin --realm example.org", "wonder");
+    let server = Setup::with_local_peers()
+        .config("[stores]\nkeep_unknown = \"1h\"\nrefresh_secrets = \"1h\"")
+        .config("[auth]\non_revocation = \"end\"")
+        .flag("--state-directory", state.to_str().unwrap())
+        .start();
+    std::os::unix::fs::symlink(server.admin_socket(), state.join("admin.sock")).unwrap();
+    let mut call = Call::begin(&server);
+    assert_eq!(code(frank(&server)), 401, "and for an hour");
+    desk.done("add frank --realm example.org", "builder");
+    eventually("frank is known", || (code(frank(&server)) == 0).then_some(()));
+    let minted = || {
+        let credential = Credential::ephemeral(RestDigest::Sha1, "south", "4102444800:anna");
+        code(Client::udp(&server).with(credential))
+    };
+    assert_eq!(minted(), 401);
+    desk.done("secret add --realm example.org", "south");
+    eventually("the secret is known", || (minted() == 0).then_some(()));
+    call.talk(1);
+    desk.done("remove erin --realm example.org", "");
+    eventually("the call has ended", || (call.client.refresh(600).code() != 0).then_some(()));
+    assert_eq!(code(erin(&server)), 401);
+}
+
 /// The database dies in the midst of a call, and comes back.
 pub(crate) fn die_and_come_back(kind: Kind) {
     let mut place = Place::of_coturn(kind);

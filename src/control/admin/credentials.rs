@@ -60,6 +60,26 @@ pub(super) async fn revoke(
     Ok(json(StatusCode::OK, &json!({ "ended": ended, "until": until })))
 }
 
+/// `POST /v1/credentials/refresh`: somebody has written to a store, and it is asked now and not when its answers are out
+/// of date.
+pub(super) async fn refresh(
+    State(admin): State<Arc<Admin>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let mut fields = fields(body, &["user", "realm"])?;
+    let (user, realm) = (name(&mut fields, "user")?, name(&mut fields, "realm")?);
+    let user = user.as_deref().map(|user| (user, realm.as_deref()));
+    if !admin.sources.stores.look_again(user) {
+        let detail = "the stores are being asked about too many users: try again";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+    }
+    let message = match user {
+        Some((user, _)) => format!("the stores are asked about {user:?}, and for their secrets"),
+        None => "the stores are asked for their secrets".to_owned(),
+    };
+    Ok(json(StatusCode::ACCEPTED, &json!({ "message": message })))
+}
+
 /// `GET /v1/credentials/revoked`
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Response {
     let now = admin.sources.clock.now().unix;

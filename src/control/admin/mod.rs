@@ -145,6 +145,7 @@ fn steering() -> Router<Arc<Admin>> {
         .route("/v1/config", get(status::config))
         .route("/v1/credentials/revoke", post(credentials::revoke))
         .route("/v1/credentials/revoked", get(credentials::list).delete(credentials::restore))
+        .route("/v1/credentials/refresh", post(credentials::refresh))
         .route("/v1/openapi.json", get(document))
         .route("/v1/reload", post(steer::reload))
         .route("/v1/drain", post(steer::drain))

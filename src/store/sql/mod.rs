@@ -204,9 +204,11 @@ impl<E: Engine> Tables<E> {
         Ok(true)
     }
 
+    /// The secrets of a realm. MySQL takes `EXAMPLE.org` for `example.org` as well, which is another tenant's here.
     async fn secrets_in(&self, realm: &str) -> Result<Vec<Secret>, StoreError> {
         let rows = self.engine.ask(self.engine.statements().secrets, &[realm]).await?;
-        Ok(secrets_of(rows.iter().filter_map(|row| text(row, 0))))
+        let own = rows.iter().filter(|row| text(row, 0) == Some(realm));
+        Ok(secrets_of(own.filter_map(|row| text(row, 1))))
     }
 
     async fn change_secret(

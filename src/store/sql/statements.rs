@@ -11,7 +11,7 @@ pub(in crate::store) struct Statements {
     pub(super) user: &'static str,
     /// (realm, name) -> name, hmackey, sha256.
     pub(super) key: &'static str,
-    /// (realm) -> value.
+    /// (realm) -> realm, value.
     pub(super) secrets: &'static str,
     /// (table) -> a row if there is such a table.
     pub(super) table: &'static str,
@@ -75,7 +75,7 @@ macro_rules! statements {
                 " AND name = ",
                 $b
             ),
-            secrets: concat!("SELECT value FROM turn_secret WHERE realm = ", $a),
+            secrets: concat!("SELECT realm, value FROM turn_secret WHERE realm = ", $a),
             table: $table,
             all_users: "SELECT realm, name, hmackey FROM turnusers_lt ORDER BY realm, name",
             realm_users: concat!(

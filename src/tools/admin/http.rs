@@ -94,7 +94,7 @@ impl Server {
         self.granted("GET", path, None)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+    pub(in crate::tools) fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
         self.granted("POST", path, Some(body))
     }
 

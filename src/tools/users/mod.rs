@@ -12,11 +12,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
+use super::admin::http::{Server, Trouble};
 use crate::auth::{Secret, prepare};
 use crate::store::{DATABASE, Entry, Keeper, Kind, Settings, keeper};
 
 /// A person waits longer than a request does.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Where a running server hears that it is to ask its stores.
+const REFRESH: &str = "/v1/credentials/refresh";
 
 /// The flags of `turnwire users`.
 #[derive(Clone, Debug, clap::Args)]
@@ -115,6 +120,8 @@ pub struct Known<'a> {
     pub realm: &'a str,
     /// Where a server keeps its state, by preference.
     pub directories: &'a [PathBuf],
+    /// Where a running server may be told.
+    pub sockets: &'a [PathBuf],
 }
 
 /// Does it, and says what was done. Fails with one line that says why.
@@ -123,8 +130,10 @@ pub fn run(options: &Options, known: Known<'_>) -> ExitCode {
     let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         let (settings, place) = settings(options, known)?;
         let new = settings.path.clone().filter(|path| !path.exists());
+        let realm = realm(options, known, &settings).to_owned();
         let work = work(options, known, settings);
         let text = runtime.block_on(work).map_err(|problem| format!("{place}: {problem}"))?;
+        tell(&options.action, &realm, known.sockets);
         Ok(page::with_news(text, new.as_deref()))
     });
     match done {
@@ -138,6 +147,28 @@ pub fn run(options: &Options, known: Known<'_>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has the server that runs here ask its stores now, and not when what it knows is out of date. It may have none of them,
+/// and need not be there.
+fn tell(action: &Action, realm: &str, sockets: &[PathBuf]) {
+    let news = match action {
+        Action::List { .. } | Action::Secret(SecretAction::List { .. }) => return,
+        Action::Secret(_) => json!({}),
+        Action::Add { name, .. } | Action::Remove { name } => {
+            json!({ "user": name, "realm": realm })
+        }
+    };
+    let told = Server::find(sockets).and_then(|server| server.post(REFRESH, &news));
+    let _ = match told {
+        Ok(_) => writeln!(io::stderr(), "the server that runs here was told"),
+        Err(Trouble::NoServer(_)) => Ok(()),
+        Err(trouble) => writeln!(io::stderr(), "the server that runs here was not told: {trouble}"),
+    };
+}
+
+fn realm<'a>(options: &'a Options, known: Known<'a>, settings: &'a Settings) -> &'a str {
+    options.realm.as_deref().or(settings.realm.as_deref()).unwrap_or(known.realm)
 }
 
 /// The database that is meant, and what it is called.
@@ -207,7 +238,7 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 /// What is to be printed.
 async fn work(options: &Options, known: Known<'_>, settings: Settings) -> Result<String, String> {
-    let realm = options.realm.as_deref().or(settings.realm.as_deref()).unwrap_or(known.realm);
+    let realm = realm(options, known, &settings);
     let realm = prepare(realm).ok_or_else(|| format!("{realm:?} can be no realm"))?;
     let realm = &*realm;
     let keeper = keeper(&settings).map_err(|error| error.to_string())?;
