@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use turnwire::auth::{RestDigest, Secret, mint_password};
 use turnwire::config::{known_keys, parse};
 
 /// A page, with its place below the root of the repository.
@@ -285,6 +286,40 @@ fn both_languages_show_the_same_commands() {
     let (english, korean) = (shown("docs/quick-start.md"), shown("docs/quick-start.ko.md"));
     assert!(english.len() > 10);
     assert_eq!(english, korean);
+}
+
+/// What an application is told to mint with makes what the server asks for.
+#[test]
+fn the_programs_that_mint_make_good_credentials() {
+    let pages = pages();
+    let page = pages.iter().find(|page| page.path == Path::new("docs/quick-start.md")).unwrap();
+    let program = |kind: &str| {
+        let blocks = page.blocks();
+        let found = blocks.into_iter().find(|block| block.kind == kind);
+        found.expect(kind).text
+    };
+    let call = "(\"north\", \"alice\", \"turn.example.org\", 60)";
+    let python =
+        format!("{}\nimport json\nprint(json.dumps(ice_servers{call}))", program("python"));
+    let script = format!("{}\nconsole.log(JSON.stringify(iceServers{call}));", program("js"));
+    let node = ["--input-type=module", "-e", &script];
+    for (interpreter, words) in [("python3", &["-c", &python][..]), ("node", &node)] {
+        let mut command = Command::new("env");
+        // Where tests/interop/install puts a Node.js when the machine has none.
+        let path = std::env::var("PATH").unwrap_or_default();
+        let own =
+            std::env::var("INTEROP_VENV").map_or(root().join("target/interop-venv"), Into::into);
+        command.arg(format!("PATH={path}:{}", own.join("bin").display()));
+        let said = command.arg(interpreter).args(words).output().expect("env");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let answer: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+        let entry = &answer["iceServers"][0];
+        let username = entry["username"].as_str().unwrap();
+        assert!(username.ends_with(":alice"), "{username}");
+        let good = mint_password(RestDigest::Sha1, &Secret::new("north"), username);
+        assert_eq!(entry["credential"].as_str(), Some(&*good), "{interpreter}");
+        assert_eq!(entry["urls"][0], "stun:turn.example.org:3478");
+    }
 }
 
 #[test]
