@@ -69,9 +69,9 @@ export function readCandidate(event) {
   };
 }
 
-/** ADDRESS:PORT, an IPv6 address in brackets. */
+/** ADDRESS:PORT, an IPv6 address in brackets; it may have them already. */
 export function withPort(address, port) {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  return address.includes(':') && !address.startsWith('[') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 /** Whether an address has no meaning outside its own network. */

@@ -14,12 +14,17 @@ const LEFT = 4_000;
 /** Ways in the order in which a browser likes them. */
 const LIKED = ['udp', 'tcp', 'tls', 'dtls'];
 
+/** What a test does, by its words. */
+const STEPS = ['ways', 'relay', 'outside'];
+
 export function mount(root, ctx) {
   const { h, say } = ctx;
   const choice = chosenServers(ctx);
   const button = h('button', { class: 'main', type: 'button', id: 'test-run', say: 'test.run' });
   const state = h('span', { class: 'soft', id: 'test-state', role: 'status' });
   const results = h('div', { class: 'view', id: 'test-results' });
+  // What is going to happen, until it does.
+  results.append(...STEPS.map((name, place) => step(ctx, place + 1, name)));
   root.append(
     h('div', { class: 'lead' }, h('h1', { say: 'test.title' }), h('p', { say: 'test.lead' })),
     h('div', { class: 'card' }, h('div', { class: 'row' }, button, state), choice.node),
@@ -50,6 +55,12 @@ export function mount(root, ctx) {
   });
 }
 
+function step({ h }, number, name) {
+  return h('section', { class: 'card step' },
+    h('div', { class: 'head' }, h('span', { class: 'number' }, number), h('h2', { say: `test.${name}` }),
+      h('p', { class: 'soft small wide', say: `test.${name}-lead` })));
+}
+
 class Run {
   constructor(ctx, results, state, servers, signal) {
     Object.assign(this, { ctx, results, state, servers, signal, outcomes: [] });
@@ -74,18 +85,15 @@ class Run {
       h('span', { say: [key, values] }))] : []));
   }
 
-  #section(number, title, text) {
-    const { h } = this.ctx;
-    const section = h('section', { class: 'card step' },
-      h('div', { class: 'head' }, h('span', { class: 'number' }, number), h('h2', { say: title }),
-        h('p', { class: 'soft small wide', say: text })));
+  #section(name) {
+    const section = step(this.ctx, STEPS.indexOf(name) + 1, name);
     this.results.append(section);
     return section;
   }
 
   async #gather() {
     this.#doing('test.gathering');
-    const section = this.#section('1', 'test.ways', 'test.ways-lead');
+    const section = this.#section('ways');
     this.list = new CandidateList(this.ctx, this.servers);
     section.append(this.list.node);
     const { complete, took } = await gather(this.servers, (news) => this.list.add(news), PATIENCE, this.signal);
@@ -93,7 +101,7 @@ class Run {
   }
 
   async #relay() {
-    const section = this.#section('2', 'test.relay', 'test.relay-lead');
+    const section = this.#section('relay');
     if (this.turns.length === 0) {
       section.append(this.ctx.h('p', { class: 'note warn', say: 'test.no-turn' }));
       return;
@@ -110,7 +118,7 @@ class Run {
     const good = this.outcomes.findIndex(({ ok }) => ok);
     if (good < 0) return;
     this.#doing('test.outside-doing');
-    const section = this.#section('3', 'test.outside', 'test.outside-lead');
+    const section = this.#section('outside');
     if (this.#udpIsBlocked()) {
       section.append(this.ctx.h('p', { class: 'note info', id: 'test-outside', 'data-state': 'info', say: 'outside.no-udp' }));
       return;
