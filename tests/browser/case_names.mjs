@@ -29,7 +29,7 @@ const nameServer = async (context) => {
 const ways = (context, uri) => check(context, 'a', [uri]).map(({ address, transport, faults }) =>
   [transport, address?.split(':')[1], ...faults].filter(Boolean).join(' '));
 
-addCase('names-srv', async (context) => {
+addCase('tools', 'names-srv', async (context) => {
   new Network({ a: 'symmetric' });
   await Server.start(context, PLACES);
   const names = await nameServer(context);
@@ -43,7 +43,7 @@ addCase('names-srv', async (context) => {
   return 'SRV records are followed, and not where the URI has a port';
 });
 
-addCase('names-srv-only', async (context) => {
+addCase('tools', 'names-srv-only', async (context) => {
   new Network({ a: 'symmetric' });
   await Server.start(context, PLACES);
   await nameServer(context);

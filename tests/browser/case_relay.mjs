@@ -18,7 +18,7 @@ const WAYS = {
 const twoBrowsers = (context) => Promise.all(['a', 'b'].map((side) => Browser.start(context, side)));
 
 for (const [way, { uri, blocked }] of Object.entries(WAYS)) {
-  addCase(`relay-${way}`, async (context) => {
+  addCase('browsers', `relay-${way}`, async (context) => {
     const network = new Network({ a: 'symmetric', b: 'symmetric' });
     await Server.start(context, PLACES);
     for (const side of ['a', 'b']) network.only(side, blocked);
@@ -35,7 +35,7 @@ for (const [way, { uri, blocked }] of Object.entries(WAYS)) {
 }
 
 // What the relay cases stand on: behind such routers there is no other way, and behind these there is.
-addCase('direct-cone', async (context) => {
+addCase('browsers', 'direct-cone', async (context) => {
   const network = new Network({ a: 'port-restricted-cone', b: 'port-restricted-cone' });
   await Server.start(context, PLACES);
   const call = await Call.between(await twoBrowsers(context), [`stun:${SERVER}:3478`], { policy: 'all', media: false });
@@ -46,7 +46,7 @@ addCase('direct-cone', async (context) => {
   return 'no relay, and none needed';
 });
 
-addCase('direct-symmetric', async (context) => {
+addCase('browsers', 'direct-symmetric', async (context) => {
   new Network({ a: 'symmetric', b: 'symmetric' });
   await Server.start(context, PLACES);
   const call = await Call.between(await twoBrowsers(context), [`stun:${SERVER}:3478`], { policy: 'all', media: false });
@@ -56,7 +56,7 @@ addCase('direct-symmetric', async (context) => {
 });
 
 // One side has its relay, the other anything: its private addresses, where the server has no way to, come first.
-addCase('relay-mixed', async (context) => {
+addCase('browsers', 'relay-mixed', async (context) => {
   new Network({ a: 'symmetric', b: 'port-restricted-cone' });
   await Server.start(context, PLACES);
   const call = await Call.between(await twoBrowsers(context), [`turn:${SERVER}:3478`], { policy: 'all' });
@@ -67,7 +67,7 @@ addCase('relay-mixed', async (context) => {
   return `${types.slice(0, 2).join('/')} and ${types.slice(2).join('/')}, ${frames.join(' and ')} frames`;
 });
 
-addCase('wrong-password', async (context) => {
+addCase('browsers', 'wrong-password', async (context) => {
   new Network({ a: 'symmetric', b: 'symmetric' });
   await Server.start(context, PLACES);
   const who = { username: USER, credential: `not ${PASSWORD}` };

@@ -26,7 +26,7 @@ const KINDS = {
 };
 
 for (const [kind, expected] of Object.entries(KINDS)) {
-  addCase(`nat-${kind}`, async (context) => {
+  addCase('tools', `nat-${kind}`, async (context) => {
     new Network({ a: kind });
     await Server.start(context, [...PLACES, '--nat-alternate', `${SECOND}:3479`]);
     const nat = found(context, 'a', ['nat', `stun:${SERVER}:3478`]);
@@ -36,7 +36,7 @@ for (const [kind, expected] of Object.entries(KINDS)) {
   });
 }
 
-addCase('nat-udp-blocked', async (context) => {
+addCase('tools', 'nat-udp-blocked', async (context) => {
   const network = new Network({ a: 'port-restricted-cone' });
   network.only('a', ['meta l4proto udp']);
   await Server.start(context, PLACES);
@@ -62,7 +62,7 @@ export const check = (context, space, uris) => {
 const faults = (context, space, uris = Object.values(URIS)) => check(context, space, uris).map((way) => way.faults);
 
 for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
-  addCase(`check-${kind}`, async (context) => {
+  addCase('tools', `check-${kind}`, async (context) => {
     new Network({ a: kind });
     await Server.start(context, PLACES);
     equal(faults(context, 'a'), [[], [], [], []], 'faults by UDP, TCP, TLS and DTLS');
@@ -70,7 +70,7 @@ for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
   });
 }
 
-addCase('check-udp-blocked', async (context) => {
+addCase('tools', 'check-udp-blocked', async (context) => {
   const network = new Network({ a: 'symmetric' });
   network.only('a', ['meta l4proto udp']);
   await Server.start(context, PLACES);
@@ -83,7 +83,7 @@ const LISTENERS = 'udp dport { 443, 3478 } accept; tcp dport { 443, 3478 } accep
 
 const outside = ['outside:relay-ports-firewalled'];
 
-addCase('check-relay-ports-closed', async (context) => {
+addCase('tools', 'check-relay-ports-closed', async (context) => {
   new Network({ a: 'port-restricted-cone' }).filterServer(`iifname "lo" accept; ct state established,related accept; ${LISTENERS}; drop`);
   await Server.start(context, PLACES);
   equal(faults(context, 'a'), [outside, outside, outside, outside], 'faults by UDP, TCP, TLS and DTLS');
@@ -92,14 +92,14 @@ addCase('check-relay-ports-closed', async (context) => {
 
 const CLOUD = ['--listen', '10.0.0.10:3478', '--listen', '10.0.0.10:443', '--relay-ip', '10.0.0.10'];
 
-addCase('check-cloud', async (context) => {
+addCase('tools', 'check-cloud', async (context) => {
   new Network({ a: 'symmetric', gate: true });
   await Server.start(context, [...CLOUD, '--external-ip', `${SERVER}/10.0.0.10`]);
   equal(faults(context, 'a'), [[], [], [], []], 'faults by UDP, TCP, TLS and DTLS');
   return 'a server behind a 1:1 NAT works';
 });
 
-addCase('check-cloud-relay-ports-closed', async (context) => {
+addCase('tools', 'check-cloud-relay-ports-closed', async (context) => {
   new Network({ a: 'symmetric', gate: true }).openGate(LISTENERS);
   await Server.start(context, [...CLOUD, '--external-ip', `${SERVER}/10.0.0.10`]);
   // Relays of one server reach each other all the same.
@@ -107,7 +107,7 @@ addCase('check-cloud-relay-ports-closed', async (context) => {
   return outside[0];
 });
 
-addCase('check-cloud-private', async (context) => {
+addCase('tools', 'check-cloud-private', async (context) => {
   new Network({ a: 'symmetric', gate: true });
   await Server.start(context, CLOUD);
   const address = ['address:relay-private'];

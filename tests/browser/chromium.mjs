@@ -6,7 +6,8 @@ import { SERVER } from './network.mjs';
 
 const PROGRAM = process.env.CHROMIUM ?? 'chromium';
 // Nobody but the server has a name, and nothing is asked for that Chromium wants for itself.
-const RULES = `MAP ${NAME} ${SERVER}, MAP * ~NOTFOUND, EXCLUDE ${SERVER}, EXCLUDE localhost, EXCLUDE 127.0.0.1`;
+// WebRTC asks for names with the dot of the root behind them when it goes by UDP.
+const RULES = `MAP ${NAME} ${SERVER}, MAP ${NAME}. ${SERVER}, MAP * ~NOTFOUND, EXCLUDE ${SERVER}, EXCLUDE localhost, EXCLUDE 127.0.0.1`;
 const FLAGS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--disable-features=LocalNetworkAccessChecks', '--mute-audio',
@@ -36,6 +37,11 @@ export class Browser extends Process {
     browser.ended.then((how) => browser.#over(how));
     await browser.ask('Browser.getVersion');
     return browser;
+  }
+
+  /** Without what it has to say about a machine that has no screen, no sound and no message bus. */
+  output() {
+    return super.output().split('\n').filter((line) => !/dbus|ALSA|alsa/.test(line)).join('\n');
   }
 
   ask(method, params = {}, sessionId = undefined) {

@@ -1,13 +1,13 @@
 // What every case needs: a register of cases, child processes in a namespace, the server under test, a directory for it all.
-// Nothing here has to clean up behind a killed run: `run` gave it namespaces of its own, which end with it.
+// Nothing here has to clean up behind a killed run: `main.mjs` gave it namespaces of its own, which end with it.
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 export const CASES = [];
 
-/** Registers a case; `check(context)` returns the facts to print, or throws. The order is that of the run. */
-export const addCase = (name, check) => CASES.push({ name, check });
+/** Registers a case; `check(context)` returns the facts to print, or throws. Cases of one lane run one after the other. */
+export const addCase = (lane, name, check) => CASES.push({ lane, name, check });
 
 /** Fails the case with these words unless `fact` holds. */
 export const must = (fact, words) => {
@@ -58,6 +58,7 @@ export class Process {
     const log = openSync(this.log, 'a');
     const stdio = ['ignore', log, log, ...Array(pipes).fill('pipe')];
     const inside = ['netns', 'exec', space, ...words];
+    this.name = basename(words[0]);
     this.child = spawn('ip', inside, { stdio, cwd: directory, env: { ...process.env, ...env }, detached: true });
     closeSync(log);
     this.ended = new Promise((resolve) => {

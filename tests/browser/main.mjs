@@ -1,65 +1,32 @@
-// The run: `main.mjs BINARY [CASE...]` inside the namespaces that `run` made, or `main.mjs --list`.
-import { mkdirSync, writeFileSync } from 'node:fs';
+// The run: `main.mjs BINARY [CASE...]` as root, or `main.mjs --list`.
+//
+// Cases run in lanes beside each other, each lane in namespaces of its own for processes, mounts and the network: whatever it
+// starts or makes is private to it, and ends with it. A lane ends with this process, however that ends.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 
-import { CASES, Scratch, command, issueCertificates } from './harness.mjs';
-import { SERVER } from './network.mjs';
-import './case_tools.mjs';
-import './case_names.mjs';
-import './case_relay.mjs';
+import { CASES } from './cases.mjs';
 
-const WHOLE_RUN = Number(process.env.BROWSER_DEADLINE ?? 170) * 1000;
-const ONE_CASE = 60000;
+const ALONE = ['--pdeathsig', 'KILL', 'unshare', '--mount', '--pid', '--net', '--fork', '--kill-child', '--mount-proc'];
+const PROGRAM = fileURLToPath(new URL('lane.mjs', import.meta.url));
 
 const matches = (name, pattern) => new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`).test(name);
-const indent = (text, lines) => text.trim().split('\n').slice(-lines).map((line) => `    ${line}`).join('\n');
 
-const prepare = (binary) => {
-  // `ip netns` keeps its names here, and `ip netns exec` reads what a namespace has of /etc there.
-  mkdirSync('/run/netns', { recursive: true });
-  command(['mount', '-t', 'tmpfs', 'none', '/run/netns']);
-  // What is left behind goes with the mount.
-  command(['mount', '-t', 'tmpfs', 'none', '/dev/shm']);
-  // A case that has names has a name server beside the server.
-  writeFileSync('/dev/shm/resolv.conf', `nameserver ${SERVER}\noptions timeout:2 attempts:2\n`);
-  command(['mount', '--bind', '/dev/shm/resolv.conf', '/etc/resolv.conf']);
-  const scratch = new Scratch('/dev/shm');
-  return { binary, scratch, certificates: issueCertificates(scratch), processes: [] };
-};
-
-const within = (promise, milliseconds) => {
-  let timer;
-  const late = new Promise((_, no) => {
-    timer = setTimeout(() => no(new Error(`not done within ${Math.round(milliseconds / 1000)} s`)), milliseconds);
+/** Runs some cases; resolves to how many have passed. What is printed comes in whole lines. */
+const runLane = (binary, names) => new Promise((resolve, refuse) => {
+  const lane = spawn('setpriv', [...ALONE, process.execPath, PROGRAM, binary, ...names], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let passed = 0;
+  let rest = '';
+  lane.stdout.setEncoding('utf8');
+  lane.stdout.on('data', (text) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop();
+    passed += lines.filter((line) => line.startsWith('ok ')).length;
+    for (const line of lines) console.log(line);
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-
-const stopAll = async (context) => {
-  for (const child of context.processes.splice(0)) await child.stop();
-};
-
-const runCase = async (context, { name, check }, end) => {
-  const started = Date.now();
-  let why;
-  let facts;
-  try {
-    if (started >= end) throw new Error(`not started, the whole run's ${WHOLE_RUN / 1000} s are over`);
-    facts = await within(check(context), Math.min(ONE_CASE, end - started));
-    const trouble = context.processes.flatMap((child) => child.trouble?.() ?? []);
-    if (trouble.length) why = `the server has trouble: ${trouble[0]}`;
-  } catch (error) {
-    why = error.stack?.split('\n').slice(0, 4).join('\n') ?? String(error);
-  }
-  const took = ((Date.now() - started) / 1000).toFixed(1);
-  if (why) {
-    console.log(`FAIL ${name}: ${why}`);
-    for (const child of context.processes) console.log(`  ${child.child.spawnargs[4]}'s last lines:\n${indent(child.output(), 25)}`);
-  } else {
-    console.log(`ok ${name} (${facts}; ${took} s)`);
-  }
-  await stopAll(context);
-  return !why;
-};
+  lane.on('error', refuse);
+  lane.on('close', () => resolve(passed));
+});
 
 const main = async ([binary, ...patterns]) => {
   const chosen = CASES.filter(({ name }) => !patterns.length || patterns.some((pattern) => matches(name, pattern)));
@@ -71,12 +38,12 @@ const main = async ([binary, ...patterns]) => {
     console.error(`no case is named ${patterns.join(' or ')}; --list shows them`);
     return 2;
   }
-  const context = prepare(binary);
-  const end = Date.now() + WHOLE_RUN;
-  let failed = 0;
-  for (const one of chosen) failed += (await runCase(context, one, end)) ? 0 : 1;
-  console.log(`${chosen.length - failed} passed, ${failed} failed`);
-  return failed ? 1 : 0;
+  const lanes = [...new Set(chosen.map(({ lane }) => lane))];
+  const names = (lane) => chosen.filter((one) => one.lane === lane).map(({ name }) => name);
+  const passed = await Promise.all(lanes.map((lane) => runLane(binary, names(lane))));
+  const all = passed.reduce((sum, count) => sum + count, 0);
+  console.log(`${all} passed, ${chosen.length - all} failed`);
+  return all === chosen.length ? 0 : 1;
 };
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => process.exit(1));

@@ -1,0 +1,108 @@
+// The product's own page, in a browser behind a NAT: what it says of a server, of the NAT, and of a call.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { PLACES } from './case_tools.mjs';
+import { Browser } from './chromium.mjs';
+import { NAME, Server, addCase, equal, eventually, must } from './harness.mjs';
+import { Network } from './network.mjs';
+
+const KEY = 'a-key-of-the-page-7a6d4953';
+const UDP = `turn:${NAME}:3478?transport=udp`;
+const TCP = `turn:${NAME}:3478?transport=tcp`;
+const TLS = `turns:${NAME}:443?transport=tcp`;
+
+/** A server with the page, which tells these URIs. */
+const serve = (context, uris) => {
+  const config = join(context.scratch.directory('config'), 'turnwire.toml');
+  writeFileSync(config, `[web]\npage = true\nuris = ${JSON.stringify([`stun:${NAME}:3478`, ...uris])}\n[web.keys]\nbrowser = { secret = "${KEY}" }\n`);
+  return Server.start(context, PLACES, { config });
+};
+
+/** The page, with its key, at one of its tabs. */
+const open = (browser, tab, how) => browser.open(`https://${NAME}/#key=${KEY}&tab=${tab}`, how);
+
+/** Clicks what comes to be there, and can be clicked. */
+const click = async (page, selector) => {
+  try {
+    await page.until(`document.querySelector('${selector}')?.disabled === false`, selector, 20);
+  } catch {
+    throw new Error(`${selector} could not be clicked: ${page.problems.join('; ')}: ${await page.evaluate('document.body.innerHTML.slice(0, 2000)')}`);
+  }
+  await page.evaluate(`document.querySelector('${selector}').click()`);
+};
+
+/** Waits until a view is in one of these states. */
+const reaches = async (page, view, states, seconds) => {
+  const state = () => page.evaluate(`document.querySelector('.view-${view}')?.dataset.state`);
+  try {
+    return await eventually(async () => [states].flat().includes(await state()), view, seconds);
+  } catch {
+    throw new Error(`the tab ${view} is ${await state()} after ${seconds} s, not ${states}: ${await words(page)}`);
+  }
+};
+
+const words = (page) => page.evaluate('document.querySelector("#views").innerText.replace(/\\s+/g, " ").slice(0, 600)');
+
+/** Runs the Test tab: each way with how it went, the relay from outside, and the verdict. */
+const test = async (page, name) => {
+  await click(page, '#test-run');
+  await reaches(page, 'test', ['good', 'warn', 'bad'], 55);
+  await page.picture(name);
+  return page.evaluate(`({
+    verdict: document.querySelector('.view-test').dataset.state,
+    ways: Object.fromEntries([...document.querySelectorAll('[data-lane]')].map(({ dataset }) => [dataset.way, dataset.state])),
+    outside: document.querySelector('#test-outside')?.dataset.state ?? null,
+  })`);
+};
+
+/** The page's own mistakes, and what its policy had to refuse. */
+const sound = (page) => equal(page.problems, [], 'what went wrong in the page');
+
+addCase('browsers', 'page-test', async (context) => {
+  new Network({ a: 'symmetric' });
+  await serve(context, [UDP, TCP, TLS]);
+  const page = await open(await Browser.start(context, 'a'), 'test');
+  const expected = { verdict: 'good', ways: { udp: 'good', tcp: 'good', tls: 'good' }, outside: 'good' };
+  equal(await test(page, 'test-good'), expected, 'what the page has found');
+  sound(page);
+  return 'the page relays by udp, tcp and tls';
+});
+
+addCase('browsers', 'page-test-udp-blocked', async (context) => {
+  const network = new Network({ a: 'symmetric' });
+  network.only('a', ['meta l4proto udp']);
+  await serve(context, [UDP, TLS]);
+  const page = await open(await Browser.start(context, 'a'), 'test', { phone: true, language: 'ko-KR', dark: true });
+  const expected = { verdict: 'warn', ways: { udp: 'bad', tls: 'good' }, outside: 'info' };
+  equal(await test(page, 'test-udp-blocked'), expected, 'what the page has found');
+  sound(page);
+  return 'the page says that it is UDP';
+});
+
+addCase('browsers', 'page-test-relay-ports-closed', async (context) => {
+  const network = new Network({ a: 'symmetric' });
+  network.filterServer('iifname "lo" accept; ct state established,related accept; udp dport 49152-65535 drop');
+  await serve(context, [UDP]);
+  const page = await open(await Browser.start(context, 'a'), 'test', { phone: true });
+  const expected = { verdict: 'warn', ways: { udp: 'good' }, outside: 'bad' };
+  equal(await test(page, 'test-relay-ports-closed'), expected, 'what the page has found');
+  const verdict = await page.evaluate('document.querySelector("#test-verdict").innerText');
+  must(verdict.includes('not reached from outside'), `the verdict says nothing of it: ${verdict}`);
+  sound(page);
+  return 'the page says that nothing reaches the relay\'s ports';
+});
+
+for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
+  const verdict = { none: 'open', 'port-restricted-cone': 'cone', symmetric: 'symmetric' }[kind];
+  addCase('browsers', `page-nat-${kind}`, async (context) => {
+    new Network({ a: kind });
+    await serve(context, [UDP]);
+    const page = await open(await Browser.start(context, 'a'), 'nat');
+    await click(page, '#nat-run');
+    await reaches(page, 'nat', verdict, 45);
+    await page.picture(`nat-${kind}`);
+    sound(page);
+    return verdict;
+  });
+}
