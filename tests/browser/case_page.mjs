@@ -8,6 +8,8 @@ import { NAME, Server, addCase, equal, eventually, must } from './harness.mjs';
 import { Network } from './network.mjs';
 
 const KEY = 'a-key-of-the-page-7a6d4953';
+const FILE = 10 << 20;
+const FRAMES = 40;
 const UDP = `turn:${NAME}:3478?transport=udp`;
 const TCP = `turn:${NAME}:3478?transport=tcp`;
 const TLS = `turns:${NAME}:443?transport=tcp`;
@@ -106,3 +108,42 @@ for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
     return verdict;
   });
 }
+
+/** Two browsers on the page, one of which was sent the other's link. */
+const meet = async (context) => {
+  const [a, b] = await Promise.all(['a', 'b'].map((side) => Browser.start(context, side)));
+  const first = await open(a, 'call');
+  await click(first, '#call-start');
+  const link = await first.until('document.querySelector("#call-link").value', 'there is no link to the room', 20);
+  must(!link.includes(KEY), 'the link carries the key');
+  const second = await b.open(link);
+  await click(second, '#call-start');
+  return [first, second];
+};
+
+addCase('browsers', 'page-call', async (context) => {
+  new Network({ a: 'symmetric', b: 'symmetric' });
+  await serve(context, [UDP]);
+  const pages = await meet(context);
+  for (const page of pages) await reaches(page, 'call', 'connected', 40);
+  const seen = (page) => page.evaluate('({ ...document.querySelector(".view-call").dataset })');
+  for (const page of pages) {
+    await eventually(async () => Number((await seen(page)).frames) >= FRAMES, 'the other side\'s picture did not come', 30);
+    must(['own', 'other', 'both'].includes((await seen(page)).way), `it went ${(await seen(page)).way}`);
+  }
+  await click(pages[0], '#call-file-sample');
+  const hash = 'document.querySelector(\'[data-file][data-state="intact"] .address\')?.textContent';
+  const hashes = await Promise.all(pages.map((page) => page.until(hash, 'the file did not come', 40)));
+  equal(hashes[0], hashes[1], 'the file\'s hash here and there');
+  // What one has sent has gone through one relay or the other, or both.
+  const carried = (page, count, key) => page.evaluate(`[...document.querySelectorAll('#call-carried [data-count="${count}"]')]
+    .reduce((sum, { dataset }) => sum + Number(dataset["${key}"]), 0)`);
+  for (const [page, key] of [[pages[0], 'sent'], [pages[1], 'received']]) {
+    for (const count of ['page', 'server']) {
+      await eventually(async () => await carried(page, count, key) > FILE, `the ${count} did not count the file as ${key}`, 20);
+    }
+  }
+  await pages[0].picture('call');
+  for (const page of pages) sound(page);
+  return `relayed (${(await seen(pages[0])).way}), picture and file intact, counted by page and server`;
+});
