@@ -210,6 +210,7 @@ pub(crate) fn summary(config: &Config) -> String {
     let ports = config.relay.ports;
     let auth = &config.auth;
     let who = match (auth.users.len(), auth.secrets.len(), auth.tokens.keys.len()) {
+        (0, 0, 0) if config.has_credentials() => "no user and no secret of its own".to_owned(),
         (0, 0, 0) => "no user and no secret (one will be made)".to_owned(),
         (users, secrets, 0) => {
             format!("{}, {}", count(users, "user"), count(secrets, "shared secret"))
@@ -220,6 +221,10 @@ pub(crate) fn summary(config: &Config) -> String {
             count(secrets, "shared secret"),
             count(keys, "key"),
         ),
+    };
+    let who = match config.stores.len() {
+        0 => who,
+        stores => format!("{who}, {}", count(stores, "store")),
     };
     format!(
         "{}, {who}, realm {:?}, relay ports {}-{} ({}), {}, {}, admin {}",

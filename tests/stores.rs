@@ -224,6 +224,36 @@ fn secrets_of_an_application_let_in_whoever_has_a_password_made_with_them() {
 }
 
 #[test]
+fn what_a_store_says_after_it_was_taken_out_does_not_count() {
+    let (old, new) = (Application::new(), Application::new());
+    old.add("alice", password("wonder"));
+    old.set_secrets("{\"secrets\": [\"north\"]}");
+    new.add("bob", password("builder"));
+    new.set_secrets("{\"secrets\": [\"south\"]}");
+    old.set_mood(Mood::Silent);
+    let slow = ", timeout_milliseconds = 10000";
+    let text = |app: &Application| format!("{LOCAL}{}", app.section(slow));
+    let mut configured = Configured::start(&text(&old));
+    let mut alice = configured.client("alice", "wonder");
+    alice.challenge();
+    ask(&mut alice);
+    // About her, and for its secrets.
+    old.wait_for_open(2);
+    configured.accepts(&text(&new));
+    let minted = |secret| {
+        let credential = Credential::ephemeral(RestDigest::Sha1, secret, "4000000000:anna");
+        let mut client = Client::udp_to(configured.server.udp()).with(credential);
+        client.try_allocate(|_| ()).code()
+    };
+    eventually("the new one's secret is known", || (minted("south") == 0).then_some(()));
+    old.set_mood(Mood::Well);
+    assert_eq!(code(&mut alice), 401, "the new one does not know her");
+    assert_eq!(new.asked("alice"), 1);
+    assert_eq!((minted("south"), minted("north")), (0, 401));
+    assert_eq!(configured.client("bob", "builder").try_allocate(|_| ()).code(), 0);
+}
+
+#[test]
 fn stores_come_and_go_under_a_live_call() {
     let app = Application::new();
     app.add("alice", password("wonder"));
