@@ -348,25 +348,28 @@ pub(crate) const BROKEN: &[Broken] = &[
 ];
 
 /// What a server would be that opens every permission itself.
+/// What a server would be that opens every permission itself.
 pub(crate) const OPEN: &[Broken] = &[broken(
     "everybody may talk to the client",
-    Deed::Back(|bytes, memory| {
-        let mut outs = Vec::new();
-        let asked =
-            Draft::read(&bytes, None).filter(|it| it.kind == Kind::success(Method::ALLOCATE));
-        if let (Some(_), Some(user)) = (asked, memory.user.clone()) {
-            let mut draft = Draft::request(Method::CREATE_PERMISSION, &user, &memory.nonce);
-            for host in ["127.0.0.1:1", "127.0.0.3:1"] {
-                let value = xor(host.parse().unwrap(), &draft.id);
-                draft.attributes.insert(0, (attribute::XOR_PEER_ADDRESS, value));
-            }
-            outs.push(Out::Server(draft.write(None)));
-        }
-        outs.push(Out::Client(bytes));
-        outs
-    }),
+    Deed::Back(open_all),
     &["permission.needed-to-receive", "permission.needed-to-send", "permission.other-address"],
 )];
+
+/// Asks for permissions in the client's name as soon as it has an allocation.
+pub(crate) fn open_all(bytes: Vec<u8>, memory: &mut Memory) -> Vec<Out> {
+    let mut outs = Vec::new();
+    let asked = Draft::read(&bytes, None).filter(|it| it.kind == Kind::success(Method::ALLOCATE));
+    if let (Some(_), Some(user)) = (asked, memory.user.clone()) {
+        let mut draft = Draft::request(Method::CREATE_PERMISSION, &user, &memory.nonce);
+        for host in ["127.0.0.1:1", "127.0.0.3:1"] {
+            let value = xor(host.parse().unwrap(), &draft.id);
+            draft.attributes.insert(0, (attribute::XOR_PEER_ADDRESS, value));
+        }
+        outs.push(Out::Server(draft.write(None)));
+    }
+    outs.push(Out::Client(bytes));
+    outs
+}
 
 fn peer(draft: &Draft) -> Option<SocketAddr> {
     decode_xor_address(draft.get(attribute::XOR_PEER_ADDRESS)?, &draft.id).ok()

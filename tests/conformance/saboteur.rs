@@ -29,6 +29,10 @@ pub(crate) enum Deed {
     Back(fn(Vec<u8>, &mut Memory) -> Vec<Out>),
     /// What one read of a stream has brought.
     Read(fn(&mut Vec<u8>)),
+    /// What goes through a data connection of RFC 6062, either way.
+    Through(fn(&mut Vec<u8>, bool)),
+    /// One end of a data connection stays when the other goes.
+    Keep,
 }
 
 /// Where something goes.
@@ -153,6 +157,12 @@ fn connection(client: TcpStream, server: SocketAddr, deed: Deed) {
                     if downwards && is_bound(&message) {
                         raw.store(true, Ordering::SeqCst);
                     }
+                    let mut message = message;
+                    if let (Deed::Through(deed), true) =
+                        (deed, raw.load(Ordering::SeqCst) && !is_bound(&message))
+                    {
+                        deed(&mut message, downwards);
+                    }
                     let outs = match (raw.load(Ordering::SeqCst) && !is_bound(&message), downwards)
                     {
                         (true, true) => vec![Out::Client(message)],
@@ -162,6 +172,10 @@ fn connection(client: TcpStream, server: SocketAddr, deed: Deed) {
                     };
                     deliver(outs, |it| up.write_all(it), |it| down.write_all(it));
                 }
+            }
+            if matches!(deed, Deed::Keep) && raw.load(Ordering::SeqCst) {
+                // Until the test is over.
+                thread::sleep(Duration::from_secs(30));
             }
             let _ = to.shutdown(std::net::Shutdown::Both);
             let _ = from.shutdown(std::net::Shutdown::Both);

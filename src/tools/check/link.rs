@@ -208,33 +208,49 @@ impl Link {
             {
                 return Ok(Some(message));
             }
+            match self.read(end)? {
+                None => return Ok(None),
+                Some(message) if !self.is_stream() => return Ok(Some(message)),
+                Some(bytes) => self.partial.extend_from_slice(&bytes),
+            }
+        }
+    }
+
+    /// What comes before `end`, without any framing: a datagram, or some bytes of a stream.
+    pub(in crate::tools) fn bytes(&mut self, end: Instant) -> Result<Option<Vec<u8>>, Broken> {
+        if !self.partial.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.partial)));
+        }
+        self.read(end)
+    }
+
+    fn read(&mut self, end: Instant) -> Result<Option<Vec<u8>>, Broken> {
+        let mut buffer = vec![0; 65_536];
+        loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
-            let mut buffer = vec![0; 65_536];
-            match &mut self.kind {
-                Kind::Udp(socket) => {
-                    let Some(length) = receive(socket, &mut buffer, left)? else {
-                        return Ok(None);
-                    };
-                    buffer.truncate(length);
-                    return Ok(Some(buffer));
-                }
+            let length = match &mut self.kind {
+                Kind::Udp(socket) => match receive(socket, &mut buffer, left)? {
+                    Some(length) => length,
+                    None => return Ok(None),
+                },
                 Kind::Stream { socket, tls: None } => match read(socket, &mut buffer, left)? {
                     None => return Ok(None),
                     Some(0) => return Err(self.ended()),
-                    Some(length) => self.partial.extend_from_slice(&buffer[..length]),
+                    Some(length) => length,
                 },
                 Kind::Stream { socket, tls: Some(tls) } => {
                     // What came with the end of the handshake lies there already.
                     match tls.reader().read(&mut buffer) {
                         Ok(0) => return Err(self.ended()),
-                        Ok(length) => self.partial.extend_from_slice(&buffer[..length]),
+                        Ok(length) => length,
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
                             if read_tls(socket, tls, end)?.is_none() {
                                 return Ok(None);
                             }
+                            continue;
                         }
                         Err(error) => return Err(error.into()),
                     }
@@ -245,13 +261,14 @@ impl Link {
                         return Ok(None);
                     };
                     client.receive(&buffer[..length]);
-                    if let Some(message) =
-                        client.read().map_err(|words| Broken::Tls(Dislike::other(words)))?
-                    {
-                        return Ok(Some(message));
+                    match client.read().map_err(|words| Broken::Tls(Dislike::other(words)))? {
+                        Some(message) => return Ok(Some(message)),
+                        None => continue,
                     }
                 }
-            }
+            };
+            buffer.truncate(length);
+            return Ok(Some(buffer));
         }
     }
 

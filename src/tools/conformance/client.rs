@@ -7,7 +7,7 @@ use super::proof::Proof;
 use super::reply::Reply;
 use super::stand::Stand;
 use crate::stun::{Kind, Method, TransactionId, Writer, attribute};
-use crate::tools::check::Link;
+use crate::tools::check::{Broken, Link};
 
 /// The largest request that is made here: a user name of 763 bytes and all that goes with it.
 const REQUEST_MAX: usize = 4096;
@@ -276,6 +276,32 @@ impl<'s> Client<'s> {
             }
         }
         Ok(None)
+    }
+
+    /// The first `length` bytes of a connection that carries no messages any more; fewer when it ends or no more come.
+    pub(super) fn read_bytes(&mut self, length: usize) -> Result<Vec<u8>, Stop> {
+        let (end, mut found) = (Instant::now() + self.stand.limit(), Vec::new());
+        while found.len() < length {
+            match self.link.bytes(end) {
+                Ok(Some(bytes)) => found.extend_from_slice(&bytes),
+                Ok(None) | Err(Broken::Closed | Broken::Foreign(_)) => break,
+                Err(broken) => return Err(broken.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the server ends the connection in the usual time.
+    pub(super) fn is_closed(&mut self) -> Result<bool, Stop> {
+        let end = Instant::now() + self.stand.limit();
+        loop {
+            match self.link.bytes(end) {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(false),
+                Err(Broken::Closed | Broken::Foreign(_)) => return Ok(true),
+                Err(broken) => return Err(broken.into()),
+            }
+        }
     }
 
     pub(super) fn expects_success(reply: &Reply, what: &str) -> Outcome {

@@ -23,6 +23,9 @@ mod peer;
 mod proof;
 mod reply;
 mod report;
+mod rfc5780;
+mod rfc6062;
+mod rfc8016;
 mod rfc8489;
 mod rfc8656;
 mod stand;
@@ -47,7 +50,10 @@ const NOTHING: u8 = 3;
 
 /// Every case, in the order of the report.
 fn catalogue() -> impl Iterator<Item = &'static Case> {
-    [rfc8489::ALL, rfc8656::ALL].into_iter().flatten().flat_map(|cases| cases.iter())
+    [rfc8489::ALL, rfc8656::ALL, rfc6062::ALL, rfc5780::ALL, rfc8016::ALL]
+        .into_iter()
+        .flatten()
+        .flat_map(|cases| cases.iter())
 }
 
 /// Tries the cases on each server and prints what came out. 0 when none has failed, 1 when some have, 3 when a

@@ -1,5 +1,6 @@
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::case::{Before as _, Stop};
@@ -26,6 +27,8 @@ pub(super) struct Stand {
     pub(super) answers_binding: bool,
     /// Whether there is no NAT between.
     pub(super) direct: bool,
+    /// The ports of all clients so far, of streams and of datagrams.
+    ports: Mutex<HashSet<(bool, u16)>>,
     /// Whether the server relays to a socket on this host.
     peers: Result<(), Stop>,
 }
@@ -50,6 +53,7 @@ impl Stand {
             rto: RTO.1,
             answers_binding: true,
             direct: false,
+            ports: Mutex::default(),
             peers: Stop::skipped("no relay was tried"),
         };
         stand.look()?;
@@ -135,11 +139,32 @@ impl Stand {
         }
     }
 
-    fn open(&self, target: &Target) -> Result<Client<'_>, Stop> {
-        match self.start.open(target) {
-            Some(link) => Ok(Client::new(self, link)),
-            None => Err(Stop::Unable("there is no way to the server".to_owned())),
+    /// Where the server answers plain datagrams.
+    pub(super) fn udp_place(&self) -> Result<SocketAddr, Stop> {
+        let mut ways = [Some(&self.target), self.other.as_ref()].into_iter().flatten();
+        match ways.find(|target| target.way == Way::Udp) {
+            Some(target) => Ok(target.address),
+            None => Stop::skipped("the server does not answer to plain datagrams"),
         }
+    }
+
+    /// On a 5-tuple that none has had before: a server may take a while to forget one.
+    fn open(&self, target: &Target) -> Result<Client<'_>, Stop> {
+        let mut had = Vec::new();
+        while had.len() < 64 {
+            let Some(link) = self.start.open(target) else { break };
+            let port = link.local()?.port();
+            let fresh = self
+                .ports
+                .lock()
+                .is_ok_and(|mut ports| ports.insert((target.way.is_stream(), port)));
+            if fresh {
+                return Ok(Client::new(self, link));
+            }
+            // It is held meanwhile, so that the next one is another.
+            had.push(link);
+        }
+        Err(Stop::Unable("there is no way to the server".to_owned()))
     }
 
     /// A client with an allocation, its relayed address, and a peer that may be reached.

@@ -187,7 +187,7 @@ pub(super) const CASES: &[Case] = &[
         must: "The server computes the minimum of the client's proposed lifetime and the server's maximum allowed lifetime.",
         run: |stand| {
             let usual = stand.client()?.allocate()?.lifetime().before("an allocation")?;
-            let asked = usual + 100;
+            let asked = usual.saturating_add(100);
             let given = asking(stand, asked)?.lifetime()?;
             claim((usual..=asked).contains(&given), || {
                 format!("{asked} s was asked and {given} s given")

@@ -52,7 +52,8 @@ pub(super) const CASES: &[Case] = &[
         run: |stand| {
             let mut client = stand.client()?;
             let usual = client.allocate()?.lifetime()?;
-            let (asked, given) = (usual + 100, client.refresh(usual + 100)?.lifetime()?);
+            let (asked, given) =
+                (usual.saturating_add(100), client.refresh(usual.saturating_add(100))?.lifetime()?);
             claim((usual..=asked).contains(&given), || {
                 format!("{asked} s was asked and {given} s given")
             })
