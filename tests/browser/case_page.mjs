@@ -8,6 +8,7 @@ import { NAME, Server, addCase, equal, eventually, must } from './harness.mjs';
 import { Network } from './network.mjs';
 
 const KEY = 'a-key-of-the-page-7a6d4953';
+const TOKEN = 'a-token-of-the-operator-0b6d4953';
 const FILE = 10 << 20;
 const FRAMES = 40;
 const UDP = `turn:${NAME}:3478?transport=udp`;
@@ -17,7 +18,8 @@ const TLS = `turns:${NAME}:443?transport=tcp`;
 /** A server with the page, which tells these URIs. */
 const serve = (context, uris) => {
   const config = join(context.scratch.directory('config'), 'turnwire.toml');
-  writeFileSync(config, `[web]\npage = true\nuris = ${JSON.stringify([`stun:${NAME}:3478`, ...uris])}\n[web.keys]\nbrowser = { secret = "${KEY}" }\n`);
+  writeFileSync(config, `[web]\npage = true\nuris = ${JSON.stringify([`stun:${NAME}:3478`, ...uris])}\n[web.keys]\nbrowser = { secret = "${KEY}" }\n`
+    + `[admin]\ntokens = ["${TOKEN}"]\n`);
   return Server.start(context, PLACES, { config });
 };
 
@@ -109,9 +111,26 @@ for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
   });
 }
 
+/** The operator's view: nothing for another token, and the sessions of the calls that are. */
+const watch = async (browser, name) => {
+  const page = await open(browser, 'server');
+  const enter = async (token) => {
+    await page.until('document.querySelector("#server-token")', 'nobody asks for the token');
+    await page.call('(token) => { document.querySelector("#server-token").value = token; }', token);
+    await click(page, '#server-in');
+  };
+  await enter(`not ${TOKEN}`);
+  await page.until('[...document.querySelectorAll(".view-server [role=alert]")].some((note) => !note.hidden)', 'a wrong token was not refused');
+  equal(await page.evaluate('document.querySelectorAll("[data-session]").length'), 0, 'sessions that are seen with a wrong token');
+  await enter(TOKEN);
+  await reaches(page, 'server', 'in', 20);
+  await page.until('document.querySelectorAll(".view-server [data-session]").length >= 1', 'the call\'s sessions are not seen', 20);
+  await page.picture(name);
+  return page;
+};
+
 /** Two browsers on the page, one of which was sent the other's link. */
-const meet = async (context) => {
-  const [a, b] = await Promise.all(['a', 'b'].map((side) => Browser.start(context, side)));
+const meet = async (a, b) => {
   const first = await open(a, 'call');
   await click(first, '#call-start');
   const link = await first.until('document.querySelector("#call-link").value', 'there is no link to the room', 20);
@@ -124,7 +143,8 @@ const meet = async (context) => {
 addCase('browsers', 'page-call', async (context) => {
   new Network({ a: 'symmetric', b: 'symmetric' });
   await serve(context, [UDP]);
-  const pages = await meet(context);
+  const browsers = await Promise.all(['a', 'b'].map((side) => Browser.start(context, side)));
+  const pages = await meet(...browsers);
   for (const page of pages) await reaches(page, 'call', 'connected', 40);
   const seen = (page) => page.evaluate('({ ...document.querySelector(".view-call").dataset })');
   for (const page of pages) {
@@ -145,5 +165,6 @@ addCase('browsers', 'page-call', async (context) => {
   }
   await pages[0].picture('call');
   for (const page of pages) sound(page);
-  return `relayed (${(await seen(pages[0])).way}), picture and file intact, counted by page and server`;
+  await watch(browsers[0], 'server');
+  return `relayed (${(await seen(pages[0])).way}), picture and file intact, counted by page and server; the operator sees it`;
 });
