@@ -2,6 +2,10 @@
 //! at the relay.
 
 mod common;
+#[path = "process/configured.rs"]
+mod configured;
+#[path = "process/server.rs"]
+mod process;
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -9,6 +13,7 @@ use std::net::TcpStream;
 use common::{
     Client, Credential, Peer, Reply, Server, Setup, Trust, ask, eventually, post, request, seal,
 };
+use configured::Configured;
 use serde_json::{Value, json};
 
 const KEY: &str = "Authorization: Bearer 0123456789abcdef-key";
@@ -313,4 +318,52 @@ fn scripts_of_other_sites_ask_only_where_they_may() {
         (204, Some("authorization, content-type"))
     );
     assert_eq!(preflight("https://evil.example").status, 403);
+}
+
+#[test]
+fn a_proxy_in_front_says_whose_request_it_is_where_it_is_trusted() {
+    let limited = "[web]\nlisten = [\"127.0.0.1:0\"]\naddress_requests_per_minute = 1";
+    let asks = |server: &Server, of: &str| {
+        let client = format!("X-Forwarded-For: 127.0.0.1, {of}");
+        ask(server.web_listeners()[0], "GET /ice", &[KEY, &client]).status
+    };
+    let trusting = setup().config(limited).config("[listen]\nproxies = [\"127.0.0.1\"]").start();
+    let replies = ["192.0.2.1", "192.0.2.2", "192.0.2.1"].map(|of| asks(&trusting, of));
+    assert_eq!(replies, [200, 200, 429]);
+    let other = setup().config(limited).start();
+    let replies = ["192.0.2.1", "192.0.2.2"].map(|of| asks(&other, of));
+    assert_eq!(replies, [200, 429], "anybody may claim an address");
+}
+
+#[test]
+fn keys_come_and_go_with_a_reload() {
+    let common = "[auth]\nsecrets = [\"north\"]\n[peers]\nallow = [\"127.0.0.0/8\"]\n";
+    let key = |name: &str| {
+        format!("{common}[web.keys]\n{name} = {{ secret = \"0123456789abcdef-{name}\" }}\n")
+    };
+    let mut server = Configured::start(&key("one"));
+    let address = server.server.udp();
+    let asks = |name: &str| {
+        let header = format!("Authorization: Bearer 0123456789abcdef-{name}");
+        ask(address, "GET /ice", &[&header])
+    };
+    let before = relay_of(&asks("one"));
+    server.accepts(&key("two"));
+    assert_eq!((asks("one").status, asks("two").status), (401, 200));
+    server.accepts(common);
+    let nothing = asks("two");
+    assert!(String::from_utf8_lossy(&nothing.body).contains("There is no web here"), "{nothing:?}");
+    // What was given before is good until it ends.
+    let text = |name: &str| before[name].as_str().unwrap().to_owned();
+    server.client(&text("username"), &text("credential")).allocate();
+    let realm = "[[realm]]\nname = \"shop\"\nsecrets = [\"south\"]\norigins = [\"https://shop.example\"]\n\
+                 [web.keys]\nshop = { secret = \"0123456789abcdef-shop\", realm = \"shop\" }";
+    server.accepts(&format!("{common}{realm}"));
+    let relay = relay_of(&asks("shop"));
+    let mut client =
+        server.client(relay["username"].as_str().unwrap(), relay["credential"].as_str().unwrap());
+    client.in_realm("shop");
+    client.allocate();
+    let fixed = server.refuses(&format!("{common}{realm}\n[web]\nlisten = [\"127.0.0.1:0\"]"));
+    assert!(fixed.contains("web.listen can be changed by a restart only"), "{fixed}");
 }
