@@ -13,10 +13,19 @@ const rtc = createRequire(`${process.env.INTEROP_NODE}/`)('node-datachannel');
 const told = JSON.parse(process.argv[2]);
 setTimeout(() => fail(`not done within 15 s: ${JSON.stringify(got)}`), 15000);
 
+// What a browser takes, in the words of libdatachannel. As one URI, a credential must have no colon in its name.
+const relay = ({ urls, username, credential }) => urls
+  .map((url) => /^turn:\[?([^\]?]+)\]?:(\d+)\?transport=udp$/.exec(url))
+  .filter((found) => found)
+  .map(([, hostname, port]) => ({ hostname, port: Number(port), username, password: credential, relayType: 'TurnUdp' }));
+const servers = told.iceServers
+  ? told.iceServers.filter((entry) => entry.credential).flatMap(relay)
+  : [{ hostname: told.server[0], port: told.server[1], username: told.user, password: told.password, relayType: 'TurnUdp' }];
+
 // libjuice pairs its host sockets too, whatever the policy says. Each peer has an address of its own that the
 // other's allocation has no permission for, so that a pair can only work from relay to relay.
 const peer = (name, bindAddress) => new rtc.PeerConnection(name, {
-  iceServers: [{ hostname: told.server[0], port: told.server[1], username: told.user, password: told.password, relayType: 'TurnUdp' }],
+  iceServers: servers,
   iceTransportPolicy: 'relay',
   bindAddress,
 });

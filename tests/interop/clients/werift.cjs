@@ -16,7 +16,7 @@ setTimeout(() => fail(`not done within 15 s: ${got.a.length} and ${got.b.length}
 
 const [scheme, transport] = told.transport === 'tls' ? ['turns', 'tcp'] : ['turn', told.transport];
 const peer = () => new RTCPeerConnection({
-  iceServers: [{
+  iceServers: told.iceServers ?? [{
     urls: `${scheme}:${told.server[0]}:${told.server[1]}?transport=${transport}`,
     username: told.user,
     credential: told.password,
