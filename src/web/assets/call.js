@@ -119,7 +119,7 @@ class Call {
     this.inside.hidden = !this.lobby.hidden;
     this.invitation.hidden = state !== 'waiting';
     this.course.hidden = state === 'waiting';
-    this.waiting.hidden = state === 'connected';
+    this.waiting.hidden = !['waiting', 'connecting'].includes(state);
     this.start.disabled = state === 'entering';
   }
 
