@@ -55,7 +55,7 @@ const MINTED: &[&str] = &["--secret", SECRET];
 const ALICE: &[&str] = &["--user", "alice", "--password", "wonder"];
 /// What is proved elsewhere or cannot be broken by a proxy.
 const ELSEWHERE: &[&str] = &[
-    // The proxy does not speak DTLS.
+    // The proxy does not speak DTLS. It was seen to fail at this very server, which said 400.
     "stun.classic-secure-refused",
 ];
 
@@ -121,6 +121,24 @@ fn this_server_passes_every_case_that_can_be_tried_here() {
     assert!(unsound(&hidden).is_empty(), "{:?}", unsound(&hidden));
     let six = examine(start_six().udp(), MINTED, &["permission", "allocate"]);
     assert!(unsound(&six).is_empty(), "{:?}", unsound(&six));
+}
+
+#[cfg(feature = "dtls")]
+#[test]
+fn this_server_passes_over_dtls_as_well() {
+    let (authority, scratch) = (common::Authority::new("authority"), Scratch::new());
+    let names = ["localhost", "127.0.0.1"];
+    authority.issue_for(&names, 80, &rcgen::PKCS_ECDSA_P256_SHA256).put(&scratch.0);
+    common::certificate::put(&scratch.0, "ca.pem", &authority.pem());
+    let tls = ["--cert", "chain.pem", "--key", "key.pem", "--secret", SECRET];
+    let relay = ["--relay-ip", "127.0.0.1", "--allow-peer", "127.0.0.0/8"];
+    let server = Server::start_in(scratch, &[&tls[..], &relay].concat());
+    let (uri, ca) =
+        (format!("turns:{}?transport=udp", server.udp()), server.scratch.path("ca.pem"));
+    // Those that say something else by DTLS, and some that go through it.
+    let only = ["--only", "stun,channel,send,data", "--ca", ca.to_str().unwrap()];
+    let found = unsound(&examine_uri(&uri, &[MINTED, &only].concat()));
+    assert!(found.len() == 1 && found[0].contains("stun.software"), "{found:#?}");
 }
 
 #[test]

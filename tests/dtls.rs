@@ -378,14 +378,14 @@ fn a_certificate_swapped_in_the_middle_of_a_relay_loses_nothing() {
     assert_eq!(client.refresh(600).code(), 0);
 }
 
-/// RFC 7350 §3
+/// RFC 8489 §11
 #[test]
 fn classic_stun_over_dtls_is_an_error() {
     let (_trust, server) = start();
     let mut client = Client::dtls_to(server.address());
     let id = TransactionId::classic(7, [7; 12]);
     let answer = client.exchange(&plain(Kind::request(Method::BINDING), &id, |_| ()));
-    assert_eq!((answer.code(), server.refusals("classic_over_dtls", 400)), (400, 1));
+    assert_eq!((answer.code(), server.refusals("classic_over_dtls", 500)), (500, 1));
     assert!(answer.attribute(attribute::MAPPED_ADDRESS).is_none());
 }
 

@@ -27,7 +27,7 @@ pub enum Cause {
     ChannelRange,
     /// 400: the channel or the peer is bound otherwise (RFC 8656 §12.2).
     ChannelConflict,
-    /// 400: classic STUN (RFC 3489) over DTLS (RFC 7350 §3).
+    /// 500: classic STUN (RFC 3489) over DTLS (RFC 8489 §11).
     Classic,
     /// 400: TCP allocations and their connections are asked for over TCP or TLS only (RFC 6062).
     NeedsStream,

@@ -136,7 +136,7 @@ impl Server {
     ) -> Result<Option<Answer<'_>>, Cause> {
         let found = self.settings.corner(&client.tuple);
         let transport = client.tuple.transport;
-        // RFC 7350 §3: without the magic cookie, always an error.
+        // RFC 8489 §11: without the magic cookie it MUST be a 500.
         if transport == Transport::Dtls && request.message.is_classic() {
             return Err(Cause::Classic);
         }

@@ -182,7 +182,7 @@ pub(super) const TABLE: [Entry; 56] = [
         "the allocation has too many channels",
         "limits.channels: only a client that talks to very many peers needs more.",
     ),
-    entry("classic_over_dtls", 400, "RFC 3489 is not spoken over DTLS", OWN_MISTAKE),
+    entry("classic_over_dtls", 500, "RFC 3489 is not spoken over DTLS", OWN_MISTAKE),
     entry(
         "mobility_forbidden",
         405,
