@@ -347,6 +347,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!((limits.allocations_per_address, limits.permissions), (3, 4));
     assert_eq!((limits.channels, limits.bytes_per_second), (5, 1_000_000));
     assert_eq!((limits.user_bytes_per_second, limits.unauthenticated_per_second), (2 << 10, 6));
+    assert_eq!(limits.all_bytes_per_second, 3 << 10);
     assert_eq!((limits.discovery_per_second, limits.all_discovery_per_second), (10, 11));
     assert!(limits.exempt.is_empty());
     let streams = &config.worker.streams;
@@ -463,6 +464,7 @@ permissions = 4
 channels = 5
 bytes_per_second = "1MB"
 user_bytes_per_second = "2KiB"
+all_bytes_per_second = "3KiB"
 unauthenticated_per_second = 6
 nat_discovery_per_second = 10
 all_nat_discovery_per_second = 11

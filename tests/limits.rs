@@ -148,6 +148,17 @@ fn bytes_per_second_of_a_user_are_what_the_limit_says() {
     assert_rate(arrived, elapsed, 100_000.0);
 }
 
+/// All users of a realm share its limit; those of another realm have their own.
+#[test]
+fn bytes_per_second_of_a_realm_are_what_the_limit_says() {
+    let limit = "[limits]\nall_bytes_per_second = \"100kB\"";
+    let server = Setup::with_local_peers().config(limit).start();
+    let mut calls = [Client::udp(&server), Client::udp(&server).bob()].map(|it| (it, Peer::new()));
+    let (arrived, elapsed) = overload(&mut calls, 1000, 2.0);
+    assert_rate(arrived, elapsed, 100_000.0);
+    assert!(server.drops("bandwidth") > 100);
+}
+
 /// A forged source address gets no flood of answers, and nobody else suffers for it.
 #[test]
 fn answers_to_strangers_are_bounded_by_address() {

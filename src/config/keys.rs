@@ -277,6 +277,10 @@ static KEYS: &[Key] = &[
         let value = it.quantity(|text| size(text, 0..=u64::MAX));
         put(&mut to.config.limits.user_bytes_per_second, value);
     }),
+    key("limits.all_bytes_per_second", |to, it| {
+        let value = it.quantity(|text| size(text, 0..=u64::MAX));
+        put(&mut to.config.limits.all_bytes_per_second, value);
+    }),
     key("limits.unauthenticated_per_second", |to, it| {
         put(&mut to.config.limits.unauthenticated_per_second, it.number(COUNT));
     }),

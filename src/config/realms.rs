@@ -53,6 +53,7 @@ const ALIKE: &[(&str, &str)] = &[
     ("realm.limits.connections_per_user", "limits.connections_per_user"),
     ("realm.limits.bytes_per_second", "limits.bytes_per_second"),
     ("realm.limits.user_bytes_per_second", "limits.user_bytes_per_second"),
+    ("realm.limits.all_bytes_per_second", "limits.all_bytes_per_second"),
 ];
 
 /// The keys that only a realm has.
@@ -89,6 +90,9 @@ const INHERITED: &[(&str, Inherit)] = &[
     ("limits.bytes_per_second", |to, of| to.limits.bytes_per_second = of.limits.bytes_per_second),
     ("limits.user_bytes_per_second", |to, of| {
         to.limits.user_bytes_per_second = of.limits.user_bytes_per_second;
+    }),
+    ("limits.all_bytes_per_second", |to, of| {
+        to.limits.all_bytes_per_second = of.limits.all_bytes_per_second;
     }),
 ];
 

@@ -266,7 +266,7 @@ impl Server {
         counter.add(bytes);
         let limits = &allocation.realm.limits;
         let own = own.charge(now, bytes, limits.bytes_per_second);
-        own.max(owner.charge(now, bytes, limits.user_bytes_per_second))
+        own.max(owner.charge(now, bytes, limits))
     }
 
     /// A connection with a peer, or its client data connection, is over.

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use super::allocation::Allocation;
-use super::rate::{Bucket, SharedBucket};
+use super::rate::{Bucket, Shares};
 use super::request::Request;
 use super::{Client, Dropped, Limits, Protocol, RelayId, Server, Stats, ToPeer, Verdict};
 use crate::stun::{
@@ -273,16 +273,15 @@ fn to_peer(
     Ok(())
 }
 
-/// Takes the bytes from the allocation's bucket and its user's, or from neither.
+/// Takes the bytes from the allocation's bucket and its user's and realm's, or from none.
 fn take(
     own: &mut Bucket,
-    owner: &SharedBucket,
+    owner: &Shares,
     now: Mono,
     cost: u64,
     limits: &Limits,
 ) -> Result<(), Dropped> {
-    let free = own.has(now, cost, limits.bytes_per_second)
-        && owner.take(now, cost, limits.user_bytes_per_second);
+    let free = own.has(now, cost, limits.bytes_per_second) && owner.take(now, cost, limits);
     if !free {
         return Err(Dropped::Bandwidth);
     }

@@ -9,7 +9,7 @@ use foldhash::quality::RandomState;
 
 use super::guard::{Guard, prefix};
 use super::pools::{FormerRelay, Pools, Wanted};
-use super::rate::SharedBucket;
+use super::rate::{SharedBucket, Shares};
 use super::realm::Realm;
 use super::ticket::Tickets;
 use super::{Cause, FiveTuple, Limits, RelayAddress, Revocations, Settings};
@@ -67,6 +67,8 @@ struct Inner {
 struct Tenant {
     users: HashMap<Arc<str>, Arc<Owner>, RandomState>,
     held: Count,
+    /// What all of them relay, to peers and to clients.
+    rates: [Arc<SharedBucket>; 2],
 }
 
 /// Allocations, in all and by client address.
@@ -102,8 +104,8 @@ impl Count {
 pub(super) struct Owner {
     realm: Arc<str>,
     pub(super) name: Arc<str>,
-    pub(super) to_peer: SharedBucket,
-    pub(super) to_client: SharedBucket,
+    pub(super) to_peer: Shares,
+    pub(super) to_client: Shares,
     held: Mutex<Held>,
 }
 
@@ -119,12 +121,13 @@ struct Held {
 }
 
 impl Owner {
-    fn new(realm: &Arc<str>, name: &str) -> Self {
+    /// `rates` are what its realm relays to peers and to clients.
+    fn new(realm: &Arc<str>, name: &str, rates: &[Arc<SharedBucket>; 2]) -> Self {
         Self {
             realm: Arc::clone(realm),
             name: name.into(),
-            to_peer: SharedBucket::default(),
-            to_client: SharedBucket::default(),
+            to_peer: Shares::of_realm(&rates[0]),
+            to_client: Shares::of_realm(&rates[1]),
             held: Mutex::default(),
         }
     }
@@ -271,7 +274,7 @@ impl Ledger {
 
     /// The owner of an allocation that counts nowhere and is never dismissed.
     pub(super) fn uncounted(realm: &Arc<str>, name: &str) -> Arc<Owner> {
-        Arc::new(Owner::new(realm, name))
+        Arc::new(Owner::new(realm, name, &Default::default()))
     }
 
     /// The inverse of [`Self::admit`].
@@ -382,8 +385,9 @@ impl Ledger {
 
 impl Inner {
     fn new_owner(&mut self, realm: &Arc<str>, name: &str) -> Arc<Owner> {
-        let owner = Arc::new(Owner::new(realm, name));
-        self.tenant(realm).users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
+        let tenant = self.tenant(realm);
+        let owner = Arc::new(Owner::new(realm, name, &tenant.rates));
+        tenant.users.insert(Arc::clone(&owner.name), Arc::clone(&owner));
         owner
     }
 

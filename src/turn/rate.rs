@@ -1,5 +1,7 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Limits;
 use crate::time::Mono;
 
 /// A token bucket kept as one number: the time at which it will be full again (the generic cell
@@ -50,6 +52,16 @@ impl SharedBucket {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).is_ok()
     }
 
+    /// Puts back what was taken for nothing.
+    fn give_back(&self, cost: u64, per_second: u64) {
+        if per_second != 0 {
+            let price = price(cost, per_second);
+            let step = |full_at: u64| Some(full_at.saturating_sub(price));
+            // The step always has an answer.
+            let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+        }
+    }
+
     /// As [`Bucket::charge`].
     pub(super) fn charge(&self, now: Mono, cost: u64, per_second: u64) -> Option<Mono> {
         if per_second == 0 {
@@ -65,6 +77,43 @@ impl SharedBucket {
     /// Whether nothing that was taken is still missing.
     pub(super) fn is_full(&self, now: Mono) -> bool {
         self.0.load(Ordering::Relaxed) <= now.as_micros().saturating_mul(1000)
+    }
+}
+
+/// What a user may relay in one direction, and all users of its realm together.
+#[derive(Debug)]
+pub(super) struct Shares {
+    user: SharedBucket,
+    realm: Arc<SharedBucket>,
+}
+
+impl Shares {
+    pub(super) fn of_realm(realm: &Arc<SharedBucket>) -> Self {
+        Self { user: SharedBucket::default(), realm: Arc::clone(realm) }
+    }
+
+    /// Takes the tokens from both, or from neither.
+    pub(super) fn take(&self, now: Mono, cost: u64, limits: &Limits) -> bool {
+        let (user, all) = (limits.user_bytes_per_second, limits.all_bytes_per_second);
+        if !self.user.take(now, cost, user) {
+            return false;
+        }
+        let taken = self.realm.take(now, cost, all);
+        if !taken {
+            self.user.give_back(cost, user);
+        }
+        taken
+    }
+
+    /// As [`Bucket::charge`], of both.
+    pub(super) fn charge(&self, now: Mono, cost: u64, limits: &Limits) -> Option<Mono> {
+        let user = self.user.charge(now, cost, limits.user_bytes_per_second);
+        user.max(self.realm.charge(now, cost, limits.all_bytes_per_second))
+    }
+
+    /// Whether nothing that the user has taken is still missing.
+    pub(super) fn is_full(&self, now: Mono) -> bool {
+        self.user.is_full(now)
     }
 }
 
@@ -107,6 +156,25 @@ fn next(full_at: u64, now: Mono, cost: u64, per_second: u64) -> Option<u64> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    /// Both or neither: what the realm has no room for is not taken from its user.
+    #[test]
+    fn users_share_what_their_realm_may_relay() {
+        let realm = Arc::default();
+        let (one, other) = (Shares::of_realm(&realm), Shares::of_realm(&realm));
+        let limits =
+            Limits { user_bytes_per_second: 1000, all_bytes_per_second: 1500, ..Limits::default() };
+        let at = |millis: u64| Mono::from_micros(1_000_000 + millis * 1000);
+        assert!(one.take(at(0), 900, &limits));
+        assert!(!other.take(at(0), 700, &limits), "1600 of 1500");
+        assert!(other.take(at(0), 600, &limits));
+        assert!(!one.take(at(0), 100, &limits), "its realm has none left");
+        // In 200 ms the realm has got 300 more.
+        assert!(one.take(at(200), 300, &limits));
+        assert!(!other.take(at(200), 1, &limits));
+        let until = other.charge(at(200), 150, &limits);
+        assert_eq!(until, Some(at(300)));
+    }
 
     #[test]
     fn what_passes_in_ten_seconds_is_the_rate() {

@@ -150,6 +150,8 @@ pub struct Limits {
     pub bytes_per_second: u64,
     /// The same for all allocations of one user together.
     pub user_bytes_per_second: u64,
+    /// The same for all allocations of one realm together.
+    pub all_bytes_per_second: u64,
     /// STUN requests per second that are answered to one address (IPv6: one /64) before they
     /// have authenticated; twice as many may come at once.
     pub unauthenticated_per_second: u32,
@@ -177,6 +179,7 @@ impl Default for Limits {
             connections_per_user: 1024,
             bytes_per_second: 0,
             user_bytes_per_second: 0,
+            all_bytes_per_second: 0,
             unauthenticated_per_second: 500,
             discovery_per_second: 20,
             all_discovery_per_second: 1000,

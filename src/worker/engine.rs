@@ -475,6 +475,8 @@ impl Engine {
 pub(super) fn lowest_rate(settings: &turn::Settings) -> u64 {
     let realms = settings.realms.iter().map(|realm| &realm.limits);
     let all = realms.chain([&settings.limits]);
-    let rates = all.flat_map(|limits| [limits.bytes_per_second, limits.user_bytes_per_second]);
+    let rates = all.flat_map(|limits| {
+        [limits.bytes_per_second, limits.user_bytes_per_second, limits.all_bytes_per_second]
+    });
     rates.filter(|rate| *rate != 0).min().unwrap_or(0)
 }

@@ -217,7 +217,7 @@ pub(super) static NOTED: &[Opt] = &[
         Value,
         "limits",
         Lost,
-        "there is no limit for all allocations together; limits.user_bytes_per_second is one for each user",
+        "limits.all_bytes_per_second is the same for all allocations of a realm: set it yourself",
     ),
     note("prometheus-path", Value, "admin", Lost, "metrics are at /metrics, health at /healthz"),
     note(
