@@ -215,10 +215,12 @@ struct Inside(UnixListener);
 impl Inside {
     /// Whose connection it is; nothing when the client has gone, or it is not one of ours.
     async fn client(stream: &mut UnixStream) -> Option<SocketAddr> {
-        // Whoever else finds the name of the socket could name any client.
-        let own = stream.peer_cred().ok()?.pid() == i32::try_from(std::process::id()).ok();
+        // Whoever else finds the name of the socket could name any client, or say nothing and hold others up.
+        if stream.peer_cred().ok()?.pid() != i32::try_from(std::process::id()).ok() {
+            return None;
+        }
         let mut header = vec![0; FIXED];
-        timeout(HEADER, stream.read_exact(&mut header)).await.ok().filter(|_| own)?.ok()?;
+        timeout(HEADER, stream.read_exact(&mut header)).await.ok()?.ok()?;
         let length = u16::from_be_bytes([header[FIXED - 2], header[FIXED - 1]]);
         header.resize(FIXED + usize::from(length), 0);
         timeout(HEADER, stream.read_exact(&mut header[FIXED..])).await.ok()?.ok()?;
