@@ -94,9 +94,10 @@ export class Call {
     return Promise.all(this.pages.map((page) => page.evaluate('end.facts()')));
   }
 
-  /** Waits until both ends are connected and the channel is open. */
+  /** Waits until both ends are connected, the channel is open, and the statistics, which lag behind, name the pair. */
   async connected() {
-    const both = async () => (await this.facts()).every(({ state, channel }) => state === 'connected' && channel === 'open');
+    const done = ({ state, channel, local }) => state === 'connected' && channel === 'open' && local;
+    const both = async () => (await this.facts()).every(done);
     try {
       await eventually(both, 'no call', 20);
     } catch (error) {
