@@ -1,14 +1,17 @@
-//! Whom the page is given credentials for: who sits at a server that was told nothing, who has the link that it prints, and
-//! who has an API key; nobody else.
+//! Whom the page is given credentials for: who has a link that a server prints which was told nothing, and who has an API
+//! key; nobody else, wherever he sits.
 
 mod common;
 #[path = "process/server.rs"]
 mod server;
 
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 
 use common::{Client, Credential, Reply, ask};
+use serde_json::{Value, json};
 use server::{Scratch, Server, address};
+use tungstenite::Message;
 
 /// The credential in an answer lets somebody in.
 #[track_caller]
@@ -36,55 +39,60 @@ fn links(server: &Server) -> Vec<String> {
     lines.lines().skip(1).map(link).collect()
 }
 
+/// What a seat in a call is told first, when it asks for a room of its own.
+fn room(server: SocketAddr, key: Option<&str>) -> Value {
+    let stream = TcpStream::connect(server).expect("a connection");
+    stream.set_read_timeout(Some(server::LIMIT)).expect("a time");
+    let url = format!("ws://{server}/page/call");
+    let (mut socket, _) = tungstenite::client(url, stream).expect("a WebSocket");
+    let first = json!({ "type": "create", "key": key });
+    socket.send(Message::text(first.to_string())).expect("it is sent");
+    let said = socket.read().expect("a message").into_text().expect("text");
+    serde_json::from_str(&said).expect("JSON")
+}
+
+/// What a forwarder on the same machine passes on looks just like what its own user asks.
 #[test]
-fn who_sits_at_a_server_that_was_told_nothing_needs_no_key() {
+fn a_server_that_was_told_nothing_knows_its_owner_by_the_link_and_not_by_the_address() {
     let mut server = Server::start(&[]);
     let tcp = address(&server.ready()["tcp"][0]);
-    assert_eq!(links(&server), [format!("http://{tcp}/")]);
+    let [link] = links(&server).try_into().expect("one link");
+    let key = link.strip_prefix(&format!("http://{tcp}/#key=")).expect(&link);
     assert_eq!(ask(tcp, "GET /", &[]).header("content-type"), Some("text/html; charset=utf-8"));
-    relays(&server, &ask(tcp, "GET /page/ice", &[]));
-    relays(&server, &ask(tcp, "GET /page/ice", &[&format!("Host: {tcp}")]));
-    // A site that has given its own name this machine's address, and somebody behind a proxy on this machine.
-    refused(&ask(tcp, "GET /page/ice", &["Host: evil.example"]));
-    refused(&ask(tcp, "GET /page/ice", &["X-Forwarded-For: 127.0.0.1"]));
+    refused(&ask(tcp, "GET /page/ice", &[]));
+    refused(&ask(tcp, "GET /page/ice", &[&format!("Host: {tcp}")]));
+    refused(&ask(tcp, "GET /page/ice", &["Authorization: Bearer page"]));
+    assert_eq!(room(tcp, None)["why"], "key_needed");
+    assert_eq!(room(tcp, Some("page"))["why"], "key_needed");
+    let header = format!("Authorization: Bearer {key}");
+    relays(&server, &ask(tcp, "GET /page/ice", &[&header]));
+    assert_eq!(room(tcp, Some(key))["type"], "welcome");
     // A reload finds the door where it was.
     server.signal("HUP");
     server.line("reloaded");
-    relays(&server, &ask(tcp, "GET /page/ice", &[]));
-    // It is the page's own door, and no other's.
-    refused(&ask(tcp, "GET /ice", &[]));
-    refused(&ask(tcp, "GET /page/ice", &["Authorization: Bearer page"]));
+    relays(&server, &ask(tcp, "GET /page/ice", &[&header]));
+    refused(&ask(tcp, "GET /page/ice", &[]));
 }
 
 #[test]
-fn who_sits_elsewhere_needs_the_link_that_was_printed() {
-    let server = Server::start(&[
-        "--listen",
-        "0.0.0.0:0",
-        "--relay-ip",
-        "127.0.0.1",
-        "--external-ip",
-        "192.0.2.7",
-    ]);
+fn every_link_has_the_key_and_the_log_has_it_not() {
+    let flags = ["--listen", "0.0.0.0:0", "--relay-ip", "127.0.0.1", "--external-ip", "192.0.2.7"];
+    let server = Server::start(&flags);
     let tcp = address(&server.ready()["tcp"][0]);
-    let here = std::net::SocketAddr::from(([127, 0, 0, 1], tcp.port()));
+    let here = SocketAddr::from(([127, 0, 0, 1], tcp.port()));
     let [local, link] = links(&server).try_into().expect("two links");
-    assert_eq!(local, format!("http://localhost:{}/", tcp.port()));
     let key = link.strip_prefix(&format!("http://192.0.2.7:{}/#key=", tcp.port())).expect(&link);
     assert!(key.len() >= 43 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)));
+    assert_eq!(local, format!("http://localhost:{}/#key={key}", tcp.port()));
     let header = format!("Authorization: Bearer {key}");
     let elsewhere = ["Host: 192.0.2.7", &header];
     assert_eq!(ask(here, "GET /page/ice", &elsewhere).status, 200);
     refused(&ask(here, "GET /page/ice", &elsewhere[..1]));
-    // In the log it stands as little as the secret.
     let log = format!("{:?}", server.lines);
     assert!(!log.contains(key), "{log}");
     // A bookmark outlives the process.
-    let again = Server::start_in(
-        server.finish(),
-        &["--listen", "0.0.0.0:0", "--relay-ip", "127.0.0.1", "--external-ip", "192.0.2.7"],
-    );
-    assert!(links(&again)[1].ends_with(key));
+    let again = Server::start_in(server.finish(), &flags);
+    assert!(links(&again).iter().all(|link| link.ends_with(key)));
 }
 
 #[test]

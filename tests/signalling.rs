@@ -226,16 +226,6 @@ fn a_room_is_worth_no_more_than_the_key_that_it_was_opened_with() {
     assert_eq!(Tab::of_page(server, None).err(), Some(404), "no calls without the page");
 }
 
-#[test]
-fn the_pages_own_key_is_not_a_strangers() {
-    let (server, web) = start();
-    let own = Key::new("page", &Secret::new("own"), "page", 0, Duration::from_secs(60));
-    web.replace(Settings { own: Some(own), ..settings(Some(KEY)) });
-    let mut stranger = Tab::at(server);
-    stranger.say(json!({ "type": "create" }));
-    stranger.refused_with("key_needed");
-}
-
 /// RFC 6455 §10.2: any page may ask for a WebSocket, and the browser says which one asks.
 #[test]
 fn a_page_of_another_origin_gets_no_websocket() {

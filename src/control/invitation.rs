@@ -21,7 +21,7 @@ pub(super) fn ice_servers(secret: &Secret, auth: &Settings, urls: &[String], uni
     json!({ "iceServers": [entry] }).to_string()
 }
 
-/// The lines that name the page: for who sits here, and for who sits elsewhere, with the key that opens it there.
+/// The lines that name the page, each with the key that opens it: for who sits here, and for who sits elsewhere.
 pub(super) fn links(listeners: &[SocketAddr], urls: &[String], key: &Secret) -> Vec<String> {
     let here = listeners.iter().find_map(|listener| match listener.ip() {
         any if any.is_unspecified() => Some(format!("http://localhost:{}/", listener.port())),
@@ -31,8 +31,8 @@ pub(super) fn links(listeners: &[SocketAddr], urls: &[String], key: &Secret) -> 
         url.strip_prefix("turn:")?.strip_suffix("?transport=tcp")?.parse::<SocketAddr>().ok()
     });
     let elsewhere = places.find(|place| !place.ip().is_loopback());
-    let here = here.map(|link| format!("test it here:   {link}"));
     let key = key.expose();
+    let here = here.map(|link| format!("test it here:   {link}#key={key}"));
     let elsewhere = elsewhere.map(|place| format!("from elsewhere: http://{place}/#key={key}"));
     here.into_iter().chain(elsewhere).collect()
 }

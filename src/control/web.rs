@@ -176,8 +176,7 @@ pub(super) fn settings(
     };
     Settings {
         page: has_page(config),
-        keys: Keys::new(keys.chain(own.clone()).collect()),
-        own,
+        keys: Keys::new(keys.chain(own).collect()),
         mints,
         ttl: config.web.ttl,
         origins,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,6 @@ pub enum Door {
     Proxy,
 }
 
-/// What proxies add to a request.
-const FORWARDED: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
-
 impl Client {
     /// The address that counts: a trusted proxy's client has its own.
     pub fn ip(&self, headers: &HeaderMap) -> IpAddr {
@@ -38,31 +35,6 @@ impl Client {
         let forwarded = (self.door == Door::Proxy).then(named).flatten();
         forwarded.unwrap_or(self.address.ip()).to_canonical()
     }
-
-    /// Whether somebody at this very machine asks, and asks this server: neither a proxy on it for somebody else, nor a
-    /// script of a site that has given its own name the address of this machine.
-    pub fn is_this_machine(&self, headers: &HeaderMap) -> bool {
-        let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
-        let local = self.door == Door::Shared && self.address.ip().to_canonical().is_loopback();
-        local
-            && !forwarded
-            && headers.get(header::HOST).is_some_and(|host| is_local(host.as_bytes()))
-    }
-}
-
-/// Whether the value of a Host header names this machine to itself.
-fn is_local(host: &[u8]) -> bool {
-    let Ok(host) = str::from_utf8(host) else { return false };
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
-    };
-    let literal = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || literal.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -74,30 +46,6 @@ mod tests {
         all.iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect()
-    }
-
-    #[test]
-    fn who_is_at_this_machine_asks_it_by_its_own_name() {
-        let client = |address: &str, door| Client { address: address.parse().unwrap(), door };
-        let here = client("127.0.0.1:5", Door::Shared);
-        for host in
-            ["localhost", "LOCALHOST:3478", "127.0.0.1:3478", "127.0.0.1", "[::1]:3478", "[::1]"]
-        {
-            assert!(here.is_this_machine(&headers(&[("host", host)])), "{host}");
-        }
-        for host in ["evil.example", "localhost.evil.example:3478", "192.0.2.1:3478", "", "[::2]:1"]
-        {
-            assert!(!here.is_this_machine(&headers(&[("host", host)])), "{host}");
-        }
-        assert!(!here.is_this_machine(&HeaderMap::new()));
-        for name in FORWARDED {
-            assert!(!here.is_this_machine(&headers(&[("host", "localhost"), (name, "127.0.0.1")])));
-        }
-        let local = headers(&[("host", "localhost")]);
-        assert!(client("[::ffff:127.0.0.1]:5", Door::Shared).is_this_machine(&local));
-        assert!(!client("192.0.2.7:5", Door::Shared).is_this_machine(&local));
-        assert!(!client("127.0.0.1:5", Door::Own).is_this_machine(&local));
-        assert!(!client("127.0.0.1:5", Door::Proxy).is_this_machine(&local));
     }
 
     #[test]

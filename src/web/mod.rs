@@ -68,8 +68,6 @@ pub struct Settings {
     pub page: bool,
     /// Who may have credentials.
     pub keys: Keys,
-    /// The key that the page has without anybody giving it: whoever is at this machine need not send it.
-    pub own: Option<Key>,
     /// With what they are minted: that of the default realm first. Empty when there is no secret to mint with.
     pub mints: Vec<Mint>,
     /// How long a credential is good when nobody asks for another time.

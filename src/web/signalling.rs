@@ -5,7 +5,7 @@
 //!
 //! | from the browser | |
 //! |---|---|
-//! | `{"type":"create","key":"..."}` | first: opens a room; the key is one of `web.keys`, where one is needed |
+//! | `{"type":"create","key":"..."}` | first: opens a room; the key is one that the page takes |
 //! | `{"type":"join","room":"..."}` | first: takes the free seat of a room |
 //! | `{"type":"offer"/"answer","sdp":"..."}`, `{"type":"new-ice-candidate","candidate":{...}}` | goes to the other seat |
 //!
@@ -34,6 +34,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
+use super::admit::Presented;
 use super::line::{End, Line};
 use super::rooms::{NoSeat, Place, Rooms, Told};
 use super::{Client, Key, Problem, Shape, Web};
@@ -136,8 +137,8 @@ impl Signalling {
         let found = match first["type"].as_str() {
             Some("create") => {
                 let settings = self.web.settings();
-                let secret = first["key"].as_str().map(str::as_bytes);
-                let key = self.web.admit_page(&settings, asking, secret).map_err(refusal)?;
+                let shown = Presented::token(first["key"].as_str().map(str::as_bytes));
+                let key = self.web.admit(&settings, asking, shown).map_err(refusal)?;
                 let mut random = [0; 20];
                 getrandom::fill(&mut random)
                     .map_err(|_| End::refused("no_random", "the system gives no random bytes"))?;

@@ -23,7 +23,7 @@ function context(name) {
     /** Words for a key; and an element whose words follow the language. */
     t, h, say,
     get lang() { return language(); },
-    /** The iceServers that the server hands to this page: Promise<RTCIceServer[]>. Asks for the key if there has to be one. */
+    /** The iceServers that the server hands to this page: Promise<RTCIceServer[]>. Asks for the key if there is none. */
     ice: () => door.ice(),
     /** The API key that was given, or ''. */
     get key() { return door.key; },

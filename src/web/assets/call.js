@@ -160,9 +160,9 @@ class Call {
     this.early = [];
     const hear = (message) => (this.signalling ? this.#hear(message) : this.early.push(message));
     if (this.room) return Link.open(url, { type: 'join', room: this.room }, hear);
-    // Whoever may have credentials may open a room: where that takes a key, this asks for it.
+    // Whoever may have credentials may open a room: this asks for the key.
     await this.ctx.ice();
-    return Link.open(url, { type: 'create', key: this.ctx.key || null }, hear);
+    return Link.open(url, { type: 'create', key: this.ctx.key }, hear);
   }
 
   #words(error) {

@@ -1,4 +1,4 @@
-// How the page gets its iceServers: from the server, with a key if it wants one.
+// How the page gets its iceServers: from the server, with a key.
 
 import { h } from './dom.js';
 import { t } from './i18n.js';
@@ -21,7 +21,7 @@ export class Door {
   }
 
   /**
-   * The iceServers. Asks the person for a key when the server wants one.
+   * The iceServers. Asks the person for a key when there is none, or a wrong one.
    * Throws an Error whose message is for people.
    */
   async ice() {
@@ -31,7 +31,7 @@ export class Door {
       const answer = await this.#ask();
       if (answer.ok) return this.#keep(await answer.json());
       if (answer.status !== 401 && answer.status !== 403) throw new Error(await refusal(answer));
-      this.key = await askForKey(wrong || this.#key !== '');
+      this.key = keyIn(await askForKey(wrong || this.#key !== ''));
       wrong = true;
     }
   }
@@ -67,13 +67,20 @@ function session(name, value) {
   return value ?? '';
 }
 
+/** The key in what was pasted: a link to this page that ends with it, or the key alone. */
+function keyIn(pasted) {
+  const link = URL.canParse(pasted) ? new URL(pasted) : undefined;
+  return new URLSearchParams(link?.hash.slice(1)).get('key') ?? pasted;
+}
+
 function askForKey(wrong) {
   const field = h('input', {
-    type: 'password', required: true, autocomplete: 'off', spellcheck: 'false', class: 'wide', label: 'door.key',
+    type: 'password', required: true, autocomplete: 'off', spellcheck: 'false', class: 'wide', label: 'door.key', hint: 'door.key',
   });
   const form = h('form', { method: 'dialog' },
     h('h2', { say: 'door.title' }),
     h('p', { say: 'door.why' }),
+    h('p', { say: 'door.where' }),
     wrong && h('p', { class: 'note bad', say: 'door.wrong' }),
     field,
     h('div', { class: 'row end' },
