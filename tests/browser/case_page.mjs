@@ -73,6 +73,26 @@ addCase('browsers', 'page-test', async (context) => {
   return 'the page relays by udp, tcp and tls';
 });
 
+addCase('browsers', 'page-key', async (context) => {
+  new Network({ a: 'symmetric' });
+  await serve(context, [UDP]);
+  const browser = await Browser.start(context, 'a');
+  const page = await browser.open(`https://${NAME}/#nat`);
+  await click(page, '#nat-run');
+  const enter = async (text) => {
+    await page.until('document.querySelector("dialog[open] input")', 'nobody asks for the key', 20);
+    await page.call('(text) => { document.querySelector("dialog[open] input").value = text; }', text);
+    await click(page, 'dialog[open] button[type=submit]');
+  };
+  await page.until('document.querySelector("dialog[open]")?.innerText.includes("test it here")', 'the page does not say where the key is', 20);
+  await page.picture('key');
+  await enter('another-key-that-is-none');
+  await page.until('document.querySelector("dialog[open] .bad")', 'a wrong key is taken', 20);
+  await enter(`https://${NAME}/#key=${KEY}`);
+  await reaches(page, 'nat', 'symmetric', 45);
+  return 'the page asks for the key, and takes it out of a pasted link';
+});
+
 addCase('browsers', 'page-test-udp-blocked', async (context) => {
   const network = new Network({ a: 'symmetric' });
   network.only('a', ['meta l4proto udp']);
