@@ -266,7 +266,8 @@ fn even_port_gives_an_even_port_and_with_r_keeps_the_next() {
 /// RFC 8656 §7.2, check 5: any 5-tuple may redeem a token; here, of the same user only.
 #[test]
 fn a_reservation_token_is_good_once_on_any_transport_for_its_user() {
-    let server = Setup::new().start();
+    // Where nobody else on this host takes the port that waits.
+    let server = few_ports(64).0.start();
     let reserving = Client::udp(&server).try_allocate(even_port(true));
     let reserved = reserving.token();
     let next = SocketAddr::new(reserving.relayed().ip(), reserving.relayed().port() + 1);

@@ -91,10 +91,10 @@ fn strangers_are_answered_at_a_bounded_rate() {
 
 #[test]
 fn classic_stun_over_dtls_is_an_error() {
-    // RFC 7350 §3: a request without the magic cookie MUST always result in an error.
+    // RFC 7350 §3: a request without the magic cookie MUST always result in an error; RFC 8489 §11: in a 500.
     let mut server = Setup::default().server();
     let id = TransactionId::classic(1, [1; 12]);
-    for (transport, code) in [(Transport::Udp, 0), (Transport::Dtls, 400)] {
+    for (transport, code) in [(Transport::Udp, 0), (Transport::Dtls, 500)] {
         let client = TestClient::over(transport, "198.51.100.7:1", "x", "x");
         let mut packet = [0; 20];
         let request = Kind::request(Method::BINDING);

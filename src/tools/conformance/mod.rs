@@ -89,11 +89,12 @@ pub fn run(options: &Options) -> ExitCode {
 /// Runs the cases on one server, several at a time.
 fn examine(uri: &Uri, options: &Options, cases: &[&'static Case]) -> Result<Report, String> {
     let begun = Instant::now();
-    let start = options.start(check::unix())?;
+    let now = check::unix();
+    let start = options.start(now)?;
     // A name leads somewhere at least, or there is a fault.
     let target = Target::all(uri, options).into_iter().next().ok_or("it has no address")?;
     let target = target.map_err(|fault| fault.to_string())?;
-    let stand = Stand::new(start, target, second_user(options)?)?;
+    let stand = Stand::new(start, target, second_user(options, now)?)?;
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..BESIDE {
@@ -114,15 +115,15 @@ fn examine(uri: &Uri, options: &Options, cases: &[&'static Case]) -> Result<Repo
     Ok(Report { uri: uri.to_string(), done, took: begun.elapsed() })
 }
 
-/// Whoever has the secret can be two users.
-fn second_user(options: &Options) -> Result<Option<Arc<Credentials>>, String> {
+/// Whoever has the secret can be two users; minted for the same second, their names differ in nothing else.
+fn second_user(options: &Options, now: u64) -> Result<Option<Arc<Credentials>>, String> {
     let other = Options { user: Some("turnwire-check-2".to_owned()), ..options.clone() };
     if options.secret.is_none()
         && options.secret_file.as_deref().is_none_or(|path| path.as_os_str() == "-")
     {
         return Ok(None);
     }
-    Ok(other.start(check::unix())?.identity.map(|identity| identity.credentials))
+    Ok(other.start(now)?.identity.map(|identity| identity.credentials))
 }
 
 /// Whoever has read enough may close the pipe.
