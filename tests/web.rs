@@ -272,9 +272,11 @@ fn sessions_say_whom_they_were_given_to() {
 #[test]
 fn who_asks_too_often_is_told_when_to_come_again() {
     let server = setup().config("[web]\naddress_requests_per_minute = 5").start();
-    (0..5).for_each(|_| drop(relay_of(&ask(server.address(), "GET /ice", &[KEY]))));
+    // An application's server asks for all its users: with its key, the key's bound is the one that counts.
+    (0..10).for_each(|_| drop(relay_of(&ask(server.address(), "GET /ice", &[KEY]))));
+    (0..5).for_each(|_| assert_eq!(ask(server.address(), "GET /ice", &[]).status, 401));
     let reply = ask(server.address(), "GET /ice", &[KEY]);
-    assert_eq!(reply.status, 429);
+    assert_eq!(reply.status, 429, "nobody goes on guessing by the answers");
     assert!((1..=13).contains(&reply.header("retry-after").unwrap().parse::<u32>().unwrap()));
     assert!(reply.detail().contains("web.address_requests_per_minute"), "{}", reply.detail());
     let server = setup().config("[web]\nkey_requests_per_minute = 2").start();
@@ -289,6 +291,11 @@ fn who_asks_too_often_is_told_when_to_come_again() {
         (0..5).map(|_| ask(server.address(), "GET /ice", &[wrong]).status).collect();
     assert_eq!(replies[..3], [401; 3]);
     assert_eq!(replies[4], 429);
+    // A bucket that is almost empty makes it no cheaper.
+    let server = setup().config("[web]\naddress_requests_per_minute = 15").start();
+    let replies: Vec<_> =
+        (0..3).map(|_| ask(server.address(), "GET /ice", &[wrong]).status).collect();
+    assert_eq!(replies, [401, 401, 429]);
 }
 
 #[test]
@@ -325,14 +332,14 @@ fn a_proxy_in_front_says_whose_request_it_is_where_it_is_trusted() {
     let limited = "[web]\nlisten = [\"127.0.0.1:0\"]\naddress_requests_per_minute = 1";
     let asks = |server: &Server, of: &str| {
         let client = format!("X-Forwarded-For: 127.0.0.1, {of}");
-        ask(server.web_listeners()[0], "GET /ice", &[KEY, &client]).status
+        ask(server.web_listeners()[0], "GET /ice", &[&client]).status
     };
     let trusting = setup().config(limited).config("[listen]\nproxies = [\"127.0.0.1\"]").start();
     let replies = ["192.0.2.1", "192.0.2.2", "192.0.2.1"].map(|of| asks(&trusting, of));
-    assert_eq!(replies, [200, 200, 429]);
+    assert_eq!(replies, [401, 401, 429]);
     let other = setup().config(limited).start();
     let replies = ["192.0.2.1", "192.0.2.2"].map(|of| asks(&other, of));
-    assert_eq!(replies, [200, 429], "anybody may claim an address");
+    assert_eq!(replies, [401, 429], "anybody may claim an address");
 }
 
 #[test]

@@ -51,7 +51,14 @@ impl Web {
         })
     }
 
-    /// The key whose secret was shown.
+    /// Counts a wrong key of this client for more than a request, as far as it has some left.
+    fn punish(&self, client: &Client, headers: &HeaderMap) {
+        let per_minute = self.settings().per_address;
+        self.rates.penalty(client.ip(headers), self.now().mono, WRONG - 1, per_minute);
+    }
+
+    /// The key whose secret was shown. With the right one a request counts for the key alone: an application's server
+    /// asks for all its users from one address. Who has none left there is not told which one is right.
     ///
     /// # Errors
     /// There is none, or it came too often.
@@ -71,12 +78,13 @@ impl Web {
         let named = |key: &&Key| presented.name.is_none_or(|name| name == key.name);
         let Some(key) = found.filter(named) else {
             self.stats.refuse(Refused::WrongKey);
-            self.charge(client, headers, WRONG - 1)?;
+            self.punish(client, headers);
             return Err(Problem::unauthorized(
                 scheme,
                 format!("this is no API key: it needs {how}"),
             ));
         };
+        self.rates.give_back(client.ip(headers), self.now().mono, settings.per_address);
         self.rates.key(&key.name, self.now().mono, settings.per_key).map_err(|wait| {
             self.stats.refuse(Refused::KeyRate);
             too_many("with this key", "web.key_requests_per_minute", wait)
@@ -127,7 +135,7 @@ pub(super) async fn guess(
     web.charge(&client, &headers, 1)?;
     let response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED {
-        web.charge(&client, &headers, WRONG - 1)?;
+        web.punish(&client, &headers);
     }
     Ok(response)
 }

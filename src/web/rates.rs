@@ -43,6 +43,20 @@ impl Rates {
         self.addresses.take(network(ip), now, cost, per_minute)
     }
 
+    /// Takes `cost` requests more of those that an address has, or all that are left.
+    pub(super) fn penalty(&self, ip: IpAddr, now: Mono, cost: u32, per_minute: u32) {
+        self.addresses.change(network(ip), now, per_minute, |slot, now, one| {
+            slot.full_at = (slot.full_at.max(now) + one * u64::from(cost)).min(now + MINUTE);
+        });
+    }
+
+    /// Gives an address one request back.
+    pub(super) fn give_back(&self, ip: IpAddr, now: Mono, per_minute: u32) {
+        self.addresses.change(network(ip), now, per_minute, |slot, now, one| {
+            slot.full_at = slot.full_at.saturating_sub(one).max(now);
+        });
+    }
+
     /// The same of those that a key has.
     ///
     /// # Errors
@@ -53,7 +67,7 @@ impl Rates {
 }
 
 /// Whoever has an address of IPv6 has 2^64 of them.
-fn network(ip: IpAddr) -> IpAddr {
+pub(super) fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
         ip => ip,
@@ -89,6 +103,29 @@ impl Table {
         if per_minute == 0 {
             return Ok(());
         }
+        let cost = u64::from(cost.min(per_minute));
+        self.change(whose, now, per_minute, |slot, now, _| {
+            let price = MINUTE * cost / u64::from(per_minute);
+            let full_at = slot.full_at.max(now) + price;
+            if full_at - now > MINUTE {
+                return Err(Duration::from_micros(full_at - now - MINUTE));
+            }
+            slot.full_at = full_at;
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Changes somebody's bucket: with the time, and what one request takes of it, in microseconds. There is none
+    /// where there is no bound.
+    fn change<T>(
+        &self,
+        whose: impl std::hash::Hash,
+        now: Mono,
+        per_minute: u32,
+        change: impl FnOnce(&mut Slot, u64, u64) -> T,
+    ) -> Option<T> {
+        let one = MINUTE.checked_div(u64::from(per_minute))?;
         let (whose, now) = (self.hash.hash_one(whose), now.as_micros());
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let count = slots.len() as u64;
@@ -97,23 +134,40 @@ impl Table {
         let own = places.into_iter().find(|place| slots[*place].whose == whose);
         // In a crowd it shares the bucket that has most left in it.
         let place = own.or_else(|| places.into_iter().min_by_key(|place| slots[*place].full_at));
-        let Some(slot) = place.map(|place| &mut slots[place]) else { return Ok(()) };
+        let slot = &mut slots[place?];
         if own.is_none() && slot.full_at <= now {
             *slot = Slot { whose, full_at: now };
         }
-        let price = MINUTE * u64::from(cost.min(per_minute)) / u64::from(per_minute);
-        let full_at = slot.full_at.max(now) + price;
-        if full_at - now > MINUTE {
-            return Err(Duration::from_micros(full_at - now - MINUTE));
-        }
-        slot.full_at = full_at;
-        Ok(())
+        Some(change(slot, now, one))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_penalty_is_paid_from_what_is_left_and_counts_until_the_bucket_is_empty() {
+        let rates = Rates::default();
+        let (ip, now) = ("192.0.2.1".parse().unwrap(), Mono::from_secs(10));
+        let take = |now| rates.address(ip, now, 1, 60).is_ok();
+        assert!((0..55).all(|_| take(now)));
+        rates.penalty(ip, now, 9, 60);
+        assert!(!take(now), "five were left, and nine were to be paid");
+        assert!(take(Mono::from_secs(11)), "no debt is carried on");
+        assert!(!take(Mono::from_secs(11)));
+    }
+
+    #[test]
+    fn what_is_given_back_is_there_again_and_no_more_than_that() {
+        let rates = Rates::default();
+        let (ip, now) = ("192.0.2.1".parse().unwrap(), Mono::from_secs(10));
+        let take = || rates.address(ip, now, 1, 60).is_ok();
+        rates.give_back(ip, now, 60);
+        assert_eq!((0..100).filter(|_| take()).count(), 60);
+        rates.give_back(ip, now, 60);
+        assert!(take() && !take());
+    }
 
     #[test]
     fn a_minute_has_so_many_requests_and_no_more() {
