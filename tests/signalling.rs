@@ -29,6 +29,16 @@ impl Carried for Relayed {
     }
 }
 
+/// One that says when it is asked, and never answers.
+struct Silent(std::sync::mpsc::Sender<()>);
+
+impl Carried for Silent {
+    fn sessions(&self, _: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>> {
+        let _ = self.0.send(());
+        Box::pin(std::future::pending())
+    }
+}
+
 /// Settings with one key, which names its holders `app`.
 fn settings(key: Option<&str>) -> Settings {
     let hour = Duration::from_secs(3600);
@@ -50,13 +60,17 @@ fn settings(key: Option<&str>) -> Settings {
 
 /// A server of its own, which ends with the test. Whoever comes, comes from elsewhere.
 fn start() -> (SocketAddr, Arc<Web>) {
+    serve(Arc::new(Relayed))
+}
+
+fn serve(carried: Arc<dyn Carried>) -> (SocketAddr, Arc<Web>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let now = Now { mono: Mono::from_secs(1), unix: 1_700_000_000 };
     let web = Web::new(move || now);
     web.replace(settings(Some(KEY)));
-    let calls = calls(Signalling::new(Arc::clone(&web), Arc::new(Relayed)));
+    let calls = calls(Signalling::new(Arc::clone(&web), carried));
     let client = Client { address: "192.0.2.9:4000".parse().unwrap(), door: Door::Shared };
     let router = router(Arc::clone(&web), calls).layer(MockConnectInfo(client));
     std::thread::spawn(move || {
@@ -106,7 +120,8 @@ impl Tab {
                 if message["type"] == kind {
                     return message;
                 }
-                let last = ["refused", "end"].iter().any(|last| message["type"] == *last);
+                let last =
+                    ["welcome", "refused", "end"].iter().any(|last| message["type"] == *last);
                 assert!(!last, "{message} and no {kind}");
             }
         }
@@ -226,6 +241,46 @@ fn a_room_is_worth_no_more_than_the_key_that_it_was_opened_with() {
     assert_eq!(Tab::of_page(server, None).err(), Some(404), "no calls without the page");
 }
 
+/// A secret that got about was replaced under the name that it had: the room that it opened is worth nothing more.
+#[test]
+fn a_key_with_another_secret_is_another_key() {
+    let (server, web) = start();
+    let (mut host, welcome) = host(server);
+    web.replace(settings(Some("another")));
+    let mut late = Tab::at(server);
+    late.say(json!({ "type": "join", "room": welcome["room"] }));
+    late.refused_with("no_room");
+    assert_eq!(end(&mut host), "withdrawn");
+}
+
+#[test]
+fn a_reload_without_the_page_or_the_key_ends_the_rooms_that_stand() {
+    for after in [settings(None), Settings { page: false, ..settings(Some(KEY)) }] {
+        let (server, web) = start();
+        let (mut host, welcome) = host(server);
+        let (mut guest, _) = guest(server, &welcome["room"]);
+        web.replace(settings(Some(KEY)));
+        host.say(json!({ "type": "offer", "sdp": "v=0" }));
+        assert_eq!(guest.hear("offer")["sdp"], "v=0", "a reload that leaves both changes nothing");
+        web.replace(after);
+        assert_eq!([end(&mut host), end(&mut guest)], ["withdrawn"; 2]);
+        host.is_over();
+    }
+}
+
+#[test]
+fn a_server_that_does_not_say_what_it_relays_holds_up_no_call() {
+    let (asked, question) = std::sync::mpsc::channel();
+    let (server, _) = serve(Arc::new(Silent(asked)));
+    let (mut host, welcome) = host(server);
+    let (mut guest, _) = guest(server, &welcome["room"]);
+    question.recv_timeout(PATIENCE).unwrap();
+    host.say(json!({ "type": "offer", "sdp": "v=0" }));
+    assert_eq!(guest.hear("offer")["sdp"], "v=0");
+    guest.say(json!({ "type": "answer", "sdp": "v=0" }));
+    assert_eq!(host.hear("answer")["sdp"], "v=0");
+}
+
 /// RFC 6455 §10.2: any page may ask for a WebSocket, and the browser says which one asks.
 #[test]
 fn a_page_of_another_origin_gets_no_websocket() {
@@ -259,14 +314,16 @@ fn what_is_no_message_of_a_call_ends_the_connection_and_reaches_nobody() {
         let (mut host, welcome) = host(server);
         let (mut guest, _) = guest(server, &welcome["room"]);
         host.0.send(message.clone()).unwrap();
-        assert_eq!(host_end(&mut host), "not_understood", "{message}");
+        assert_eq!(end(&mut host), "not_understood", "{message}");
         host.is_over();
         assert_eq!(guest.hear("peer")["here"], false);
         guest.say(json!({ "type": "offer", "sdp": "" }));
     }
 }
 
-fn host_end(tab: &mut Tab) -> String {
+/// Why it ends.
+#[track_caller]
+fn end(tab: &mut Tab) -> String {
     loop {
         let message: Value = match tab.0.read().expect("a last message") {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),

@@ -47,9 +47,9 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// The key of this name.
-    pub(super) fn named(&self, name: &str) -> Option<&Key> {
-        self.0.iter().find(|key| key.name == name)
+    /// The same key as it is now: of this name, and with the secret that it had.
+    pub(super) fn now(&self, then: &Key) -> Option<&Key> {
+        self.0.iter().find(|key| key.name == then.name && key.digest.ct_eq(&then.digest).into())
     }
 
     /// The key with this secret. How long that takes tells nothing about them: what is compared are
@@ -103,6 +103,18 @@ mod tests {
         }
         assert!(Keys::default().find(b"").is_none());
         assert!(!format!("{keys:?}").contains("second"));
+    }
+
+    #[test]
+    fn a_key_stays_the_same_as_long_as_its_secret_does() {
+        let key = |name: &str, secret: &str, label: &str| {
+            Key::new(name, &Secret::new(secret), label, 0, Duration::from_secs(1))
+        };
+        let then = key("a", "first", "old");
+        let label = |now| Keys::new(vec![now]).now(&then).map(|key| key.label.clone());
+        assert_eq!(label(key("a", "first", "new")).as_deref(), Some("new"));
+        assert_eq!(label(key("a", "second", "old")), None);
+        assert_eq!(label(key("b", "first", "old")), None);
     }
 
     #[test]

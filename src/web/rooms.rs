@@ -4,7 +4,7 @@
 //! other, as any application has to by means of its own. What is said in a call never comes here.
 //!
 //! Whoever holds the name of a room may take its free seat, so a name is 128 random bits. Everything is bounded: rooms,
-//! rooms opened from one address, seats, the time a room lasts, and what waits for a seat that does not read.
+//! rooms opened from one address (of IPv6: from a /64), seats, the time a room lasts, and what waits for a seat that does not read.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,9 +16,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::Key;
+use super::rates::network;
+
 /// Rooms at a time: this shows that a server works, and is no conference service.
 pub(super) const ROOMS: usize = 64;
-/// Of these, opened from one address.
+/// Of these, opened from one address (of IPv6: from a /64).
 pub(super) const ROOMS_OF_ONE: usize = 8;
 /// How long a room lasts, in use or not. Credentials handed out in it end with it.
 pub(super) const LIFETIME: Duration = Duration::from_secs(2 * 60 * 60);
@@ -73,9 +76,10 @@ struct Table {
 }
 
 struct Room {
+    /// The network that it was opened from.
     by: IpAddr,
-    /// The name of the key that it was opened with.
-    key: String,
+    /// What it was opened with.
+    key: Key,
     label: String,
     ends: Instant,
     /// When it was first seen that nobody is in it.
@@ -96,7 +100,7 @@ struct Seat {
 pub(super) struct Place<'a> {
     rooms: &'a Rooms,
     name: String,
-    key: String,
+    key: Key,
     label: String,
     index: usize,
     serial: u64,
@@ -115,9 +119,10 @@ impl Rooms {
     pub(super) fn open(
         &self,
         now: Instant,
-        (by, key): (IpAddr, &str),
+        (by, key): (IpAddr, &Key),
         random: [u8; 20],
     ) -> Result<Place<'_>, NoSeat> {
+        let by = network(by);
         let mut table = self.table();
         table.sweep(now);
         if table.rooms.len() >= ROOMS {
@@ -130,7 +135,7 @@ impl Rooms {
         // Of other bits than the name: a label stands in logs, and a name lets people in.
         let label: String = random[16..].iter().map(|byte| format!("{byte:02x}")).collect();
         let label = format!("call-{label}");
-        let (key, ends, looked) = (key.to_owned(), now + LIFETIME, Looked::default());
+        let (key, ends, looked) = (key.clone(), now + LIFETIME, Looked::default());
         let room = Room { by, key, label, ends, empty: None, seats: Default::default(), looked };
         table.rooms.insert(name.clone(), room);
         drop(table);
@@ -204,8 +209,8 @@ impl Place<'_> {
         &self.name
     }
 
-    /// The name of the key that the room was opened with: whoever is let in has credentials by it.
-    pub(super) fn key(&self) -> &str {
+    /// The key that the room was opened with, as it was: whoever is let in has credentials by it.
+    pub(super) const fn key(&self) -> &Key {
         &self.key
     }
 
@@ -255,8 +260,13 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Secret;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn key() -> Key {
+        Key::new("key", &Secret::new("secret"), "key", 0, Duration::from_secs(60))
+    }
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([192, 0, 2, last])
@@ -265,7 +275,7 @@ mod tests {
     #[test]
     fn two_hear_each_other_and_a_third_finds_no_seat() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let mut first = rooms.open(now, (HERE, "key"), [7; 20]).unwrap();
+        let mut first = rooms.open(now, (HERE, &key()), [7; 20]).unwrap();
         assert_eq!(first.inbox.try_recv(), Ok(Told::Peer(false)));
         let name = first.room().to_owned();
         let mut second = rooms.enter(now, &name).unwrap();
@@ -287,7 +297,7 @@ mod tests {
     #[test]
     fn a_room_is_found_by_its_whole_name_only() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let first = rooms.open(now, (HERE, "key"), [7; 20]).unwrap();
+        let first = rooms.open(now, (HERE, &key()), [7; 20]).unwrap();
         for other in ["", &first.room()[1..], &first.label(), "x"] {
             assert_eq!(rooms.enter(now, other).err(), Some(NoSeat::NoRoom));
         }
@@ -296,8 +306,8 @@ mod tests {
     #[test]
     fn a_room_ends_in_use_or_not_and_sooner_when_it_is_empty() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let mut kept = rooms.open(now, (HERE, "key"), [1; 20]).unwrap();
-        let left = rooms.open(now, (HERE, "key"), [2; 20]).unwrap().room().to_owned();
+        let mut kept = rooms.open(now, (HERE, &key()), [1; 20]).unwrap();
+        let left = rooms.open(now, (HERE, &key()), [2; 20]).unwrap().room().to_owned();
         assert_eq!(rooms.count(now), 2);
         assert_eq!(rooms.count(now + KEPT_EMPTY), 1);
         assert_eq!(rooms.enter(now, &left).err(), Some(NoSeat::NoRoom));
@@ -310,7 +320,7 @@ mod tests {
     #[test]
     fn whoever_comes_back_in_time_finds_the_room() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let name = rooms.open(now, (HERE, "key"), [1; 20]).unwrap().room().to_owned();
+        let name = rooms.open(now, (HERE, &key()), [1; 20]).unwrap().room().to_owned();
         let almost = KEPT_EMPTY - Duration::from_secs(1);
         rooms.count(now);
         drop(rooms.enter(now + almost, &name).unwrap());
@@ -324,7 +334,7 @@ mod tests {
         let mut number = 0u8;
         let mut open = |by| {
             number += 1;
-            rooms.open(now, (by, "key"), [number; 20])
+            rooms.open(now, (by, &key()), [number; 20])
         };
         let mut kept: Vec<_> = (0..ROOMS_OF_ONE).map(|_| open(HERE).unwrap()).collect();
         assert_eq!(open(HERE).err(), Some(NoSeat::TooManyOfYours));
@@ -338,9 +348,22 @@ mod tests {
     }
 
     #[test]
+    fn all_addresses_of_one_network_open_as_many_rooms_as_one() {
+        let (rooms, now) = (Rooms::default(), Instant::now());
+        let open = |number: u8, by: &str| {
+            rooms.open(now, (by.parse().unwrap(), &key()), [number; 20]).map(drop)
+        };
+        for number in 0..ROOMS_OF_ONE as u8 {
+            assert_eq!(open(number, &format!("2001:db8::{number}")), Ok(()));
+        }
+        assert_eq!(open(100, "2001:db8::ffff:1"), Err(NoSeat::TooManyOfYours));
+        assert_eq!(open(101, "2001:db8:0:1::1"), Ok(()));
+    }
+
+    #[test]
     fn one_that_does_not_read_loses_the_seat_and_its_end_does_not_take_the_next_ones() {
         let (rooms, now) = (Rooms::default(), Instant::now());
-        let mut first = rooms.open(now, (HERE, "key"), [1; 20]).unwrap();
+        let mut first = rooms.open(now, (HERE, &key()), [1; 20]).unwrap();
         let mut slow = rooms.enter(now, first.room()).unwrap();
         for _ in 0..=WAITING {
             first.say("flood".into());

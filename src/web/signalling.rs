@@ -32,7 +32,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::admit::Presented;
 use super::line::{End, Line};
@@ -47,6 +47,11 @@ const CONNECTIONS: usize = 256;
 const BEAT: Duration = Duration::from_secs(15);
 /// How often it is looked what was relayed.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long that may take: a call does not wait for it.
+const LOOKING: Duration = Duration::from_secs(1);
+/// Questions about it at a time, answered or not: workers keep few, and the operator's have to find room among them.
+const QUESTIONS: usize = 4;
+
 /// What the server has relayed, by its own count.
 pub trait Carried: Send + Sync + 'static {
     /// The live sessions of the one who counts as `owner`, as the admin API tells them.
@@ -59,6 +64,7 @@ pub struct Signalling {
     web: Arc<Web>,
     carried: Arc<dyn Carried>,
     slots: Semaphore,
+    questions: Arc<Semaphore>,
 }
 
 /// `GET /page/call`: a request that becomes a WebSocket.
@@ -89,7 +95,8 @@ impl Signalling {
     /// No room is open yet. Credentials are those of `web`.
     pub fn new(web: Arc<Web>, carried: Arc<dyn Carried>) -> Arc<Self> {
         let slots = Semaphore::new(CONNECTIONS);
-        Arc::new(Self { rooms: Rooms::default(), web, carried, slots })
+        let questions = Arc::new(Semaphore::new(QUESTIONS));
+        Arc::new(Self { rooms: Rooms::default(), web, carried, slots, questions })
     }
 
     /// Serves one seat from its first message to its end.
@@ -112,7 +119,7 @@ impl Signalling {
     /// What a seat is worth: credentials by the key that the room was opened with, if that is good still.
     fn welcome(&self, place: &Place<'_>) -> Result<Value, End> {
         let settings = self.web.settings();
-        let key = settings.keys.named(place.key());
+        let key = settings.keys.now(place.key());
         let Some((key, mint)) = key.and_then(|key| Some((key, settings.mints.get(key.mint)?)))
         else {
             return Err(End::refused("no_room", "the key that this room was opened with is gone"));
@@ -142,7 +149,7 @@ impl Signalling {
                 let mut random = [0; 20];
                 getrandom::fill(&mut random)
                     .map_err(|_| End::refused("no_random", "the system gives no random bytes"))?;
-                self.rooms.open(now, (client, &key.name), random)
+                self.rooms.open(now, (client, key), random)
             }
             Some("join") => self.rooms.enter(now, first["room"].as_str().unwrap_or_default()),
             _ => {
@@ -153,26 +160,41 @@ impl Signalling {
         found.map_err(|none| End::refused(none.label(), in_words(none)))
     }
 
-    /// What is relayed for both seats now, or was a moment ago.
-    async fn look(&self, place: &Place<'_>) -> Vec<Value> {
+    /// Whether the room is one that could be opened now: a reload may have taken the page or its key out.
+    fn stands(&self, place: &Place<'_>) -> bool {
+        let settings = self.web.settings();
+        settings.page && settings.keys.now(place.key()).is_some()
+    }
+
+    /// What is relayed for both seats now, or was a moment ago; nothing when that takes too long.
+    async fn look(&self, place: &Place<'_>) -> Option<Vec<Value>> {
+        timeout(LOOKING, self.look_patiently(place)).await.ok()?
+    }
+
+    async fn look_patiently(&self, place: &Place<'_>) -> Option<Vec<Value>> {
         let mut looked = place.looked.lock().await;
         if let Some((at, sessions)) = &*looked
             && at.elapsed() < LOOK / 2
         {
-            return sessions.clone();
+            return Some(sessions.clone());
         }
         let mut sessions = Vec::new();
         for seat in [1, 2] {
             let owner = {
                 let settings = self.web.settings();
-                settings.keys.named(place.key()).map(|key| owner(key, &place.label_of(seat)))
+                owner(settings.keys.now(place.key())?, &place.label_of(seat))
             };
-            let Some(owner) = owner else { continue };
-            let found = self.carried.sessions(owner).await;
-            sessions.extend(found.iter().map(|session| told(seat, session)));
+            let asking = Arc::clone(&self.questions).acquire_owned().await.ok()?;
+            let carried = Arc::clone(&self.carried);
+            // A worker keeps a question that nobody waits for any more: it counts until it is answered.
+            let answer = tokio::spawn(async move {
+                let _asking = asking;
+                carried.sessions(owner).await
+            });
+            sessions.extend(answer.await.ok()?.iter().map(|session| told(seat, session)));
         }
         *looked = Some((Instant::now(), sessions.clone()));
-        sessions
+        Some(sessions)
     }
 
     async fn talk(&self, line: &mut Line, mut place: Place<'_>) -> End {
@@ -211,13 +233,16 @@ impl Signalling {
                     if silent > 2 { Err(End::Gone) } else { line.ping().await }
                 }
                 _ = look.tick() => {
-                    let found = self.look(&place).await;
-                    if found == known {
-                        Ok(())
-                    } else {
-                        let text = json!({ "type": "carried", "sessions": &found }).to_string();
-                        known = found;
-                        line.say(text).await
+                    if !self.stands(&place) {
+                        return End::over("withdrawn", "the page or the key of this room is gone");
+                    }
+                    match self.look(&place).await.filter(|found| *found != known) {
+                        Some(found) => {
+                            let text = json!({ "type": "carried", "sessions": &found }).to_string();
+                            known = found;
+                            line.say(text).await
+                        }
+                        None => Ok(()),
                     }
                 }
             };
@@ -294,5 +319,47 @@ const fn in_words(none: NoSeat) -> &'static str {
         NoSeat::Full => "two are in this room already",
         NoSeat::TooMany => "as many rooms are open as may be: try again later",
         NoSeat::TooManyOfYours => "you have opened as many rooms as may be: try again later",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::auth::Secret;
+    use crate::time::{Mono, Now};
+    use crate::web::{Keys, Settings};
+
+    /// Counts who asks, and answers nobody.
+    #[derive(Default)]
+    struct Stuck(AtomicUsize);
+
+    impl Carried for Stuck {
+        fn sessions(&self, _: String) -> Pin<Box<dyn Future<Output = Vec<Value>> + Send + '_>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn many_rooms_ask_workers_that_do_not_answer_no_more_than_a_few_questions() {
+        let web = Web::new(|| Now { mono: Mono::from_secs(1), unix: 1 });
+        let key = Key::new("one", &Secret::new("secret"), "app", 0, BEAT);
+        web.replace(Settings { keys: Keys::new(vec![key.clone()]), ..Settings::default() });
+        let stuck = Arc::new(Stuck::default());
+        let signalling = Signalling::new(web, Arc::clone(&stuck) as _);
+        let rooms = (0..2 * QUESTIONS as u8).map(|number| {
+            let (signalling, key) = (Arc::clone(&signalling), key.clone());
+            async move {
+                let (now, by) = (Instant::now(), IpAddr::from([192, 0, 2, number]));
+                let place = signalling.rooms.open(now, (by, &key), [number; 20]).unwrap();
+                [signalling.look(&place).await, signalling.look(&place).await]
+            }
+        });
+        let looks = rooms.collect::<tokio::task::JoinSet<_>>().join_all().await;
+        assert!(looks.iter().flatten().all(Option::is_none));
+        assert_eq!(stuck.0.load(Ordering::Relaxed), QUESTIONS);
     }
 }
