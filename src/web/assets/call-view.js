@@ -2,6 +2,14 @@
 
 import { size } from './call-path.js';
 
+/** Lines of what the other side can make more of without end. */
+const LINES = 200;
+
+function append(list, line) {
+  list.append(line);
+  if (list.childElementCount > LINES) list.firstElementChild.remove();
+}
+
 /** The way that the packets go, drawn, and said in a sentence. */
 export class PathCard {
   constructor(ctx) {
@@ -108,6 +116,8 @@ export class CarriedCard {
   server(sessions) {
     for (const known of this.sessions.values()) known.live = false;
     for (const session of sessions) this.sessions.set(session.id, { ...session, live: true });
+    const ended = [...this.sessions.values()].filter(({ live }) => !live);
+    for (const { id } of ended.slice(0, Math.max(0, this.sessions.size - LINES))) this.sessions.delete(id);
     this.#draw();
   }
 
@@ -154,6 +164,7 @@ export class FileCard {
 
   reset(isReady) {
     this.isReady = isReady;
+    for (const line of Object.values(this.ways ?? {})) this.#forget(line);
     this.ways = {};
     this.lines.replaceChildren();
     this.ready();
@@ -172,19 +183,29 @@ export class FileCard {
     line.bar.max = Math.max(whole, 1);
     line.bar.value = done;
     line.bar.hidden = state !== 'going';
-    line.chip.className = `chip ${{ intact: 'good', broken: 'bad', long: 'bad' }[state] ?? 'accent'}`;
+    line.chip.className = `chip ${{ intact: 'good', broken: 'bad', long: 'bad', refused: 'warn' }[state] ?? 'accent'}`;
     this.ctx.say(line.chip, `file.${way}-${state}`);
     line.name.textContent = `${name} · ${state === 'going' ? `${size(done)} / ` : ''}${size(whole)}`;
     const rate = news.took ? `${(whole * 8 / news.took / 1000).toFixed(1)} Mbit/s` : '';
     line.hash.textContent = news.sha256 ? `SHA-256 ${news.sha256}` : '';
     line.rate.textContent = rate;
+    this.#forget(line);
     if (news.blob) {
-      const url = URL.createObjectURL(news.blob);
-      line.save.replaceChildren(h('a', { href: url, download: name, say: 'file.save' }));
-    } else {
-      line.save.replaceChildren();
+      line.url = URL.createObjectURL(news.blob);
+      line.save.append(h('a', { href: line.url, download: name, say: 'file.save' }));
+    }
+    if (news.answer) {
+      const button = (say, yes) => h('button', { class: 'quiet', type: 'button', say, on: { click: () => news.answer(yes) } });
+      line.save.append(button('file.take', true), ' ', button('file.refuse', false));
     }
     this.ready();
+  }
+
+  /** The browser keeps a file for as long as there is a link to it. */
+  #forget(line) {
+    if (line.url) URL.revokeObjectURL(line.url);
+    line.url = undefined;
+    line.save.replaceChildren();
   }
 
   #line(way) {
@@ -238,7 +259,7 @@ export class MachineCard {
     });
     peer.addEventListener('candidate', ({ detail: { side, text } }) => {
       const { h } = this.ctx;
-      this.candidates.append(h('li', {}, h('span', { class: 'chip', say: `machine.${side}-short` }), ' ', h('code', {}, text)));
+      append(this.candidates, h('li', {}, h('span', { class: 'chip', say: `machine.${side}-short` }), ' ', h('code', {}, text)));
     });
     peer.addEventListener('fault', ({ detail }) => {
       const { errorCode, errorText, url } = detail;
@@ -250,7 +271,7 @@ export class MachineCard {
   #state({ machine, state, at }) {
     const { h } = this.ctx;
     const colour = { connected: 'good', completed: 'good', failed: 'bad', disconnected: 'warn', closed: 'bad' }[state] ?? '';
-    this.states.append(h('li', { 'data-machine': machine, 'data-state': state },
+    append(this.states, h('li', { 'data-machine': machine, 'data-state': state },
       h('span', { class: 'soft small at' }, `${(at / 1000).toFixed(2)} s`), h('span', { class: 'mono' }, machine),
       h('span', { class: `chip ${colour}` }, state)));
   }

@@ -1,6 +1,6 @@
 // The Call tab: two browsers, a link between them, and everything that happens on the way to a call.
 
-import { Files, sample } from './call-file.js';
+import { Files, SAMPLE, sample } from './call-file.js';
 import { Link, Refusal } from './call-link.js';
 import { available, source } from './call-media.js';
 import { look } from './call-path.js';
@@ -9,7 +9,6 @@ import { CarriedCard, FileCard, MachineCard, PathCard } from './call-view.js';
 
 const KINDS = ['synthetic', 'camera', 'screen'];
 const LOOK = 1_000;
-const SAMPLE = 10 << 20;
 
 export function mount(root, ctx) {
   const call = new Call(root, ctx);
