@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::databases::{self, DATABASES, Fate};
 use super::facts::{Facts, OFF};
+use super::grammar::Line;
 use super::page::Page;
 use super::page::Weight::{Act, Lost, Same};
 use super::tenants::Tenants;
@@ -95,10 +96,8 @@ fn stun_only(facts: &Facts<'_>, page: &mut Page) {
 
 fn secrets(facts: &Facts<'_>, database: Fate, page: &mut Page) -> bool {
     let from = facts.all("static-auth-secret");
-    let mut secrets: Vec<&str> = from.iter().map(|line| line.value).collect();
-    secrets.dedup();
-    if !secrets.is_empty() {
-        page.key("auth", "secrets", secrets, &from);
+    if !from.is_empty() {
+        page.key("auth", "secrets", values(&from), &from);
     }
     let users = facts.all("user");
     if !users.is_empty() {
@@ -126,6 +125,13 @@ fn secrets(facts: &Facts<'_>, database: Fate, page: &mut Page) -> bool {
         page.note("auth", Act, &switch, text);
     }
     asked != Fate::Asked
+}
+
+/// What stands in the lines, each once where it stands there twice in a row.
+pub(super) fn values<'t>(lines: &[&Line<'t>]) -> Vec<&'t str> {
+    let mut values: Vec<&str> = lines.iter().map(|line| line.value).collect();
+    values.dedup();
+    values
 }
 
 /// Whether there are users, and whether one of them is left behind.

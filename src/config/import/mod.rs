@@ -10,6 +10,7 @@
 //! listen, tls, relay, discovery, auth, databases, peers, limits, redirect, process
 //!           the rooms: each makes keys of its options, or says why not
 //! tenants   what lies in coturn's database besides users: realms and their rules
+//! token     a key of access tokens there
 //! ranges    ranges of addresses to prefixes
 //! page      keys and notes, each with its lines, to TOML
 //! ```
@@ -33,6 +34,7 @@ mod redirect;
 mod relay;
 mod tenants;
 mod tls;
+mod token;
 
 pub use page::{Note, Weight};
 pub use tenants::Stock;

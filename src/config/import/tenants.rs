@@ -4,18 +4,16 @@
 //! A row is a line of coturn's file that has no number: what stands there about the default realm, or about every realm,
 //! joins the lines of the file, and each other realm gets a page of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use toml::value::Datetime;
-use toml::{Table, Value};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::facts::Facts;
 use super::grammar::Line;
 use super::options::Shape;
 use super::page::Page;
 use super::page::Weight::{Act, Lost, Same};
-use super::{limits, peers};
-use crate::auth::{TokenAlgorithm, TokenKey, canonical_origin, decode_base64, prepare};
+use super::{auth, limits, peers, token};
+use crate::auth::{canonical_origin, prepare};
+use crate::config::Config;
 use crate::store::{Inventory, Settings, Stocked, StockedToken};
 
 /// A database of coturn's, as it was read.
@@ -31,16 +29,13 @@ pub struct Stock {
 const USERS: &str = "turnusers_lt";
 const SECRETS: &str = "turn_secret";
 const OPTIONS: &str = "turn_realm_option";
+/// The options that stand there.
+const LIMITS: [&str; 3] = ["max-bps", "total-quota", "user-quota"];
 const ALLOWED: &str = "allowed_peer_ip";
 const DENIED: &str = "denied_peer_ip";
 const ORIGINS: &str = "turn_origin_to_realm";
 const TOKENS: &str = "oauth_key";
 const ADMINS: &str = "admin_user";
-
-/// Days from the year 0 (beginning in March) to 1970.
-const EPOCH: u64 = 719_468;
-/// The end of the year 9999: the last that TOML can write.
-const LAST: u64 = 253_402_300_799;
 
 /// The realms of a database, as coturn would serve them by this file.
 pub(super) struct Tenants<'t> {
@@ -49,6 +44,10 @@ pub(super) struct Tenants<'t> {
     default: Option<&'t str>,
     /// The others, each with the origins that lead there.
     others: BTreeMap<&'t str, Vec<&'t str>>,
+    /// The realm that an origin in its one form leads to.
+    ways: HashMap<String, &'t str>,
+    /// Whether the realms of the database are served at all.
+    dynamic: bool,
     /// Whether there is a file of coturn's that says how the database is read.
     by_file: bool,
 }
@@ -69,26 +68,56 @@ impl<'t> Tenants<'t> {
             let origins = stock.inventory.origins.iter().filter(|(_, to)| to == realm);
             others.insert(*realm, origins.map(|(origin, _)| &**origin).collect());
         }
-        let tenants = Self { stock, default, others, by_file };
+        let ways = ways(&stock.inventory);
+        let dynamic = facts.all("no-dynamic-realms").is_empty();
+        let tenants = Self { stock, default, others, ways, dynamic, by_file };
         tenants.ignored(facts, page);
-        let limited = facts.all("no-dynamic-realms").is_empty();
         let ruled = facts.all("no-dynamic-ip-list").is_empty();
-        if limited && let Some(default) = default {
-            options(&stock.inventory, default, facts);
-        }
         if ruled {
             rules(&stock.inventory, "", facts);
-            let before = facts.all("allowed-peer-ip").len();
-            if let Some(default) = default {
-                rules(&stock.inventory, default, facts);
-            }
-            if !tenants.others.is_empty() && facts.all("allowed-peer-ip").len() > before {
-                let text = "what the default realm may reach stands in [peers], and so counts for the other realms as \
-                            well: deny it there if they shall not";
-                page.note("peers", Act, &[&row(ALLOWED, "")], text);
-            }
         }
+        let count = |facts: &Facts<'_>| {
+            [&LIMITS[..], &["allowed-peer-ip"], &["denied-peer-ip"]]
+                .map(|names| facts.all_of(names).len())
+        };
+        let before = count(facts);
+        if dynamic && let Some(default) = default {
+            options(&stock.inventory, default, facts);
+        }
+        if ruled && let Some(default) = default {
+            rules(&stock.inventory, default, facts);
+        }
+        let more = count(facts);
+        tenants.shared(std::array::from_fn(|at| more[at] > before[at]), page);
         tenants
+    }
+
+    /// Says what of the default realm's own (limits, peers that may be reached, peers that may not) counts for the
+    /// other realms as well.
+    fn shared(&self, [limits, allowed, denied]: [bool; 3], page: &mut Page) {
+        if !self.others.iter().any(|(realm, origins)| self.serves(realm, origins)) {
+            return;
+        }
+        if limits {
+            let text = "what limits the default realm stands in [limits], and so counts for the other realms where \
+                        their [realm.limits] do not say otherwise";
+            page.note("limits", Act, &[&row(OPTIONS, "")], text);
+        }
+        if allowed {
+            let text = "what the default realm may reach stands in [peers], and so counts for the other realms as \
+                        well: deny it there if they shall not";
+            page.note("peers", Act, &[&row(ALLOWED, "")], text);
+        }
+        if denied {
+            let text = "what the default realm may not reach stands in [peers], and so is closed to the other realms \
+                        as well, which cannot open it: take it out of peers.deny if they shall reach it";
+            page.note("peers", Act, &[&row(DENIED, "")], text);
+        }
+    }
+
+    /// Whether somebody can come in by the realm.
+    fn serves(&self, realm: &str, origins: &[&str]) -> bool {
+        prepared(realm, 127).is_some() && (!self.by_file || (self.dynamic && !origins.is_empty()))
     }
 
     /// What coturn does not look at by its own word.
@@ -114,6 +143,11 @@ impl<'t> Tenants<'t> {
             count(secrets.len(), "shared secret"),
         );
         page.note("stores.ask", Same, &[&row[0], &self::row(SECRETS, "")], text);
+        if self.by_file && !by_secret && !secrets.is_empty() {
+            let text = "coturn takes no shared secret without use-auth-secret in its file; here everybody comes in \
+                        who has one. Remove them from the database if they shall not";
+            page.note("stores.ask", Act, &[&self::row(SECRETS, "")], text);
+        }
         if by_secret && !users.is_empty() {
             let text = "coturn lets no user in by a password when there are shared secrets; here both come in. \
                         Remove the users from the database if they shall not";
@@ -169,24 +203,67 @@ impl<'t> Tenants<'t> {
     /// Writes the other realms. True when somebody is left behind.
     pub(super) fn realms(&self, facts: &Facts<'t>, page: &mut Page) -> bool {
         let mut left = false;
-        let dynamic = facts.all("no-dynamic-realms").is_empty();
+        let mut written = BTreeSet::new();
+        let own = facts.value("realm").filter(|realm| prepared(realm, 127).is_some());
+        let own = own.map_or_else(|| Config::default().auth.realm, str::to_owned);
+        let mut names = HashSet::from([prepare(&own).map(|name| name.into_owned())]);
         for (realm, origins) in &self.others {
             let from = row(if origins.is_empty() { USERS } else { ORIGINS }, "");
             if prepared(realm, 127).is_none() {
                 let text = "a realm has 1 to 127 characters and no control characters: left out";
                 page.note("auth", Act, &[&from], text);
                 left = true;
-            } else if self.by_file && (origins.is_empty() || !dynamic) {
+            } else if !self.serves(realm, origins) {
                 let text = format!(
                     "no origin leads to the realm {realm:?}, so nobody comes in by it at this coturn: left out. \
                      Another coturn may serve it; if it is to be served here, write a [[realm]] of that name"
                 );
                 page.note("auth", Act, &[&from], text);
+            } else if !names.insert(prepare(realm).map(|name| name.into_owned())) {
+                let text = format!(
+                    "the realm {realm:?} is called as another is, or as that of [auth], which RFC 8265 holds for one \
+                     name: left out"
+                );
+                page.note("auth", Act, &[&from], text);
+                left = true;
             } else {
+                written.insert(*realm);
                 left |= self.realm(realm, origins, facts, page);
             }
         }
-        left
+        left | self.strays(&written, facts, page)
+    }
+
+    /// Says which keys of access tokens are of a realm that is not written. True when one is left behind: coturn takes
+    /// a token into the realm of its key by whatever way it comes.
+    fn strays(&self, written: &BTreeSet<&str>, facts: &Facts<'t>, page: &mut Page) -> bool {
+        let is_stray = |token: &&StockedToken| {
+            let realm = &*token.realm;
+            !realm.is_empty() && self.default != Some(realm) && !written.contains(realm)
+        };
+        let from = row(TOKENS, "");
+        let strays: Vec<_> = self.stock.inventory.tokens.iter().filter(is_stray).collect();
+        if !facts.on("oauth") {
+            return !strays.is_empty() && self.no_tokens(page);
+        }
+        for token in &strays {
+            let text = format!(
+                "the key {:?} is of the realm {:?}, which is not written here: left out. Write it into \
+                 [realm.tokens.keys] of a [[realm]] of that name if its tokens shall be taken",
+                token.kid, token.realm
+            );
+            page.note("auth.tokens.keys", Act, &[&from], text);
+        }
+        !strays.is_empty()
+    }
+
+    /// Says that access tokens are not taken. True when that leaves somebody behind.
+    fn no_tokens(&self, page: &mut Page) -> bool {
+        let text = "coturn takes access tokens only with oauth in its file: the keys are left out. Write them into \
+                    [auth.tokens.keys] if they shall be taken";
+        let weight = if self.by_file { Same } else { Act };
+        page.note("auth.tokens", weight, &[&row(TOKENS, "")], text);
+        !self.by_file
     }
 
     fn realm(
@@ -206,15 +283,11 @@ impl<'t> Tenants<'t> {
         let secrets = of(&mut inventory.secrets.iter());
         let text = format!("{}, {}", count(users, "user"), count(secrets, "shared secret"));
         page.note("realm", Same, &[&own[0]], text);
-        let rows: Vec<Line<'_>> = origins.iter().map(|origin| row(ORIGINS, origin)).collect();
-        let (fit, unfit): (Vec<_>, Vec<_>) =
-            rows.iter().partition(|row| canonical_origin(row.value).is_some());
-        if !unfit.is_empty() {
-            page.note("realm", Act, &unfit, "what stands there is no origin: left out");
-        }
-        if !fit.is_empty() {
-            let values: Vec<&str> = fit.iter().map(|row| row.value).collect();
-            page.key("realm", "origins", values, &fit);
+        self.origins(realm, origins, page);
+        // coturn holds those of its file for good in every realm.
+        let secrets = facts.all("static-auth-secret");
+        if !secrets.is_empty() {
+            page.key("realm", "secrets", auth::values(&secrets), &secrets);
         }
         let mut own = Facts::default();
         options(inventory, realm, &mut own);
@@ -226,6 +299,34 @@ impl<'t> Tenants<'t> {
         let left = self.tokens(facts, Some(realm), page);
         page.close_realm();
         left
+    }
+
+    /// Writes the origins that lead to a realm, each once and in one form.
+    fn origins(&self, realm: &'t str, origins: &[&'t str], page: &mut Page) {
+        let (mut values, mut rows) = (BTreeSet::new(), Vec::new());
+        for origin in origins {
+            let row = row(ORIGINS, origin);
+            let Some(value) = canonical_origin(origin) else {
+                page.note("realm", Act, &[&row], "what stands there is no origin: left out");
+                continue;
+            };
+            match self.ways.get(&value) {
+                Some(other) if *other != realm => {
+                    let text = format!(
+                        "{value} leads to the realm {other:?} by another spelling, and to one realm only: left out"
+                    );
+                    page.note("realm", Act, &[&row], text);
+                }
+                _ => {
+                    values.insert(value);
+                    rows.push(row);
+                }
+            }
+        }
+        if !values.is_empty() {
+            let values: Vec<String> = values.into_iter().collect();
+            page.key("realm", "origins", values, &rows.iter().collect::<Vec<_>>());
+        }
     }
 
     /// Writes the keys of access tokens, of a realm or of the default one. True when one is left behind.
@@ -240,14 +341,11 @@ impl<'t> Tenants<'t> {
             return false;
         }
         if !facts.on("oauth") {
-            let text = "coturn takes access tokens only with oauth in its file: the keys are left out. Write them \
-                        into [auth.tokens.keys] if they shall be taken";
-            page.note("auth.tokens", if self.by_file { Same } else { Act }, &[&from], text);
-            return !self.by_file;
+            return self.no_tokens(page);
         }
         let mut left = false;
         for token in tokens {
-            match entry(token) {
+            match token::entry(token) {
                 Ok(entry) => page.key("auth.tokens.keys", &token.kid, entry, &[&from]),
                 Err(why) => {
                     page.note("auth.tokens.keys", Act, &[&from], why);
@@ -288,10 +386,25 @@ fn realms(inventory: &Inventory) -> BTreeSet<&str> {
     all.filter(|realm| !realm.is_empty()).collect()
 }
 
+/// The realm of each origin. coturn looks for an origin as `turnadmin` writes it, so a row of that form counts before
+/// one with another spelling.
+fn ways(inventory: &Inventory) -> HashMap<String, &str> {
+    let mut ways = HashMap::new();
+    let is_plain = |origin: &str| canonical_origin(origin).as_deref() == Some(origin);
+    for plain in [true, false] {
+        for (origin, to) in inventory.origins.iter().filter(|(it, _)| is_plain(it) == plain) {
+            if let Some(origin) = canonical_origin(origin) {
+                ways.entry(origin).or_insert(&**to);
+            }
+        }
+    }
+    ways
+}
+
 /// The limits of a realm, as lines with coturn's options.
 fn options<'t>(inventory: &'t Inventory, realm: &str, facts: &mut Facts<'t>) {
     for [of, option, value] in &inventory.options {
-        let known = ["max-bps", "total-quota", "user-quota"].into_iter().find(|it| it == option);
+        let known = LIMITS.into_iter().find(|it| it == option);
         if let Some(option) = known.filter(|_| of == realm) {
             facts.row(option, Shape::Value, row(OPTIONS, value));
         }
@@ -309,47 +422,6 @@ fn rules<'t>(inventory: &'t Inventory, realm: &str, facts: &mut Facts<'t>) {
     }
 }
 
-/// A key of an access token, as a configuration has it.
-fn entry(token: &StockedToken) -> Result<Table, String> {
-    let kid = &token.kid;
-    let fine = (1..=508).contains(&kid.len()) && !kid.chars().any(char::is_control);
-    let (algorithm, word) = match &*token.algorithm.to_ascii_uppercase() {
-        "" | "A256GCM" => (TokenAlgorithm::A256Gcm, "A256GCM"),
-        "A128GCM" => (TokenAlgorithm::A128Gcm, "A128GCM"),
-        _ => return Err("an algorithm that is none of RFC 7635's: the key is left out".to_owned()),
-    };
-    let bytes = decode_base64(token.key.expose().as_bytes());
-    let key = bytes.and_then(|bytes| TokenKey::new(kid, algorithm, &bytes)).filter(|_| fine);
-    if key.is_none() {
-        let needed = algorithm.key_length();
-        return Err(format!("a key that is not {needed} bytes in base64 with a kid: left out"));
-    }
-    let mut entry = Table::new();
-    entry.insert("key".to_owned(), token.key.expose().into());
-    entry.insert("algorithm".to_owned(), word.into());
-    if token.lifetime > 0 {
-        let until = date(token.timestamp.saturating_add(token.lifetime));
-        entry.extend(until.map(|until| ("valid_until".to_owned(), Value::Datetime(until))));
-    }
-    Ok(entry)
-}
-
-/// Seconds since 1970 as TOML writes them.
-fn date(unix: u64) -> Option<Datetime> {
-    let unix = unix.min(LAST);
-    let (day, time) = (unix / 86400 + EPOCH, unix % 86400);
-    // Eras of 400 years, which begin in March, so that the day that some years have more is their last.
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, after) = (day - (153 * month + 2) / 5 + 1, month >= 10);
-    let (year, month) =
-        (era * 400 + year + u64::from(after), if after { month - 9 } else { month + 3 });
-    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z").parse().ok()
-}
-
 /// A row as a line: it has no number.
 const fn row<'t>(table: &'t str, value: &'t str) -> Line<'t> {
     Line { number: 0, name: table, value, doubt: None }
@@ -362,23 +434,4 @@ fn prepared(text: &str, most: usize) -> Option<()> {
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (unix, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_868_799, "2000-02-29T23:59:59Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-            (u64::MAX, "9999-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(date(unix).unwrap().to_string(), text);
-        }
-    }
 }

@@ -72,6 +72,87 @@ fn nobody_is_let_in_whom_coturn_keeps_out() {
     // By file or by secret, coturn asks for the one and not for the other.
     let text = "use-auth-secret\nstatic-auth-secret=n\nrealm=b.example\n";
     assert!(has(&load(text, inventory).0, Weight::Act, "coturn lets no user in by a password"));
+    let inventory = Inventory { secrets: vec!["a.example".to_owned()], ..Inventory::default() };
+    let words = "coturn takes no shared secret without use-auth-secret";
+    assert!(has(&load(FILE, inventory.clone()).0, Weight::Act, words));
+    for text in ["", "use-auth-secret\n", "static-auth-secret=n\n"] {
+        assert!(!has(&load(text, inventory.clone()).0, Weight::Act, words), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_file_lets_people_into_every_realm() {
+    let origins = vec![pair("https://b.example", "b.example")];
+    let text = "use-auth-secret\nstatic-auth-secret=one\nstatic-auth-secret=two\nrealm=a.example\n";
+    let (imported, config) = load(text, Inventory { origins, ..Inventory::default() });
+    assert_eq!(config.realms[0].auth.secrets, config.auth.secrets);
+    assert_eq!(config.auth.secrets.len(), 2);
+    assert!(!imported.left_behind);
+}
+
+#[test]
+fn a_token_of_a_realm_that_is_not_written_is_told_of() {
+    let token = |kid: &str, realm: &str| StockedToken {
+        kid: kid.to_owned(),
+        key: Secret::new("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
+        algorithm: String::new(),
+        timestamp: 0,
+        lifetime: 0,
+        realm: realm.to_owned(),
+    };
+    let tokens = vec![token("of-a", "a.example"), token("of-c", "c.example"), token("of-d", "d")];
+    // Nothing else names c.example, and no origin leads to d.
+    let users = vec![user("d", "x")];
+    let inventory = Inventory { tokens, users, ..Inventory::default() };
+    let (imported, config) = load(&format!("{FILE}oauth\n"), inventory.clone());
+    assert_eq!(config.auth.tokens.keys.len(), 1);
+    assert!(imported.left_behind);
+    for (kid, realm) in [("of-c", "c.example"), ("of-d", "d")] {
+        let words = format!("the key {kid:?} is of the realm {realm:?}");
+        assert!(has(&imported, Weight::Act, &words), "{words}");
+    }
+    // Where coturn takes none, nobody is left behind.
+    let inventory = Inventory { tokens: inventory.tokens[1..].to_vec(), ..inventory };
+    let (imported, _) = load(FILE, inventory);
+    assert!(!imported.left_behind);
+    assert!(has(&imported, Weight::Same, "only with oauth in its file"));
+}
+
+#[test]
+fn realms_that_are_one_by_another_spelling_still_load() {
+    // coturn looks for an origin in the form that turnadmin writes, which is with the port.
+    let origins = vec![
+        pair("https://b.example", "b.example"),
+        pair("https://b.example:443", "c.example"),
+        pair("https://c.example", "c.example"),
+        pair("https://c.example:443", "c.example"),
+    ];
+    let users = vec![user("b.example", "x")];
+    let (imported, config) = load(FILE, Inventory { origins, users, ..Inventory::default() });
+    let reach: Vec<_> = config.realms.iter().map(|realm| &*realm.reach.origins).collect();
+    assert_eq!(
+        reach,
+        [&[][..], &["https://b.example:443".to_owned(), "https://c.example:443".to_owned()]]
+    );
+    assert!(has(&imported, Weight::Act, "leads to the realm \"c.example\" by another spelling"));
+    // Names that RFC 8265 holds for one, and the name that a realm has when nobody has said one.
+    let users = vec![user("e\u{301}", "x"), user("\u{e9}", "x"), user("turnwire", "x")];
+    let (imported, config) = load("", Inventory { users, ..Inventory::default() });
+    assert_eq!(config.realms.len(), 1);
+    assert!(imported.left_behind && has(&imported, Weight::Act, "is called as another is"));
+}
+
+#[test]
+fn what_is_said_of_the_default_realm_and_counts_for_others_is_told() {
+    let options = vec![["a.example", "user-quota", "7"].map(str::to_owned)];
+    let denied = vec![pair("a.example", "198.41.0.9")];
+    let (limits, peers) = ("so counts for the other realms", "is closed to the other realms");
+    let alone = Inventory { options, denied, ..Inventory::default() };
+    let (imported, _) = load(FILE, alone.clone());
+    assert!(!has(&imported, Weight::Act, limits) && !has(&imported, Weight::Act, peers));
+    let origins = vec![pair("https://b.example", "b.example")];
+    let (imported, _) = load(FILE, Inventory { origins, ..alone });
+    assert!(has(&imported, Weight::Act, limits) && has(&imported, Weight::Act, peers));
 }
 
 #[test]
@@ -136,6 +217,8 @@ fn word() -> impl Strategy<Value = String> {
             "user-quota",
             "7",
             "https://b.example",
+            "https://b.example:443",
+            "turnwire",
             "A256GCM",
             "c\u{7}",
             "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
