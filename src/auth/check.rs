@@ -264,10 +264,13 @@ impl Authority {
             };
         }
         self.find(claim, algorithm, now, signed).map_err(|kind| match kind {
-            // A store may have an MD5 key only of somebody. Whoever does not know the password is not told of whom: all
-            // are sent on with MD5, and learn there what is wrong.
-            DenialKind::UnknownUser | DenialKind::WrongPassword | DenialKind::WrongSecret
-                if algorithm == Algorithm::Sha256 && self.credentials.has_stores() =>
+            // RFC 8489 §9.2.4 has 401 here. Where a store may have an MD5 key only of somebody, whoever does not know
+            // the password is not told of whom: all are sent on with MD5, and learn there what is wrong.
+            DenialKind::UnknownUser
+            | DenialKind::WrongPassword
+            | DenialKind::WrongSecret
+            | DenialKind::ExpiredCredential { .. }
+                if algorithm == Algorithm::Sha256 && self.credentials.may_have_only_md5() =>
             {
                 DenialKind::OnlyMd5
             }
@@ -284,6 +287,9 @@ impl Authority {
         signed: impl Fn(&Key) -> bool,
     ) -> Result<Arc<Credential>, DenialKind> {
         let fitting = |keys: &Keys| {
+            if algorithm == Algorithm::Sha256 && keys.are_only_md5() {
+                return Err(DenialKind::OnlyMd5);
+            }
             let own = keys.of(algorithm).filter(|own| signed(own.key()));
             own.map(Arc::clone).ok_or(DenialKind::WrongPassword)
         };

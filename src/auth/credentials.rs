@@ -252,6 +252,11 @@ impl Credentials {
         self.settings.directory.is_some()
     }
 
+    /// Whether one of them may have an MD5 key only of somebody.
+    pub(super) fn may_have_only_md5(&self) -> bool {
+        self.directory().is_some_and(Directory::may_have_only_md5)
+    }
+
     /// The shared secrets that stores have, as far as they have said.
     fn stored_secrets(&self) -> Option<Arc<[Secret]>> {
         self.directory()?.secrets(&self.realm).0

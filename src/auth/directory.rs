@@ -4,7 +4,7 @@
 //! allocation; no packet of a call comes here.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +106,8 @@ pub struct Directory {
     /// How often somebody was asked about who is here, and who is not.
     hits: AtomicU64,
     misses: AtomicU64,
+    /// Of somebody only an MD5 key may be known.
+    only_md5: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -255,6 +257,16 @@ impl Directory {
         }
     }
 
+    /// Tells whether the stores may have an MD5 key only of somebody. When one is heard of, they do.
+    pub fn expect_only_md5(&self, expected: bool) {
+        self.only_md5.store(expected, Ordering::Relaxed);
+    }
+
+    /// Whether there may be somebody with an MD5 key only.
+    pub(super) fn may_have_only_md5(&self) -> bool {
+        self.only_md5.load(Ordering::Relaxed)
+    }
+
     /// What is known of a user.
     pub(super) fn find(&self, realm: &str, name: &str, now: Mono) -> Entry {
         let entry = self.entry(realm, name, now);
@@ -302,6 +314,9 @@ impl Directory {
         let (most, strangers) = (retention.users.max(1), retention.users.clamp(1, STRANGERS));
         match answer {
             Answer::User(keys, keep) => {
+                if keys.are_only_md5() {
+                    self.expect_only_md5(true);
+                }
                 inner.strangers.remove(&wanted);
                 let earlier = inner.users.get_mut(&wanted).map(|known| Arc::clone(&known.keys));
                 let (keys, lost) = merged(keys, earlier);

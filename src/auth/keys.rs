@@ -53,6 +53,11 @@ impl Keys {
         }
     }
 
+    /// Whether nobody can come with SHA-256 by these.
+    pub(super) const fn are_only_md5(&self) -> bool {
+        self.sha256.is_none()
+    }
+
     /// Whether the key is one of these.
     pub(super) fn have(&self, key: &Key) -> bool {
         let own = key.algorithm().and_then(|algorithm| self.of(algorithm));

@@ -6,7 +6,7 @@
 mod backlog;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use super::reload::{Commit, Part};
 use crate::auth::{Answer, Directory, Secret, UserName};
 use crate::config::Config;
 use crate::store::{Desk, Question, StoreStats};
+use crate::time::Mono;
 use crate::turn::FiveTuple;
 use crate::worker::{Answers, Clerk, Clock, Workers};
 use backlog::Backlog;
@@ -47,10 +48,11 @@ pub(super) struct Stores {
 }
 
 /// Of whom the shared secrets are asked for, and how often.
-#[derive(Clone)]
 struct Plan {
     realms: Vec<Arc<str>>,
     every: Duration,
+    /// The number of the question to which each realm's secrets are the answer.
+    heard: HashMap<Arc<str>, u64>,
 }
 
 /// One question of a worker.
@@ -62,12 +64,14 @@ struct Inquiry {
 
 /// What came of something that was asked.
 enum Heard {
-    User(Arc<UserName>, Answer),
-    /// The secrets of a realm, by store.
-    Secrets(Arc<str>, Vec<(u64, Option<Vec<Secret>>)>),
-    /// Other stores are to be asked by now: what these have said does not count.
-    Outdated(Option<(Arc<UserName>, Option<FiveTuple>)>),
+    /// About a user, and for whom it was asked.
+    User(Arc<UserName>, Option<FiveTuple>, Answer),
+    /// The secrets of a realm, by store, and the number of the question.
+    Secrets(Arc<str>, u64, Said),
 }
+
+/// What each store says about the secrets of a realm.
+type Said = Vec<(u64, Option<Vec<Secret>>)>;
 
 struct Queue(mpsc::Sender<Inquiry>);
 
@@ -92,7 +96,9 @@ impl Stores {
     /// # Errors
     /// A store that can never work.
     pub(super) fn open(&self, config: &Config) -> Result<(), StartError> {
-        self.desk.store(Arc::new(open(config, &Desk::default())?));
+        let desk = open(config, &Desk::default())?;
+        self.directory.expect_only_md5(desk.may_have_only_md5());
+        self.desk.store(Arc::new(desk));
         Ok(())
     }
 
@@ -122,6 +128,7 @@ impl Stores {
             backlog: Backlog::default(),
             again: HashSet::new(),
             next_secrets: Instant::now(),
+            rounds: 0,
         };
         tokio::spawn(desk.run(queue));
     }
@@ -130,7 +137,7 @@ impl Stores {
     /// each. False when too much of that is to be done already.
     pub(super) fn look_again(&self, user: Option<(&str, Option<&str>)>) -> bool {
         if let Some((name, realm)) = user {
-            let realms = self.plan().realms;
+            let realms = self.plan().realms.clone();
             let own = realms.iter().filter(|of| realm.is_none_or(|realm| realm == &***of));
             let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
             if news.len() >= MOST {
@@ -149,8 +156,32 @@ impl Stores {
         Arc::ptr_eq(desk, &self.desk.load())
     }
 
-    fn plan(&self) -> Plan {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Files what stores have said about a user, and tells whether a credential of before is none any more. `None` when
+    /// others are to be asked by now: it does not count.
+    fn learn(
+        &self,
+        asked: &Arc<Desk>,
+        now: Mono,
+        user: &Arc<UserName>,
+        answer: Answer,
+    ) -> Option<bool> {
+        // Held meanwhile, so that the stores do not change in between.
+        let _plan = self.plan();
+        self.has(asked).then(|| self.directory.learn(now, user, answer))
+    }
+
+    /// The same of a realm's secrets. What was asked for earlier than what is known does not count either.
+    fn learn_secrets(&self, asked: &Arc<Desk>, realm: &Arc<str>, round: u64, said: Said) -> bool {
+        let mut plan = self.plan();
+        if !self.has(asked) || plan.heard.get(realm).is_some_and(|heard| round < *heard) {
+            return false;
+        }
+        plan.heard.insert(Arc::clone(realm), round);
+        self.directory.learn_secrets(realm, said)
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,7 +196,7 @@ impl Plan {
         let all = std::iter::once(&config.auth).chain(further);
         let prepared = all.filter_map(|auth| crate::auth::prepare(&auth.realm));
         let realms = prepared.map(|realm| realm.into()).collect();
-        Self { realms, every: config.store.refresh_secrets }
+        Self { realms, every: config.store.refresh_secrets, heard: HashMap::new() }
     }
 }
 
@@ -182,9 +213,15 @@ impl Part for StoresPart {
         let doubt = before.stores != after.stores;
         let stores = &self.0;
         Ok(Box::new(move || {
+            // Held until all is changed: nobody files meanwhile what the stores of before have said.
+            let mut plan = stores.plan();
+            *plan = Plan::of(after);
+            if doubt {
+                stores.directory.expect_only_md5(desk.may_have_only_md5());
+            }
             stores.desk.store(Arc::new(desk));
-            *stores.plan.lock().unwrap_or_else(PoisonError::into_inner) = Plan::of(after);
             stores.directory.set_retention(after.store.retention, doubt);
+            drop(plan);
             stores.changed.notify_one();
         }))
     }
@@ -199,7 +236,8 @@ struct Reception {
     under_way: HashMap<Arc<UserName>, Vec<u32>>,
     /// Those of them about whom nobody waits to hear.
     in_stock: HashSet<Arc<UserName>>,
-    asking: JoinSet<Heard>,
+    /// What comes of it, and of which stores.
+    asking: JoinSet<(Arc<Desk>, Heard)>,
     /// Whom each of these asks about.
     names: HashMap<task::Id, Arc<UserName>>,
     /// Those about whom nobody waits to hear, and for whom there is no room yet.
@@ -207,6 +245,8 @@ struct Reception {
     /// What is being heard about these may be older than what somebody has written.
     again: HashSet<Arc<UserName>>,
     next_secrets: Instant,
+    /// How often secrets have been asked for.
+    rounds: u64,
 }
 
 impl Reception {
@@ -221,9 +261,9 @@ impl Reception {
                     None => return,
                 },
                 Some(heard) = self.asking.join_next_with_id() => match heard {
-                    Ok((id, heard)) => {
+                    Ok((id, (desk, heard))) => {
                         self.names.remove(&id);
-                        self.on_heard(heard);
+                        self.on_heard(&desk, heard);
                     }
                     Err(error) => self.on_defect(&error),
                 },
@@ -260,10 +300,7 @@ impl Reception {
             let question = Question { realm, username, client: client.map(|it| it.client) };
             let desk = stores.desk.load_full();
             let answer = desk.look_up(&question).await;
-            match stores.has(&desk) {
-                true => Heard::User(user, answer),
-                false => Heard::Outdated(Some((user, client))),
-            }
+            (desk, Heard::User(user, client, answer))
         });
         self.names.insert(asking.id(), name);
     }
@@ -272,15 +309,19 @@ impl Reception {
     fn on_defect(&mut self, error: &task::JoinError) {
         tracing::error!(event = "store_defect", "asking a store has failed: {error}");
         if let Some(user) = self.names.remove(&error.id()) {
-            self.on_heard(Heard::User(user, Answer::Unavailable));
+            let desk = self.stores.desk.load_full();
+            self.on_heard(&desk, Heard::User(user, None, Answer::Unavailable));
         }
     }
 
-    fn on_heard(&mut self, heard: Heard) {
-        let directory = &self.stores.directory;
+    fn on_heard(&mut self, desk: &Arc<Desk>, heard: Heard) {
         match heard {
-            Heard::User(user, answer) => {
-                let lost = directory.learn(self.clock.now().mono, &user, answer);
+            Heard::User(user, client, answer) => {
+                let now = self.clock.now().mono;
+                let Some(lost) = self.stores.learn(desk, now, &user, answer) else {
+                    let waiting = self.under_way.remove(&user).unwrap_or_default();
+                    return self.ask(&user, waiting, client);
+                };
                 self.in_stock.remove(&user);
                 for worker in self.under_way.remove(&user).unwrap_or_default() {
                     self.tell(worker, &user);
@@ -293,17 +334,12 @@ impl Reception {
                 }
                 self.ask_in_stock();
             }
-            Heard::Secrets(realm, said) => {
-                if directory.learn_secrets(&realm, said) {
+            // Where they do not count, others have been asked for since.
+            Heard::Secrets(realm, round, said) => {
+                if self.stores.learn_secrets(desk, &realm, round, said) {
                     self.doubt(None);
                 }
             }
-            Heard::Outdated(Some((user, client))) => {
-                let waiting = self.under_way.remove(&user).unwrap_or_default();
-                self.ask(&user, waiting, client);
-            }
-            // They are asked for when the stores change.
-            Heard::Outdated(None) => {}
         }
     }
 
@@ -345,14 +381,19 @@ impl Reception {
     }
 
     fn ask_for_secrets(&mut self) {
-        let Plan { realms, every } = self.stores.plan();
+        let (realms, every) = {
+            let plan = self.stores.plan();
+            (plan.realms.clone(), plan.every)
+        };
         self.next_secrets = Instant::now() + every;
+        self.rounds += 1;
+        let round = self.rounds;
         for realm in realms {
             let stores = Arc::clone(&self.stores);
             self.asking.spawn(async move {
                 let desk = stores.desk.load_full();
                 let said = desk.secrets(&realm).await;
-                if stores.has(&desk) { Heard::Secrets(realm, said) } else { Heard::Outdated(None) }
+                (desk, Heard::Secrets(realm, round, said))
             });
         }
     }
@@ -387,3 +428,6 @@ fn insist(post: impl Fn() -> bool + Send + 'static) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,11 @@ impl Desk {
         self.shelves.is_empty()
     }
 
+    /// Whether one of them may have an MD5 key only of somebody. An application is known to when it has said so.
+    pub fn may_have_only_md5(&self) -> bool {
+        self.shelves.iter().any(|it| it.settings.kind.is_md5_only() || it.store.is_md5_only())
+    }
+
     /// What was counted, by the stores' names.
     pub fn stats(&self) -> Vec<(String, Arc<StoreStats>)> {
         let one = |shelf: &Arc<Shelf>| (shelf.settings.name.clone(), Arc::clone(&shelf.stats));

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::spawn_blocking;
 
-use super::{Found, Question, Reply, Settings, Store, StoreError, lines, tables};
+use super::{Found, Proof, Question, Reply, Settings, Store, StoreError, lines, tables};
 use crate::auth::Secret;
 
 /// More than any list of users has; keeps a device file from filling the memory.
@@ -100,6 +100,13 @@ impl Store for FileStore {
             }
             Ok(self.users().await?.secrets.clone())
         })
+    }
+
+    /// As it was read last.
+    fn is_md5_only(&self) -> bool {
+        let last = self.shelf.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let only_md5 = |found: &Found| matches!(found.proof, Proof::Keys { sha256: None, .. });
+        last.users.as_ref().is_ok_and(|users| users.users.values().any(only_md5))
     }
 }
 

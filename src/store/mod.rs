@@ -74,7 +74,7 @@ pub trait Store: Send + Sync {
     /// It cannot say: those of before stay.
     fn secrets<'a>(&'a self, realm: &'a str) -> Reply<'a, Vec<Secret>>;
 
-    /// Whether it keeps MD5 keys only, as coturn's databases do, so that nobody in it can use SHA-256.
+    /// Whether it keeps MD5 keys only of somebody, as coturn's databases do, who cannot use SHA-256 then.
     fn is_md5_only(&self) -> bool {
         false
     }

@@ -211,3 +211,52 @@ fn no_answer_tells_a_stranger_who_has_an_md5_key_only() {
     assert_eq!(house.refused(Cause::Auth(DenialKind::WrongPassword)), 3);
     assert_eq!(house.refused(Cause::Auth(DenialKind::UnknownUser)), 1);
 }
+
+/// What somebody with SHA-256 is told who gives a wrong password, and whether SHA-256 is offered on.
+fn told(house: &mut House, address: &str, name: &str) -> (u16, bool) {
+    let mut client = challenged(house, address, name, "guess").with(Style::SHA256);
+    let packet = client.build(Method::ALLOCATE, transport);
+    let response = match house.server.receive(&client.client, &packet) {
+        Verdict::Park => {
+            let user = only(house.server.lookups());
+            let is_there = name == "carol";
+            let answer = if is_there { with_both(&user, "singer") } else { Answer::NoUser };
+            house.answer(&user, answer);
+            house.responses().remove(0).1
+        }
+        Verdict::Reply(reply) => house.server.reply(reply.length),
+        other => panic!("{other:?}"),
+    };
+    (response.code(), response.has(attribute::PASSWORD_ALGORITHMS))
+}
+
+#[test]
+fn whoever_is_wrong_is_told_so_at_once_where_everybody_can_use_sha256() {
+    // RFC 8489 §9.2.4: 401, for a name that nobody has and for a wrong password.
+    let mut house = with_secret();
+    for (n, name) in ["carol", "dora", "bob", PAST, LATER].into_iter().enumerate() {
+        let address = format!("192.0.2.{}:4000", n + 1);
+        assert_eq!(told(&mut house, &address, name), (401, true), "{name}");
+    }
+    // A store that may have an MD5 key only of somebody has nobody told before MD5.
+    house.directory.expect_only_md5(true);
+    for (n, name) in ["carol", "dora", "bob", PAST, LATER].into_iter().enumerate() {
+        let address = format!("192.0.2.{}:4001", n + 1);
+        assert_eq!(told(&mut house, &address, name), (STALE_NONCE, false), "{name}");
+    }
+}
+
+#[test]
+fn who_has_an_md5_key_only_is_sent_on_even_where_nobody_was_expected_to() {
+    let mut house = House::new(Retention::default());
+    let mut alice = challenged(&mut house, "192.0.2.1:4000", "alice", "wonder").with(Style::SHA256);
+    park(&mut house, &mut alice);
+    let user = only(house.server.lookups());
+    house.answer(&user, with_md5(&user, "wonder"));
+    assert_eq!(house.responses().remove(0).1.code(), STALE_NONCE);
+    // From then on nobody else is told apart from her.
+    assert_eq!(told(&mut house, "192.0.2.2:4000", "dora"), (STALE_NONCE, false));
+    house.directory.expect_only_md5(false);
+    assert_eq!(told(&mut house, "192.0.2.3:4000", "alice"), (STALE_NONCE, false));
+    assert_eq!(told(&mut house, "192.0.2.4:4000", "dora"), (401, true));
+}

@@ -86,3 +86,15 @@ fn a_store_of_one_realm_knows_nobody_of_another() {
     assert_eq!(runtime.block_on(store.secrets("here")), Ok(vec![Secret::new("north")]));
     assert_eq!(runtime.block_on(store.secrets("there")), Ok(Vec::new()));
 }
+
+#[test]
+fn it_tells_whether_somebody_has_an_md5_key_only() {
+    let place = Place::new("md5");
+    let key = "0x0123456789abcdef0123456789abcdef";
+    for (text, expected) in
+        [("alice:wonder\n".to_owned(), false), (format!("alice:wonder\ndora:{key}\n"), true)]
+    {
+        place.write(&text);
+        assert_eq!(FileStore::open(&place.settings()).unwrap().is_md5_only(), expected, "{text}");
+    }
+}

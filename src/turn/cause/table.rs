@@ -314,7 +314,7 @@ pub(super) const TABLE: [Entry; 56] = [
         "only_md5",
         438,
         "stores may have MD5 keys only: try again without SHA-256",
-        "Normal where there are stores: the client goes on with MD5 and is let in, or told what is wrong. A name that \
+        "Normal where stores keep MD5 keys: the client goes on with MD5 and is let in, or told what is wrong. A name that \
          nobody has is told the same, so that nobody finds out by it who is there. It costs one round trip, which \
          auth.sha256 = false spares where the stores keep MD5 keys only, as coturn's databases do.",
     ),
