@@ -251,7 +251,7 @@ impl Reloader {
             waited += LOOK;
         }
         commits.into_iter().for_each(|commit| commit());
-        self.base.web.replace(site);
+        self.base.web.replace(site, &config.worker.proxies);
         // Behind the workers: each must guard an address before anybody has a port on it.
         self.ledger.reconfigure(&turn);
         log::set_level(config.log.level);

@@ -82,7 +82,8 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     places.report(&config);
     places.check_backend(&config)?;
     let site = (&places, &listened);
-    server.replace(web::settings(&config, site, identities.as_ref(), generated.as_ref()));
+    let settings = web::settings(&config, site, identities.as_ref(), generated.as_ref());
+    server.replace(settings, &config.worker.proxies);
     let others = Others::new(&config.redirect, clock);
     let report = Arc::clone(&certificates.report);
     let mut base = Base {
@@ -150,7 +151,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
             Some(socket)
         }
     };
-    base.web.serve(doors, &config.worker.proxies, &admin)?;
+    base.web.serve(doors, &admin)?;
     if let Some(secret) = base.generated.as_ref().filter(|_| told_nothing) {
         // What NAT discovery adds is not where clients are to begin.
         let listeners = base.listened.listening.configured(&config.worker.listeners);

@@ -4,21 +4,18 @@
 //! to a socket that only this process gets an answer at, with a PROXY protocol header that names the client. So the page
 //! is there over http and https wherever TURN is. `web.listen` are listeners of their own beside that, without TLS.
 
+mod doors;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
-use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::time::timeout;
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, UnixListener};
 
-use super::admin::{self, Admin, Bounded};
+use super::admin::{self, Admin};
 use super::error::StartError;
 use super::invitation::digest;
 use super::places::{Listened, Places};
@@ -28,29 +25,19 @@ use crate::config::Config;
 use crate::net::Endpoint;
 use crate::tls::Identities;
 use crate::turn::Prefix;
-use crate::web::{
-    Client, Door, Key, Keys, Mint, Origins, Settings, Signalling, Web, calls, operators, router,
-};
+use crate::web::{Key, Keys, Mint, Origins, Settings, Signalling, Web, calls, operators, router};
 use crate::worker::{Clock, WebSettings, proxy};
+use doors::{Proxies, Service};
 
-/// Connections open at a time, on each listener; others wait in the system's queue.
-const CONNECTIONS: usize = 512;
-/// How long a connection may last on which nothing is sent.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a worker may take to say whose connection it passes on.
-const HEADER: Duration = Duration::from_secs(2);
-const BACKLOG: i32 = 512;
 /// What the key of the page is called, and what it is made for.
 const OWN: &str = "page";
 const OWN_PURPOSE: &str = "key of the page";
 const OWN_TTL: Duration = Duration::from_secs(3600);
-/// The fixed part of a header of version 2.
-const FIXED: usize = 16;
-
 /// The application, and where the workers pass HTTP on to.
 pub(super) struct WebServer {
     app: Arc<Web>,
     inside: Endpoint,
+    proxies: Proxies,
 }
 
 /// Listeners that nobody is served at yet.
@@ -85,10 +72,11 @@ impl WebServer {
         // In the abstract namespace (unix(7)): no file, no directory that must be there.
         let name = format!("\0turnwire-web-{:032x}", u128::from_ne_bytes(name));
         let failed = |error| StartError::System("a socket for the web", error);
-        let inside = listen(&name).map_err(failed)?;
+        let inside = doors::listen(&name).map_err(failed)?;
         let server = Self {
             app: Web::new(move || clock.now()),
             inside: Endpoint::Unix(PathBuf::from(name)),
+            proxies: Arc::new(ArcSwap::from_pointee(config.worker.proxies.clone())),
         };
         Ok((server, Doors { inside, own }))
     }
@@ -97,22 +85,18 @@ impl WebServer {
     ///
     /// # Errors
     /// What the event loop lacks.
-    pub(super) fn serve(
-        &self,
-        doors: Doors,
-        proxies: &[Prefix],
-        admin: &Arc<Admin>,
-    ) -> Result<(), StartError> {
+    pub(super) fn serve(&self, doors: Doors, admin: &Arc<Admin>) -> Result<(), StartError> {
         let failed = |error| StartError::System("an event loop for the web", error);
         let web = &self.app;
         let calls = calls(Signalling::new(Arc::clone(web), Arc::clone(admin) as _));
         let beside = calls.merge(operators(Arc::clone(web), Arc::clone(admin).view()));
         let app = router(Arc::clone(web), beside);
-        let inside = Inside(UnixListener::from_std(doors.inside).map_err(failed)?);
-        spawn(inside, app.clone());
+        let inside = UnixListener::from_std(doors.inside).map_err(failed)?;
+        let service = Service::new(app, Arc::clone(web));
+        tokio::spawn(service.clone().inside(inside));
         for listener in doors.own {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            spawn(Own { listener, proxies: proxies.to_vec() }, app.clone());
+            tokio::spawn(service.clone().own(listener, Arc::clone(&self.proxies)));
         }
         Ok(())
     }
@@ -131,9 +115,10 @@ impl WebServer {
         Arc::clone(&self.app)
     }
 
-    /// Answers by this configuration from now on.
-    pub(super) fn replace(&self, settings: Settings) {
+    /// Answers by these settings from now on, and takes the word of these proxies of `listen.proxies`.
+    pub(super) fn replace(&self, settings: Settings, proxies: &[Prefix]) {
         self.app.replace(settings);
+        self.proxies.store(Arc::new(proxies.to_vec()));
     }
 }
 
@@ -198,86 +183,6 @@ fn name_of(realm: &str) -> String {
     prepare(realm).map_or_else(|| realm.to_owned(), |name| name.into_owned())
 }
 
-fn spawn<L>(listener: L, app: Router)
-where
-    L: Listener<Addr = Client>,
-    Client: for<'a> Connected<IncomingStream<'a, Bounded<L>>>,
-{
-    let listener = Bounded::new(listener, CONNECTIONS, PATIENCE).renewed();
-    let app = app.into_make_service_with_connect_info::<Client>();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-}
-
-/// Where the workers pass HTTP on to.
-struct Inside(UnixListener);
-
-impl Inside {
-    /// Whose connection it is; nothing when the client has gone, or it is not one of ours.
-    async fn client(stream: &mut UnixStream) -> Option<SocketAddr> {
-        // Whoever else finds the name of the socket could name any client, or say nothing and hold others up.
-        if stream.peer_cred().ok()?.pid() != i32::try_from(std::process::id()).ok() {
-            return None;
-        }
-        let mut header = vec![0; FIXED];
-        timeout(HEADER, stream.read_exact(&mut header)).await.ok()?.ok()?;
-        let length = u16::from_be_bytes([header[FIXED - 2], header[FIXED - 1]]);
-        header.resize(FIXED + usize::from(length), 0);
-        timeout(HEADER, stream.read_exact(&mut header[FIXED..])).await.ok()?.ok()?;
-        Some(proxy::parse(&header).ok()??.addresses?.client)
-    }
-}
-
-impl Listener for Inside {
-    type Io = UnixStream;
-    type Addr = Client;
-
-    async fn accept(&mut self) -> (UnixStream, Client) {
-        loop {
-            let (mut stream, _) = Listener::accept(&mut self.0).await;
-            if let Some(address) = Self::client(&mut stream).await {
-                return (stream, Client { address, door: Door::Shared });
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Client> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-impl Connected<IncomingStream<'_, Bounded<Inside>>> for Client {
-    fn connect_info(stream: IncomingStream<'_, Bounded<Inside>>) -> Self {
-        *stream.remote_addr()
-    }
-}
-
-/// A listener for HTTP alone.
-struct Own {
-    listener: TcpListener,
-    proxies: Vec<Prefix>,
-}
-
-impl Listener for Own {
-    type Io = tokio::net::TcpStream;
-    type Addr = Client;
-
-    async fn accept(&mut self) -> (Self::Io, Client) {
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        let proxy = self.proxies.iter().any(|proxy| proxy.contains(address.ip().to_canonical()));
-        (stream, Client { address, door: if proxy { Door::Proxy } else { Door::Own } })
-    }
-
-    fn local_addr(&self) -> io::Result<Client> {
-        self.listener.local_addr().map(|address| Client { address, door: Door::Own })
-    }
-}
-
-impl Connected<IncomingStream<'_, Bounded<Own>>> for Client {
-    fn connect_info(stream: IncomingStream<'_, Bounded<Own>>) -> Self {
-        *stream.remote_addr()
-    }
-}
-
 impl Doors {
     /// The listeners for HTTP alone, as they are bound.
     ///
@@ -286,12 +191,4 @@ impl Doors {
     pub(super) fn own(&self) -> io::Result<Vec<SocketAddr>> {
         self.own.iter().map(std::net::TcpListener::local_addr).collect()
     }
-}
-
-fn listen(name: &str) -> io::Result<std::os::unix::net::UnixListener> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(name)?)?;
-    socket.set_nonblocking(true)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

@@ -46,6 +46,8 @@ pub enum Refused {
     Origin,
     /// There were too many from its address.
     AddressRate,
+    /// As many connections of its address stood already as may: it was not heard.
+    AddressConnections,
     /// There were too many with its key.
     KeyRate,
     /// It could not be understood.
@@ -54,11 +56,12 @@ pub enum Refused {
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoKey,
         Self::WrongKey,
         Self::Origin,
         Self::AddressRate,
+        Self::AddressConnections,
         Self::KeyRate,
         Self::Malformed,
     ];
@@ -70,6 +73,7 @@ impl Refused {
             Self::WrongKey => "wrong_key",
             Self::Origin => "origin",
             Self::AddressRate => "address_rate",
+            Self::AddressConnections => "address_connections",
             Self::KeyRate => "key_rate",
             Self::Malformed => "malformed",
         }
@@ -88,7 +92,8 @@ impl Stats {
         self.given[shape as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn refuse(&self, why: Refused) {
+    /// Counts a request that is refused.
+    pub fn refuse(&self, why: Refused) {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 

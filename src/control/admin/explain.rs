@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use super::Admin;
-use super::page::Problem;
+use super::page::{Problem, head};
 use super::query::Query;
 use crate::control::heard;
 use crate::turn::{FOLLOWERS, Prefix, Whom};
@@ -57,8 +57,7 @@ pub(super) async fn explain(
         "seconds": seconds,
     });
     let body = Lines::new(follower, &first, Duration::from_secs(seconds));
-    let content = HeaderValue::from_static("application/jsonl");
-    Ok(([(header::CONTENT_TYPE, content)], Body::new(body)).into_response())
+    Ok((head("application/jsonl"), Body::new(body)).into_response())
 }
 
 /// What a follower hears, line by line, until its time is over. It ends when whoever reads it goes.

@@ -42,7 +42,7 @@ impl<L: Listener<Io: Unpin>> Listener for Bounded<L> {
         let (stream, client) = Listener::accept(&mut self.listener).await;
         let end = Box::pin(sleep(self.patience));
         let renewed = self.renewed.then_some(self.patience);
-        (Short { stream, end, renewed, _slot: slot }, client)
+        (Short { stream, end, renewed, _slot: slot, held: None }, client)
     }
 
     fn local_addr(&self) -> io::Result<L::Addr> {
@@ -57,9 +57,20 @@ pub(in crate::control) struct Short<S> {
     /// How long it may last after it has sent something.
     renewed: Option<Duration>,
     _slot: OwnedSemaphorePermit,
+    held: Option<Box<dyn Send>>,
 }
 
 impl<S> Short<S> {
+    /// The connection itself.
+    pub(in crate::control) const fn inner(&self) -> &S {
+        &self.stream
+    }
+
+    /// Keeps this until the connection ends.
+    pub(in crate::control) fn hold(&mut self, held: impl Send + 'static) {
+        self.held = Some(Box::new(held));
+    }
+
     /// Fails when the time is over, and has the task woken then.
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.end.as_mut().poll(context) {

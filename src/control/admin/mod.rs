@@ -48,7 +48,7 @@ use crate::worker::{Followers, Remote, Workers};
 use page::page;
 use token::Tokens;
 
-pub(super) use listen::Bounded;
+pub(super) use listen::{Bounded, Short};
 pub(super) use socket::{SOCKET_NAME, Socket, SocketError};
 
 /// How long a connection may take for its one request.

@@ -2,14 +2,22 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+/// What stands above a body of this type: it is for nobody's cache, and nothing else than it says.
+pub(super) fn head(content: &'static str) -> [(HeaderName, HeaderValue); 3] {
+    [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ]
+}
+
 /// A response with a body.
 pub(super) fn page(code: StatusCode, content: &'static str, body: String) -> Response {
-    let content = HeaderValue::from_static(content);
-    (code, [(header::CONTENT_TYPE, content)], body).into_response()
+    (code, head(content), body).into_response()
 }
 
 /// The same with JSON.
