@@ -81,9 +81,9 @@ pub(crate) const BROKEN: &[Broken] = &[
 pub(crate) const TUNNELS: &[Broken] = &[broken(
     "one gets into any tunnel",
     Deed::Response(|request, it, _| {
-        if request.kind.method == Method::CREATE_PERMISSION {
+        if request.kind.method == Method::CHANNEL_BIND {
             succeed(it)
         }
     }),
-    &["permission.teredo", "permission.6to4"],
+    &["channel.teredo", "channel.6to4"],
 )];

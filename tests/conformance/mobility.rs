@@ -5,7 +5,7 @@ use turnwire::stun::{Digest, Kind, Method, attribute};
 use super::draft::{Draft, Signed};
 use super::saboteur::{Deed, Out};
 use super::stun::{edit, refuse, succeed};
-use super::{Broken, broken};
+use super::{Broken, broken, silent};
 
 pub(crate) const BROKEN: &[Broken] = &[
     broken(
@@ -114,12 +114,12 @@ pub(crate) const BROKEN: &[Broken] = &[
         }),
         &["mobility.old-ticket-repeated"],
     ),
-    broken(
+    silent(
         "who may move is lost on the way",
         Deed::Packet(lost),
         &["mobility.old-sends", "mobility.new-sends"],
     ),
-    broken(
+    silent(
         "data go nowhere",
         Deed::Back(|bytes, _| {
             if bytes.starts_with(&Kind::indication(Method::DATA).bits().to_be_bytes()) {

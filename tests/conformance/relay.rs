@@ -10,7 +10,7 @@ use super::allocate::signed;
 use super::draft::{Draft, Signed};
 use super::saboteur::{Deed, Memory, Out, xor};
 use super::stun::{edit, refuse, succeed};
-use super::{Broken, broken};
+use super::{Broken, broken, silent};
 
 const SEND: Kind = Kind::indication(Method::SEND);
 const DATA: Kind = Kind::indication(Method::DATA);
@@ -110,7 +110,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         }),
         &["permission.peer-missing", "permission.peer-malformed"],
     ),
-    broken(
+    silent(
         "permissions are for one port",
         Deed::Packet(|bytes, memory| {
             if let Some(draft) = Draft::read(&bytes, None) {
@@ -161,7 +161,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         }),
         &["send.data"],
     ),
-    broken(
+    silent(
         "nothing empty is sent",
         Deed::Packet(|bytes, _| {
             let empty = Draft::read(&bytes, None)
@@ -244,7 +244,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         }),
         &["data.data", "data.large"],
     ),
-    broken(
+    silent(
         "what is empty is lost",
         Deed::Back(|bytes, _| {
             let empty = Draft::read(&bytes, None)
@@ -332,7 +332,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         }),
         &["channel.stream-padded"],
     ),
-    broken(
+    silent(
         "a channel closes the other way",
         Deed::Packet(|bytes, memory| {
             let draft = Draft::read(&bytes, None);

@@ -4,7 +4,7 @@ use turnwire::stun::{Class, Kind, Method, attribute};
 
 use super::draft::Draft;
 use super::saboteur::{Deed, Memory, Out};
-use super::{Broken, broken};
+use super::{Broken, broken, silent};
 
 pub(crate) const BROKEN: &[Broken] = &[
     broken(
@@ -25,7 +25,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         ),
         &["stun.binding-tcp"],
     ),
-    broken(
+    silent(
         "responses have numbers of their own",
         Deed::Bytes(|bytes, memory| {
             // The first one is well, or else nothing would be tried.
@@ -151,7 +151,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         }),
         &["stun.attribute-padding-zero"],
     ),
-    broken(
+    silent(
         "padding is looked at",
         Deed::Packet(|bytes, _| {
             let padded = bytes.len() == 28 && bytes[25..] == [0xFF; 3];
@@ -219,7 +219,7 @@ pub(crate) const BROKEN: &[Broken] = &[
         Deed::Read(|read| read.truncate(20)),
         &["stun.stream-pipelined"],
     ),
-    broken(
+    silent(
         "messages must come in one piece",
         Deed::Read(|read| {
             if read.len() < 20 {

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::tools::check::{Broken, Link};
 /// The largest request that is made here: a user name of 763 bytes and all that goes with it.
 const REQUEST_MAX: usize = 4096;
 /// How often a request is sent over UDP (Rc of RFC 8489 §6.2.1), the pause doubled each time.
-const REQUESTS: u32 = 5;
+pub(super) const REQUESTS: u32 = 5;
 /// UDP in REQUESTED-TRANSPORT.
 pub(super) const UDP: u32 = 17 << 24;
 
@@ -56,12 +56,15 @@ pub(super) struct Client<'s> {
     proof: Option<Proof>,
     /// Messages that came while another was waited for.
     waiting: VecDeque<Vec<u8>>,
+    /// The transactions of its requests: each may be answered once more, and late.
+    asked: HashSet<[u8; 12]>,
     allocated: bool,
 }
 
 impl<'s> Client<'s> {
-    pub(super) const fn new(stand: &'s Stand, link: Link) -> Self {
-        Self { stand, link, proof: None, waiting: VecDeque::new(), allocated: false }
+    pub(super) fn new(stand: &'s Stand, link: Link) -> Self {
+        let (waiting, asked) = (VecDeque::new(), HashSet::new());
+        Self { stand, link, proof: None, waiting, asked, allocated: false }
     }
 
     pub(super) fn local(&self) -> Result<SocketAddr, Stop> {
@@ -87,6 +90,7 @@ impl<'s> Client<'s> {
 
     /// Sends a request, as often as RFC 8489 §6.2.1 says, and waits for its answer.
     pub(super) fn exchange(&mut self, packet: &Packet) -> Result<Reply, Stop> {
+        self.asked.insert(*packet.id.bytes());
         let tries = if self.is_stream() { 1 } else { REQUESTS };
         for number in 0..tries {
             self.send(&packet.bytes)?;
@@ -263,7 +267,8 @@ impl<'s> Client<'s> {
         self.send(&message)
     }
 
-    /// The first message before the end of the usual wait that `is` what is waited for.
+    /// The first message before the end of the wait that `is` what is waited for. What answers a request that was
+    /// repeated is none: a slow server answers each copy.
     pub(super) fn await_message<T>(
         &mut self,
         wait: Duration,
@@ -271,7 +276,8 @@ impl<'s> Client<'s> {
     ) -> Result<Option<T>, Stop> {
         let end = Instant::now() + wait;
         while let Some(bytes) = self.next(end)? {
-            if let Some(found) = is(&bytes) {
+            let late = bytes.get(8..20).is_some_and(|id| self.asked.contains(id));
+            if let (false, Some(found)) = (late && is_response(&bytes), is(&bytes)) {
                 return Ok(Some(found));
             }
         }
@@ -320,6 +326,10 @@ impl Drop for Client<'_> {
 
 /// Whether the bytes answer the transaction, however malformed the rest may be.
 fn is_answer(bytes: &[u8], id: &TransactionId) -> bool {
-    // RFC 8489 §5: the class bits of a response.
-    bytes.len() >= 20 && bytes[0] & 0xC1 == 0x01 && bytes[8..20] == *id.bytes()
+    is_response(bytes) && bytes[8..20] == *id.bytes()
+}
+
+/// RFC 8489 §5: by the class bits.
+fn is_response(bytes: &[u8]) -> bool {
+    bytes.len() >= 20 && bytes[0] & 0xC1 == 0x01
 }

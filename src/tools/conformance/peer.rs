@@ -96,14 +96,15 @@ pub(super) struct Connection {
     stream: Option<TcpStream>,
     /// The other end, as it is seen here.
     pub(super) other: SocketAddr,
+    /// For how long one thing is waited for.
+    wait: Duration,
 }
 
 impl Connection {
     fn new(stream: TcpStream, other: SocketAddr, wait: Duration) -> Result<Self, Stop> {
         stream.set_nonblocking(false)?;
-        stream.set_read_timeout(Some(wait))?;
         stream.set_write_timeout(Some(wait))?;
-        Ok(Self { stream: Some(stream), other })
+        Ok(Self { stream: Some(stream), other, wait })
     }
 
     /// Connects to a relay.
@@ -111,7 +112,7 @@ impl Connection {
         match TcpStream::connect_timeout(&relay, wait) {
             Ok(stream) => Self::new(stream, relay, wait),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                Ok(Self { stream: None, other: relay })
+                Ok(Self { stream: None, other: relay, wait })
             }
             Err(error) => Stop::failed(format!("{relay} takes no connection: {error}")),
         }
@@ -131,11 +132,11 @@ impl Connection {
 
     /// The first `length` bytes; fewer when it ends or no more come.
     pub(super) fn read(&mut self, length: usize) -> Vec<u8> {
-        let mut found = vec![0; length];
-        let mut at = 0;
+        let (mut found, mut at) = (vec![0; length], 0);
+        let end = Instant::now() + self.wait;
         let Some(stream) = &mut self.stream else { return Vec::new() };
         while at < length {
-            match stream.read(&mut found[at..]) {
+            match read_before(end, stream, &mut found[at..]) {
                 Ok(0) | Err(_) => break,
                 Ok(more) => at += more,
             }
@@ -147,9 +148,11 @@ impl Connection {
     /// Whether the other end ends it in the usual time; in what way does not matter.
     pub(super) fn is_closed(&mut self) -> bool {
         let mut buffer = [0; 1024];
+        // Of all reads together: who sends and sends does not end it.
+        let end = Instant::now() + self.wait;
         let Some(stream) = &mut self.stream else { return true };
         loop {
-            match stream.read(&mut buffer) {
+            match read_before(end, stream, &mut buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) => {
@@ -157,5 +160,45 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+/// What comes before `end`.
+fn read_before(end: Instant, stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    stream.set_read_timeout(Some(left))?;
+    stream.read(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::Connection;
+
+    #[test]
+    fn a_server_that_goes_on_sending_is_not_waited_for() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let place = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let end = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < end && stream.write_all(b"!").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let Ok(mut connection) = Connection::to(place, Duration::from_millis(300)) else {
+            panic!("there is a listener");
+        };
+        assert!(!connection.is_closed());
+        assert!(connection.read(100_000).len() < 1000);
+        drop(connection);
+        server.join().unwrap();
     }
 }

@@ -255,26 +255,16 @@ fn moved(stand: &Stand) -> Result<Moved<'_>, Stop> {
 }
 
 fn sends(stand: &Stand, client: &mut Client<'_>, peer: &Peer) -> Outcome {
-    for _ in 0..4 {
-        client.send_to(peer.address(), b"wherever I am")?;
-        if peer.receive(stand.rto)?.is_some() {
-            return Ok(());
-        }
-    }
-    Stop::failed("nothing arrives at the peer")
+    let send = || client.send_to(peer.address(), b"wherever I am");
+    let found = stand.insist(send, |wait| peer.receive(wait))?;
+    claim(found.is_some(), || "nothing arrives at the peer".to_owned())
 }
 
 fn data_come(stand: &Stand, client: &mut Client<'_>, peer: &Peer, relay: SocketAddr) -> Outcome {
-    for _ in 0..4 {
-        peer.send(relay, b"wherever you are")?;
-        let data = Kind::indication(Method::DATA).bits().to_be_bytes();
-        let found =
-            client.await_message(stand.rto, |bytes| bytes.starts_with(&data).then_some(()))?;
-        if found.is_some() {
-            return Ok(());
-        }
-    }
-    Stop::failed("nothing arrives at the client")
+    let data = Kind::indication(Method::DATA).bits().to_be_bytes();
+    let look = |wait| client.await_message(wait, |bytes| bytes.starts_with(&data).then_some(()));
+    let found = stand.insist(|| peer.send(relay, b"wherever you are"), look)?;
+    claim(found.is_some(), || "nothing arrives at the client".to_owned())
 }
 
 /// The very same request twice from the new 5-tuple, as if the first answer had been lost.

@@ -3,8 +3,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::case::{Before as _, Stop};
-use super::client::{Client, Packet};
+use super::case::{Before as _, Outcome, Stop};
+use super::client::{Client, Packet, REQUESTS};
 use super::peer::Peer;
 use crate::client::Credentials;
 use crate::tools::check::{Start, Target, Way};
@@ -103,13 +103,13 @@ impl Stand {
             ));
         }
         permitted.success().before("a permission")?;
-        for _ in 0..3 {
-            client.send_to(peer.address(), b"are you there?")?;
-            if peer.receive(self.rto * 2)?.is_some() {
-                return Ok(());
-            }
+        let ask = || client.send_to(peer.address(), b"are you there?");
+        if self.insist(ask, |wait| peer.receive(wait))?.is_some() {
+            return Ok(());
         }
-        Stop::skipped("what the server relays to this host does not arrive")
+        let why = "what the server relays to this host does not arrive";
+        // A NAT between lets nothing in, and is not the server's.
+        if self.direct { Err(Stop::Unable(why.to_owned())) } else { Stop::skipped(why) }
     }
 
     /// A client by the URI's own way.
@@ -225,6 +225,21 @@ impl Stand {
             return Ok(());
         }
         Stop::skipped("the server does not answer Binding requests")
+    }
+
+    /// Sends what may be lost until something comes of it, as often and for as long as a request.
+    pub(super) fn insist<T>(
+        &self,
+        mut send: impl FnMut() -> Outcome,
+        mut look: impl FnMut(Duration) -> Result<Option<T>, Stop>,
+    ) -> Result<Option<T>, Stop> {
+        for number in 0..REQUESTS {
+            send()?;
+            if let Some(found) = look(self.rto * (1 << number))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// When a request over a stream is given up.

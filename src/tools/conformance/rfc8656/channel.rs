@@ -298,13 +298,10 @@ fn elsewhere(peer: SocketAddr) -> SocketAddr {
 fn to_peer(stand: &Stand, words: &[u8]) -> Result<(SocketAddr, SocketAddr, Vec<u8>), Stop> {
     let (mut client, relay, peer) = stand.relaying()?;
     client.bind(CHANNEL, peer.address())?.success().before("a channel")?;
-    for _ in 0..4 {
-        client.send_on(CHANNEL, words)?;
-        if let Some((from, data)) = peer.receive(stand.rto)? {
-            return Ok((relay, from, data));
-        }
+    match stand.insist(|| client.send_on(CHANNEL, words), |wait| peer.receive(wait))? {
+        Some((from, data)) => Ok((relay, from, data)),
+        None => Stop::failed("nothing arrives at the peer"),
     }
-    Stop::failed("nothing arrives at the peer")
 }
 
 /// What comes to the client when the peer sends to the relay.
@@ -315,13 +312,9 @@ fn from_peer(
     relay: SocketAddr,
     words: &[u8],
 ) -> Result<Vec<u8>, Stop> {
-    for _ in 0..4 {
-        peer.send(relay, words)?;
-        if let Some(bytes) = client.await_message(stand.rto, |bytes| Some(bytes.to_vec()))? {
-            return Ok(bytes);
-        }
-    }
-    Stop::failed("nothing arrives at the client")
+    let any = |wait| client.await_message(wait, |bytes| Some(bytes.to_vec()));
+    let found = stand.insist(|| peer.send(relay, words), any)?;
+    found.map_or_else(|| Stop::failed("nothing arrives at the client"), Ok)
 }
 
 fn by_channel(

@@ -178,33 +178,25 @@ type Stop = crate::tools::conformance::case::Stop;
 /// The relay, where a datagram to the peer came from, and what was in it.
 fn sent(stand: &Stand, words: &[u8]) -> Result<(Address, Address, Vec<u8>), Stop> {
     let (mut client, relay, peer) = stand.permitted()?;
-    for _ in 0..4 {
-        client.send_to(peer.address(), words)?;
-        if let Some((from, data)) = peer.receive(stand.rto)? {
-            return Ok((relay, from, data));
-        }
+    let send = || client.send_to(peer.address(), words);
+    match stand.insist(send, |wait| peer.receive(wait))? {
+        Some((from, data)) => Ok((relay, from, data)),
+        None => Stop::failed("nothing arrives at the peer"),
     }
-    Stop::failed("nothing arrives at the peer")
 }
 
 /// The peer, whom a Data indication names, and what is in it.
 fn received(stand: &Stand, words: &[u8]) -> Result<(Address, Address, Vec<u8>), Stop> {
     let (mut client, relay, peer) = stand.permitted()?;
-    for _ in 0..4 {
-        peer.send(relay, words)?;
-        let found = client.await_message(stand.rto, |bytes| Some(bytes.to_vec()))?;
-        if let Some(bytes) = found {
-            let reply = Reply::read(bytes)?;
-            let Some((told, data)) = reply.data() else {
-                return Stop::failed(format!(
-                    "what comes is no whole Data indication: {}",
-                    reply.words()
-                ));
-            };
-            return Ok((peer.address(), told, data.to_vec()));
-        }
+    let any = |wait| client.await_message(wait, |bytes| Some(bytes.to_vec()));
+    let Some(bytes) = stand.insist(|| peer.send(relay, words), any)? else {
+        return Stop::failed("nothing arrives at the client");
+    };
+    let reply = Reply::read(bytes)?;
+    match reply.data() {
+        Some((told, data)) => Ok((peer.address(), told, data.to_vec())),
+        None => Stop::failed(format!("what comes is no whole Data indication: {}", reply.words())),
     }
-    Stop::failed("nothing arrives at the client")
 }
 
 /// Either is allowed; that the server answers neither is not.
@@ -216,7 +208,7 @@ fn dont_fragment(stand: &Stand) -> Outcome {
         writer.attribute(attribute::DATA, WORDS);
     })?;
     client.unanswered(&packet)?;
-    match peer.receive(stand.quiet())? {
+    match stand.insist(|| client.send(&packet.bytes), |wait| peer.receive(wait))? {
         Some((_, data)) => claim(data == WORDS, || format!("it is {}", data.escape_ascii())),
         None => {
             let known =

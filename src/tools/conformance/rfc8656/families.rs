@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use crate::stun::{Method, Writer, attribute, decode_xor_address};
+use crate::stun::{Writer, attribute, decode_xor_address};
 use crate::tools::conformance::case::{Before as _, Case, Outcome, Stop, claim};
 use crate::tools::conformance::reply::Reply;
 use crate::tools::conformance::stand::Stand;
@@ -9,6 +9,7 @@ const IPV4: [u8; 4] = [1, 0, 0, 0];
 const IPV6: [u8; 4] = [2, 0, 0, 0];
 /// No reservation has this token.
 const TOKEN: &[u8] = b"nobody's";
+const CHANNEL: u16 = 0x4001;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -175,14 +176,14 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
-        name: "permission.teredo",
+        name: "channel.teredo",
         rfc: 8656,
         section: "21.4",
         must: "A TURN server MUST NOT accept Teredo addresses in these requests.",
         run: |stand| tunnelled(stand, "[2001::5]:9"),
     },
     Case {
-        name: "permission.6to4",
+        name: "channel.6to4",
         rfc: 8656,
         section: "21.4",
         must: "A TURN server MUST NOT accept 6to4 addresses in these requests.",
@@ -257,7 +258,6 @@ fn tunnelled(stand: &Stand, peer: &str) -> Outcome {
         return Stop::skipped("there are no IPv6 relays");
     }
     let peer = peer.parse().map_err(|_| Stop::Unable("no address".to_owned()))?;
-    let reply = client
-        .ask(Method::CREATE_PERMISSION, |it| it.xor_address(attribute::XOR_PEER_ADDRESS, peer))?;
-    reply.refused_with(&[400, 403])
+    // RFC 8656 §21.4: "these requests" are those for allocations and for channels.
+    client.bind(CHANNEL, peer)?.refused_with(&[400, 403])
 }

@@ -164,14 +164,9 @@ fn is_data(bytes: &[u8]) -> bool {
 
 /// That what the client sends by an indication comes to the peer.
 pub(super) fn arrives(stand: &Stand, client: &mut Client<'_>, peer: &Peer) -> Outcome {
-    // One that comes is enough: UDP may lose some.
-    for _ in 0..4 {
-        client.send_to(peer.address(), b"to the peer")?;
-        if peer.receive(stand.rto)?.is_some() {
-            return Ok(());
-        }
-    }
-    claim(false, || "nothing arrives at the peer".to_owned())
+    let send = || client.send_to(peer.address(), b"to the peer");
+    let found = stand.insist(send, |wait| peer.receive(wait))?;
+    claim(found.is_some(), || "nothing arrives at the peer".to_owned())
 }
 
 fn several(stand: &Stand) -> Outcome {
