@@ -52,7 +52,7 @@ pub use credential::{Credential, InvalidName, Mint};
 pub use key::{Key, Keys};
 pub use origins::Origins;
 pub use page::page;
-pub use rates::Rates;
+pub use rates::{Rates, network};
 pub use signalling::{Carried, Signalling};
 pub use stats::{Refused, Shape, Stats};
 

@@ -67,8 +67,8 @@ impl Rates {
 }
 
 /// Whoever has an address of IPv6 has 2^64 of them.
-pub(super) fn network(ip: IpAddr) -> IpAddr {
-    match ip {
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
         ip => ip,
     }

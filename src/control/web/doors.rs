@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use crate::control::admin::{Bounded, Short};
 use crate::turn::Prefix;
-use crate::web::{Client, Door, Refused, Web};
+use crate::web::{Client, Door, Refused, Web, network};
 use crate::worker::proxy;
 
 /// Connections open at a time, on each listener; others wait in the system's queue.
@@ -158,14 +158,6 @@ impl Drop for Share {
                 count.remove();
             }
         }
-    }
-}
-
-/// Whoever has an address of IPv6 has 2^64 of them.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip => ip,
     }
 }
 
