@@ -202,6 +202,30 @@ fn the_servers_own_listeners_are_denied() {
     }
 }
 
+/// Who opens the network in which the server itself stands opens its neighbours, and no way to its own sockets: the admin
+/// API trusts its address.
+#[test]
+fn no_rule_opens_the_servers_own_sockets() {
+    for rule in ["127.0.0.0/8", "127.0.0.1/32"] {
+        let server = Setup::new().flag("--allow-peer", rule).start();
+        let (neighbour, mut client) = (Peer::new(), Client::udp(&server));
+        client.allocate();
+        for own in [server.address(), server.admin()] {
+            assert_eq!(client.try_bind(0x4000, own).code(), 403, "{own} with {rule}");
+        }
+        client.permit(neighbour.address);
+        let binding = plain(Kind::request(Method::BINDING), &new_id(), |_| ());
+        client.send(server.address(), &binding);
+        client.send(neighbour.address, b"hello");
+        assert_eq!(neighbour.payload(), b"hello");
+        assert_eq!(server.drops("peer_denied"), 1);
+        assert_eq!(client.try_bind(0x4001, neighbour.address).code(), 0);
+        let mut control = Client::tcp(&server);
+        control.allocate_tcp();
+        assert_eq!(control.try_connect(server.admin()).code(), 403);
+    }
+}
+
 /// Another program's port on the relay address is none of an allocation's.
 #[test]
 fn other_ports_of_the_relay_address_are_denied() {

@@ -43,7 +43,7 @@ impl fmt::Display for DeniedBy {
 pub enum Decision {
     /// On all ports.
     Allow,
-    /// An address of this server: only on the ports that [`PeerPolicy::admits_port`] admits.
+    /// A socket of this server has the address: only on the ports that [`PeerPolicy::admits_port`] admits.
     Guarded,
     /// Not at all.
     Deny(DeniedBy),
@@ -52,10 +52,11 @@ pub enum Decision {
 /// Decides which peers may be relayed to.
 ///
 /// The most specific of the operator's rules that matches decides, deny wins a tie, and any of
-/// them comes before the built-in ones. Without a rule, the server's own relayed transport
-/// addresses are allowed (two of its clients must be able to talk to each other), addresses that
-/// are not globally reachable are denied, and all others are allowed. An IPv6 address with an
-/// IPv4 address inside is allowed only if both are.
+/// them comes before the built-in ones, except that no rule opens a port on which this server
+/// itself listens. Without a rule, the server's own relayed transport addresses are allowed (two of
+/// its clients must be able to talk to each other), addresses that are not globally reachable are
+/// denied, and all others are allowed. An IPv6 address with an IPv4 address inside is allowed only
+/// if both are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerPolicy {
     rules: Vec<PeerRule>,
@@ -125,7 +126,7 @@ impl PeerPolicy {
             return Decision::Deny(DeniedBy::Rule(denied));
         }
         if rule.is_some() {
-            return Decision::Allow;
+            return if self.is_listener(peer) { Decision::Guarded } else { Decision::Allow };
         }
         if further.is_some() && !self.is_own(peer) {
             return Decision::Allow;
@@ -139,15 +140,16 @@ impl PeerPolicy {
         {
             return Decision::Deny(DeniedBy::Special(special));
         }
-        if self.listeners.iter().any(|listener| listener.ip() == peer) {
-            return Decision::Guarded;
-        }
-        Decision::Allow
+        if self.is_listener(peer) { Decision::Guarded } else { Decision::Allow }
     }
 
     /// Whether a socket of this server has the address.
     fn is_own(&self, ip: IpAddr) -> bool {
-        self.is_relay(ip) || self.listeners.iter().any(|listener| listener.ip() == ip)
+        self.is_relay(ip) || self.is_listener(ip)
+    }
+
+    fn is_listener(&self, ip: IpAddr) -> bool {
+        self.listeners.iter().any(|listener| listener.ip() == ip)
     }
 
     fn is_relay(&self, ip: IpAddr) -> bool {
@@ -158,8 +160,8 @@ impl PeerPolicy {
     pub fn admits_port(&self, peer: SocketAddr) -> bool {
         let of = |relay: &RelayAddress| relay.local == peer.ip() || relay.advertised == peer.ip();
         let relayed = |(relay, ports): &(_, PortRange)| of(relay) && ports.contains(peer.port());
-        let relayed = !self.is_relay(peer.ip()) || self.relays.iter().any(relayed);
-        relayed && !self.listeners.contains(&peer)
+        let opened = || !self.is_relay(peer.ip()) || longest(&self.rules, peer.ip()).is_some();
+        !self.listeners.contains(&peer) && (self.relays.iter().any(relayed) || opened())
     }
 
     /// Where a packet for the peer has to go: one of this server's relayed transport addresses

@@ -160,6 +160,20 @@ fn own_relayed_addresses_are_reachable_and_no_other_port_of_the_server() {
 }
 
 #[test]
+fn a_rule_opens_other_ports_of_the_servers_addresses_and_none_that_it_listens_on() {
+    let rules = [rule("198.41.0.0/16", true), rule("9.9.9.9/32", true), rule("64:ff9b::/96", true)];
+    let policy = policy(&rules);
+    for own in ["198.41.0.4", "9.9.9.9"] {
+        let ip: IpAddr = own.parse().unwrap();
+        assert_eq!(policy.decide(ip), Decision::Guarded, "{own}");
+        let admits = |port| policy.admits_port(SocketAddr::new(ip, port));
+        assert!(admits(22) && admits(50_000) && !admits(3478), "{own}");
+        // A translator would bring it back.
+        assert!(!allowed(&policy, &format!("64:ff9b::{own}")));
+    }
+}
+
+#[test]
 fn own_advertised_addresses_are_reached_inside_of_the_nat() {
     let policy = policy(&[]);
     let (outside, inside) =
