@@ -514,3 +514,30 @@ fn strangers_who_guess_are_bounded_as_ever() {
     }
     assert!(asked <= 10 && limited > 150, "{asked} questions, {limited} dropped");
 }
+
+/// A peer knows its client's address, and may be able to forge it: a name that no store was asked about is no password, and
+/// draws no more answers than another guess.
+#[test]
+fn who_forges_the_address_of_a_client_draws_no_flood_with_made_up_names() {
+    let mut house = House::new(Retention::default());
+    house.turn.limits.unauthenticated_per_second = 10;
+    house.reload();
+    let mut bob = TestClient::new("198.51.100.7:4000", "bob", "builder");
+    assert!(bob.allocate(&mut house.server).success());
+    let mut forger = bob.clone();
+    (forger.nonce, forger.username) = (Some(b"forged".to_vec()), "mallory".to_owned());
+    let mut answered = 0;
+    for _ in 0..400 {
+        let packet = forger.build(Method::REFRESH, |_| ());
+        match house.server.receive(&bob.client, &packet) {
+            Verdict::Reply(_) => answered += 1,
+            Verdict::Drop(Dropped::RateLimited) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(answered, 80);
+    // Its own old nonce is answered all the same.
+    house.server.advance(Duration::from_secs(3600));
+    let packet = bob.build(Method::REFRESH, |_| ());
+    assert_eq!(house.server.ask(&bob.client, &packet).code(), STALE_NONCE);
+}

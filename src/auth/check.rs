@@ -87,6 +87,8 @@ pub struct Denial {
     /// The nonce proved that the sender receives at its address, so that a longer answer
     /// amplifies nothing.
     pub proven: bool,
+    /// The sender has the password: nobody else can have made the request.
+    pub signed: bool,
 }
 
 impl Denial {
@@ -180,7 +182,8 @@ impl Authority {
     ) -> Result<Authenticated, Denial> {
         let worth =
             claim.nonce.map_or(Worth::Foreign, |nonce| self.nonces.judge(nonce, client, now.mono));
-        let deny = |kind| Denial { kind, proven: worth != Worth::Foreign };
+        let proven = worth != Worth::Foreign;
+        let deny = |kind| Denial { kind, proven, signed: false };
         // RFC 7635 §7: an ACCESS-TOKEN that nobody asked for is an unknown attribute.
         if claim.token.is_some() && self.third_party().is_none() {
             return Err(deny(DenialKind::UnexpectedToken));
@@ -210,7 +213,7 @@ impl Authority {
         // that was made for another user.
         let bid_down = worth == Worth::FreshForMd5 && !credential.is_only_md5();
         if !worth.is_fresh() || bid_down {
-            return Err(deny(DenialKind::StaleNonce));
+            return Err(Denial { signed: true, ..deny(DenialKind::StaleNonce) });
         }
         // A session key is for the digest that it was used with.
         let digest = if credential.key().is_session() { digest } else { digest_of_reply };

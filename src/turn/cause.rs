@@ -228,7 +228,11 @@ mod tests {
             DenialKind::Revoked,
         ];
         for kind in kinds {
-            assert_eq!(Cause::Auth(kind).code(), Denial { kind, proven: true }.code(), "{kind:?}");
+            assert_eq!(
+                Cause::Auth(kind).code(),
+                Denial { kind, proven: true, signed: true }.code(),
+                "{kind:?}"
+            );
         }
     }
 }

@@ -94,7 +94,7 @@ impl Revocations {
     /// Lets through who is not revoked. What it is refused with is said to the owner of the password only.
     pub(super) fn pass(&self, who: Authenticated, now: u64) -> Result<Authenticated, Denial> {
         if self.count.load(Ordering::Acquire) != 0 && self.holds(&who.credential, now) {
-            return Err(Denial { kind: DenialKind::Revoked, proven: true });
+            return Err(Denial { kind: DenialKind::Revoked, proven: true, signed: true });
         }
         Ok(who)
     }

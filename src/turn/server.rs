@@ -270,8 +270,7 @@ impl Server {
         let who = match checked {
             Ok(who) => who,
             Err(denial) => {
-                // RFC 8489 §9.2.4: 438 is for those who know the password.
-                let unsigned = slot.is_some() && denial.kind != DenialKind::StaleNonce;
+                let unsigned = slot.is_some() && !denial.signed;
                 if unsigned && !self.admit_unsigned(now.mono, client) {
                     stats.drop(Dropped::RateLimited);
                     return Verdict::Drop(Dropped::RateLimited);
