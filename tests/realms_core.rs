@@ -14,7 +14,7 @@ use std::sync::Arc;
 use turnwire::auth::{self, OnRevocation, Reach, Realms, Secret, User};
 use turnwire::stun::{Method, Writer, attribute};
 use turnwire::turn::{
-    Dropped, EndReason, Limits, PeerRule, RealmSettings, Settings, Transport, Verdict,
+    Dropped, EndReason, Limits, PeerPolicy, PeerRule, RealmSettings, Settings, Transport, Verdict,
 };
 
 /// The realm besides the default one, in which alice has another password.
@@ -356,6 +356,32 @@ fn peer_rules_are_those_of_the_realm_and_a_change_ends_what_they_deny() {
     assert!(matches!(server.receive(&here.client, &data), Verdict::ToPeer(_)));
     assert_eq!(server.receive(&there.client, &data), Verdict::Drop(Dropped::NoChannel));
     assert!(there.permit(&mut server, &[outside]).success());
+}
+
+/// Its own rules are as they were last, and the server's are those of now: what is denied to everybody is denied to it.
+#[test]
+fn the_servers_rules_reach_the_calls_of_a_realm_that_is_gone() {
+    let mut setup = setup();
+    setup.turn = own(&[("10.1.0.0/16", true)], Limits::default());
+    let mut server = setup.server();
+    let mut client = namesake("192.0.2.1:1");
+    let (inside, outside) = (at("10.1.2.3:9"), at(PEER));
+    assert!(client.allocate(&mut server).success());
+    assert!(client.bind(&mut server, 0x4000, outside).success());
+    assert!(client.bind(&mut server, 0x4001, inside).success());
+    let mut stricter = turn_settings(49152, 65535);
+    stricter.peers = PeerPolicy::new(
+        rules(&[("1.1.1.0/24", false)]),
+        stricter.relays.clone(),
+        stricter.ports,
+        Vec::new(),
+    );
+    reload(&mut server, stricter, Vec::new());
+    let data = |channel| channel_data(channel, b"x");
+    assert_eq!(server.receive(&client.client, &data(0x4000)), Verdict::Drop(Dropped::NoChannel));
+    assert!(matches!(server.receive(&client.client, &data(0x4001)), Verdict::ToPeer(_)));
+    assert_eq!(client.permit(&mut server, &[outside]).code(), 403);
+    assert!(client.permit(&mut server, &[inside]).success());
 }
 
 #[test]

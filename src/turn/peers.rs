@@ -96,6 +96,11 @@ impl PeerPolicy {
         Self { further, ..self.clone() }
     }
 
+    /// A realm's own rules as they are, and all others as they are for the whole `server`.
+    pub(super) fn following(&self, server: &Self) -> Self {
+        server.of_realm(self.further.clone())
+    }
+
     /// Decides about an address.
     pub fn decide(&self, peer: IpAddr) -> Decision {
         let outer = self.decide_one(peer);

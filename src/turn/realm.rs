@@ -37,6 +37,12 @@ impl Realm {
         realms.all().iter().map(one).collect()
     }
 
+    /// The same with its own rules about peers behind those of the server as they are now.
+    pub(super) fn under(&self, server: &PeerPolicy) -> Arc<Self> {
+        let (authority, limits) = (Arc::clone(&self.authority), self.limits.clone());
+        Arc::new(Self { authority, peers: self.peers.following(server), limits })
+    }
+
     pub(super) fn name(&self) -> &Arc<str> {
         self.authority.realm()
     }

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::realm::Realm;
-use super::{Decision, Effect, EndReason, RelaySockets, Server, Settings, Stats};
+use super::{Decision, Effect, EndReason, PeerPolicy, RelaySockets, Server, Settings, Stats};
 use crate::auth::{Credential, OnRevocation, Realms, UserName};
 use crate::time::Now;
 
@@ -26,16 +26,17 @@ impl Server {
     ) {
         let before = std::mem::replace(&mut self.settings, Arc::clone(settings));
         self.realms = Realm::all(settings, authorities);
-        let mut denied = Vec::new();
+        let (mut denied, mut gone) = (Vec::new(), Vec::new());
         for (slot, allocation) in &mut self.allocations {
-            // One whose realm is gone goes by what that was last.
-            if let Some(place) = authorities.place(allocation.realm.name()) {
-                let realm = Arc::clone(&self.realms[place]);
-                if allocation.realm.peers != realm.peers {
-                    denied.push(slot as u32);
-                }
-                allocation.realm = realm;
+            let realm = match authorities.place(allocation.realm.name()) {
+                Some(place) => Arc::clone(&self.realms[place]),
+                // One whose realm is gone goes by what that was last, and by the server's rules.
+                None => following(&mut gone, &allocation.realm, &settings.peers),
+            };
+            if allocation.realm.peers != realm.peers {
+                denied.push(slot as u32);
             }
+            allocation.realm = realm;
         }
         denied.into_iter().for_each(|slot| self.end_denied(slot, stats));
         if before.usage_interval != self.settings.usage_interval {
@@ -117,6 +118,20 @@ impl Server {
     pub(super) fn realm_named(&self, name: &str) -> Option<&Arc<Realm>> {
         self.authorities.place(name).map(|place| &self.realms[place])
     }
+}
+
+/// A realm that is gone, under the server's rules of now; those of whom that is known already share it.
+fn following(
+    known: &mut Vec<[Arc<Realm>; 2]>,
+    gone: &Arc<Realm>,
+    server: &PeerPolicy,
+) -> Arc<Realm> {
+    if let Some([_, now]) = known.iter().find(|[before, _]| Arc::ptr_eq(before, gone)) {
+        return Arc::clone(now);
+    }
+    let now = gone.under(server);
+    known.push([Arc::clone(gone), Arc::clone(&now)]);
+    now
 }
 
 /// A realm that is gone has taken back all of its credentials. Of whom nothing is known any more, what was known

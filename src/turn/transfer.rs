@@ -99,8 +99,15 @@ impl Server {
             allocation.detached = taken;
         }
         // The realms may have changed while it was on its way, as may the settings.
-        if let Some(realm) = self.realm_named(allocation.realm.name()) {
-            allocation.realm = Arc::clone(realm);
+        match self.realm_named(allocation.realm.name()) {
+            Some(realm) => allocation.realm = Arc::clone(realm),
+            None => {
+                let now = allocation.realm.under(&self.settings.peers);
+                // Else all allocations of it go on sharing one.
+                if now.peers != allocation.realm.peers {
+                    allocation.realm = now;
+                }
+            }
         }
         allocation.revoked =
             self.is_revoked(&allocation.realm, &allocation.credential, allocation.revoked);
