@@ -42,6 +42,26 @@ fn a_closed_port_is_told_with_type_and_code() {
     assert_eq!(server.metric("icmp_indications_total"), 8);
 }
 
+/// The server reads the relay in vain then, and the listener next, which has to tell where a packet was sent.
+#[test]
+fn a_closed_port_costs_the_next_packet_nothing() {
+    let setup = Setup::with_local_peers().listen("0.0.0.0:0").flag("--relay-ip", "127.0.0.1");
+    let server =
+        setup.flag("--workers", 1).config("[relay]\npass_dscp = false\npass_ecn = false").start();
+    let port = server.address().port();
+    let mut client = Client::udp_to((Ipv4Addr::LOCALHOST, port).into());
+    let (nobody, friend) = (closed_port(Ipv4Addr::LOCALHOST.into()), Peer::new());
+    client.allocate();
+    client.permit(nobody);
+    client.bind(0x4000, friend.address);
+    for number in 0..20_u8 {
+        client.send(nobody, b"anybody there?");
+        assert!(matches!(client.inbound(), Inbound::Icmp(..)));
+        client.channel(0x4000, &[number]);
+        assert_eq!(friend.payload(), [number]);
+    }
+}
+
 /// The other peers of the allocation notice nothing.
 #[test]
 fn a_closed_port_costs_other_peers_no_packet() {

@@ -34,10 +34,11 @@ pub(super) unsafe fn receive_one(
     header: &mut libc::mmsghdr,
 ) -> io::Result<usize> {
     let message = &mut header.msg_hdr;
-    message.msg_controllen = 0;
     // SAFETY: the caller's promise.
     let length = unsafe { system::recvfrom(socket.as_raw_fd(), message, libc::MSG_DONTWAIT) };
     header.msg_len = u32::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    // Only now: without a message, the header has to be good for the next call as it is.
+    header.msg_hdr.msg_controllen = 0;
     Ok(1)
 }
 

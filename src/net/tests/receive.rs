@@ -94,6 +94,19 @@ fn a_wildcard_listener_knows_and_keeps_the_address_it_was_asked_at() {
 }
 
 #[test]
+fn a_plain_read_of_nothing_takes_nothing_from_the_next_one() {
+    let (quiet, client) = (relay(V4), relay(V4));
+    let listener = udp_listener((Ipv4Addr::UNSPECIFIED, 0).into(), &UdpOptions::default()).unwrap();
+    let to = (V4, listener.local_addr().unwrap().port());
+    let Inbox { mut buffers, mut batch } = Inbox::new(1);
+    assert_eq!(batch.receive_plain(quiet.as_fd(), &mut buffers, 0).unwrap(), 0);
+    client.send_to(b"where", to).unwrap();
+    wait(&listener, Interest::Read);
+    assert_eq!(batch.receive(listener.as_fd(), &mut buffers, 0, 1).unwrap(), 1);
+    assert_eq!(batch.datagram(0).and_then(|datagram| datagram.to), Some(V4));
+}
+
+#[test]
 fn a_pending_error_does_not_hide_what_has_arrived() {
     let (relay_socket, peer) = (relay(V4), relay(V4));
     let (_holder, closed) = closed_port(V4);
