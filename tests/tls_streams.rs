@@ -7,10 +7,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::{
-    Authority, Client, Leg, Peer, Setup, TcpPeer, Trust, channel_message, eventually, seal,
-    trusting,
+    Authority, Client, Inbound, Leg, Peer, Setup, TcpPeer, Trust, channel_message, eventually,
+    new_id, plain, seal, trusting,
 };
 use rustls::version::{TLS12, TLS13};
+use turnwire::stun::{Kind, Method};
 
 const CHANNEL: u16 = 0x4000;
 
@@ -117,6 +118,23 @@ fn both_ends_say_goodbye() {
     idle.fence();
     let Leg::Tls(stream, _) = &mut idle.leg else { unreachable!("it is on TLS") };
     assert_eq!(stream.read(&mut [0; 16]).expect("an orderly end"), 0);
+}
+
+/// RFC 8446 §6.1: who has said goodbye still listens.
+#[test]
+fn what_was_asked_before_the_goodbye_is_answered() {
+    let trust = Trust::new();
+    let server = Setup::new().certificate(&trust).start();
+    let mut client = Client::tls(&server, &trust);
+    client.fence();
+    // Both are there when the server comes to them.
+    server.pause();
+    client.write(&plain(Kind::request(Method::BINDING), &new_id(), |_| ()));
+    let Leg::Tls(stream, _) = &mut client.leg else { unreachable!("it is on TLS") };
+    stream.conn.send_close_notify();
+    stream.flush().expect("the client can send");
+    server.resume();
+    assert!(matches!(client.inbound(), Inbound::Answer(answer) if answer.code() == 0));
 }
 
 #[test]

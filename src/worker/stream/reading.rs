@@ -104,6 +104,8 @@ impl Engine {
         if let Some(ended) = self.open_records(leg, &mut plain)
             && ended
         {
+            // Who has said goodbye still listens (RFC 8446 §6.1): what was asked before is answered.
+            self.streams.write(leg);
             self.close_stream(leg);
         }
         self.plain = plain;
