@@ -38,6 +38,22 @@ fn scrape(server: &Server) -> Page {
             }
         }
     }
+    let histograms = types.iter().filter(|(_, kind)| *kind == "histogram");
+    for (name, _) in histograms {
+        let of = |ending: &str| {
+            let values =
+                page.iter().filter(|(series, _)| series.starts_with(&format!("{name}_{ending}")));
+            values.map(|(series, value)| (series.clone(), *value)).collect::<Vec<_>>()
+        };
+        // Without this step nobody can say which value half of them are below.
+        let all = of("bucket").into_iter().filter(|(series, _)| series.contains("le=\"+Inf\""));
+        let counts = of("count").into_iter().map(|(_, count)| count);
+        assert_eq!(
+            all.map(|(_, value)| value).collect::<Vec<_>>(),
+            counts.collect::<Vec<_>>(),
+            "{name}"
+        );
+    }
     page
 }
 

@@ -51,7 +51,7 @@ impl Page<'_, '_> {
         let scale = |value: u64| value as f64 / per_unit;
         let mut steps: Vec<_> =
             spread.steps.iter().map(|(end, count)| (scale(*end), *count)).collect();
-        steps.push((f64::MAX, spread.above));
+        steps.push((f64::INFINITY, spread.above));
         self.encoder
             .encode_descriptor(&full(name), help, None, MetricType::Histogram)?
             .encode_histogram::<NoLabelSet>(scale(spread.sum), count, &steps, None)
