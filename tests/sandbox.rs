@@ -82,6 +82,26 @@ fn a_reload_reads_new_files_beside_the_old_ones_and_says_why_it_cannot_elsewhere
 }
 
 #[test]
+fn every_file_with_secrets_is_read_again_wherever_it_is() {
+    let places = [(); 4].map(|()| Scratch::new());
+    let [shared, tenants, token, key] = places.each_ref().map(|place| place.path("secret"));
+    let write = |word: &str| {
+        for file in [&shared, &tenants, &token, &key] {
+            fs::write(file, format!("{word}-{word}-{word}\n")).unwrap();
+        }
+    };
+    write("first");
+    let mut server = start(&format!(
+        "{USERS}[auth]\nsecrets_file = {shared:?}\n[admin]\ntokens_file = {token:?}\n[web.keys]\none = {{ secret_file = {key:?} }}\n\
+         [[realm]]\nname = \"tenant.example\"\nsecrets_file = {tenants:?}\n"
+    ));
+    write("second");
+    server.signal("HUP");
+    let told = server.line_of(&["reload_failed", "reloaded"]);
+    assert_eq!(told["event"], "reloaded", "{told}");
+}
+
+#[test]
 fn a_store_that_is_checked_by_an_authority_of_its_own_is_opened_inside() {
     let elsewhere = Scratch::new();
     Authority::new("authority").issue("turn.example.org", 30).put(&elsewhere.0);

@@ -101,8 +101,9 @@ impl Draft {
         self.remarks.push((place, wrong));
     }
 
-    /// Takes in what is wrong with a part, and what of it must not be shown.
+    /// Takes in what is wrong with a part, what of it must not be shown, and the files that it was read from.
     pub(super) fn absorb(&mut self, part: Self) {
+        self.config.files.extend(part.config.files);
         self.hidden.extend(part.hidden);
         self.complaints.extend(part.complaints);
         self.remarks.extend(part.remarks);
