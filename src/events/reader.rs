@@ -51,9 +51,14 @@ impl Reader {
     ) -> io::Result<Self> {
         let kept = directory.join(format!("{name}.place"));
         let (first, last) = bounds;
-        let at = match fs::read_to_string(&kept).ok().and_then(|text| parse(&text)) {
-            Some(place) if place <= last => place.max(first),
-            _ => last,
+        let at = match fs::read_to_string(&kept) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => last,
+            // Where nobody knows the place any more: rather twice than never.
+            kept => match kept.ok().and_then(|text| parse(&text)) {
+                None => first,
+                Some(place) if place <= last => place.max(first),
+                Some(_) => last,
+            },
         };
         let cursor = Arc::new(Cursor::default());
         cursor.set(at);
@@ -329,5 +334,19 @@ mod tests {
         let mut reader = place.reader(RecordKinds::ALL, &mut journal);
         write(&mut journal, 3..5);
         assert_eq!(read_all(&mut reader, journal.end()), [0, 1, 2, 3, 4].map(line));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_read_is_the_first_one_and_only_one_that_was_never_there_the_last() {
+        let place = Place::new();
+        let mut journal = place.journal(1 << 20);
+        place.reader(RecordKinds::ALL, &mut journal);
+        write(&mut journal, 0..3);
+        drop(journal);
+        // What a power cut may leave of a file that was just renamed.
+        fs::write(place.0.join("test.place"), "").unwrap();
+        let mut journal = place.journal(1 << 20);
+        let mut reader = place.reader(RecordKinds::ALL, &mut journal);
+        assert_eq!(read_all(&mut reader, journal.end()), [0, 1, 2].map(line));
     }
 }
