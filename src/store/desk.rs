@@ -78,7 +78,7 @@ impl Desk {
     /// the user, nothing is known.
     pub async fn look_up(&self, question: &Question) -> Answer {
         let mut silent = self.shelves.is_empty();
-        for shelf in &self.shelves {
+        for shelf in self.of(&question.realm) {
             match shelf.look_up(question).await {
                 Ok(Some(answer)) => return answer,
                 Ok(None) => {}
@@ -91,17 +91,18 @@ impl Desk {
     /// The shared secrets that each of them has for a realm, by its number; `None` when it cannot say.
     pub async fn secrets(&self, realm: &str) -> Vec<(u64, Option<Vec<Secret>>)> {
         let mut all = Vec::new();
-        for shelf in &self.shelves {
-            let secrets = timeout(shelf.settings.timeout, shelf.store.secrets(realm)).await;
-            let secrets = secrets.unwrap_or(Err(StoreError::TimedOut));
-            let secrets = secrets.inspect_err(|error| shelf.tell(error)).ok().map(|mut all| {
-                // An empty one would let everybody in.
-                all.retain(|secret| !secret.expose().is_empty());
-                all
-            });
-            all.push((shelf.number, secrets));
+        for shelf in self.of(realm) {
+            all.push((shelf.number, shelf.secrets(realm).await));
         }
         all
+    }
+
+    /// Those that are asked about this realm.
+    fn of(&self, realm: &str) -> impl Iterator<Item = &Arc<Shelf>> {
+        let is_of = move |shelf: &&Arc<Shelf>| {
+            shelf.settings.realm.as_deref().is_none_or(|own| own == realm)
+        };
+        self.shelves.iter().filter(is_of)
     }
 }
 
@@ -129,6 +130,22 @@ impl Shelf {
             Err(error) => {
                 self.tell(&error);
                 Err(())
+            }
+        }
+    }
+
+    async fn secrets(&self, realm: &str) -> Option<Vec<Secret>> {
+        let secrets = timeout(self.settings.timeout, self.store.secrets(realm)).await;
+        match secrets.unwrap_or(Err(StoreError::TimedOut)) {
+            Ok(mut secrets) => {
+                self.is_back();
+                // An empty one would let everybody in.
+                secrets.retain(|secret| !secret.expose().is_empty());
+                Some(secrets)
+            }
+            Err(error) => {
+                self.tell(&error);
+                None
             }
         }
     }

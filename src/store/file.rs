@@ -24,7 +24,6 @@ pub(super) struct Users {
 
 /// Users in a file. One whose name ends in `.toml` has tables, any other has lines.
 pub struct FileStore {
-    realm: Option<String>,
     shelf: Arc<Shelf>,
 }
 
@@ -61,7 +60,7 @@ impl FileStore {
             return Err(wrong.clone());
         }
         let shelf = Arc::new(Shelf { path, read: Mutex::new(reading) });
-        Ok(Self { realm: settings.realm.clone(), shelf })
+        Ok(Self { shelf })
     }
 
     /// What the file says now. Whoever writes it meanwhile does so in another file and puts that in its place.
@@ -85,21 +84,11 @@ impl Shelf {
 
 impl Store for FileStore {
     fn look_up<'a>(&'a self, question: &'a Question) -> Reply<'a, Option<Found>> {
-        Box::pin(async {
-            if !is_of(self.realm.as_deref(), &question.realm) {
-                return Ok(None);
-            }
-            Ok(self.users().await?.users.get(&question.username).cloned())
-        })
+        Box::pin(async { Ok(self.users().await?.users.get(&question.username).cloned()) })
     }
 
-    fn secrets<'a>(&'a self, realm: &'a str) -> Reply<'a, Vec<Secret>> {
-        Box::pin(async move {
-            if !is_of(self.realm.as_deref(), realm) {
-                return Ok(Vec::new());
-            }
-            Ok(self.users().await?.secrets.clone())
-        })
+    fn secrets<'a>(&'a self, _: &'a str) -> Reply<'a, Vec<Secret>> {
+        Box::pin(async { Ok(self.users().await?.secrets.clone()) })
     }
 
     /// As it was read last.
@@ -108,11 +97,6 @@ impl Store for FileStore {
         let only_md5 = |found: &Found| matches!(found.proof, Proof::Keys { sha256: None, .. });
         last.users.as_ref().is_ok_and(|users| users.users.values().any(only_md5))
     }
-}
-
-/// Whether a store of this realm is to be asked about another.
-fn is_of(own: Option<&str>, realm: &str) -> bool {
-    own.is_none_or(|own| own == realm)
 }
 
 fn read(path: &Path) -> Result<Reading, StoreError> {

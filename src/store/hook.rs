@@ -39,7 +39,6 @@ const SIGNATURE: HeaderName = HeaderName::from_static("x-turnwire-signature");
 /// An application that knows the users.
 pub(super) struct Hook {
     client: Client,
-    realm: Option<String>,
     headers: HeaderMap,
     signature: Option<Secret>,
 }
@@ -71,8 +70,7 @@ impl Hook {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let (realm, signature) = (settings.realm.clone(), settings.signature_secret.clone());
-        Ok(Self { client, realm, headers, signature })
+        Ok(Self { client, headers, signature: settings.signature_secret.clone() })
     }
 
     /// Asks; `None` is a no.
@@ -104,19 +102,12 @@ impl Hook {
         }
         Ok(Some(value))
     }
-
-    fn is_of(&self, realm: &str) -> bool {
-        self.realm.as_deref().is_none_or(|own| own == realm)
-    }
 }
 
 impl Store for Hook {
     fn look_up<'a>(&'a self, question: &'a Question) -> Reply<'a, Option<Found>> {
         Box::pin(async move {
             let Question { realm, username, client } = question;
-            if !self.is_of(realm) {
-                return Ok(None);
-            }
             let client = client.map(|client| client.ip().to_canonical().to_string());
             let body = json!({ "realm": realm, "username": username, "client": client });
             self.ask(body).await?.as_ref().map(found).transpose()
@@ -125,9 +116,6 @@ impl Store for Hook {
 
     fn secrets<'a>(&'a self, realm: &'a str) -> Reply<'a, Vec<Secret>> {
         Box::pin(async move {
-            if !self.is_of(realm) {
-                return Ok(Vec::new());
-            }
             let Some(answer) = self.ask(json!({ "realm": realm })).await? else {
                 return Ok(Vec::new());
             };

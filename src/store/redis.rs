@@ -32,7 +32,6 @@ const STEP: usize = 1000;
 /// Users in Redis.
 pub(super) struct Redis {
     client: Client,
-    realm: Option<String>,
     limit: Duration,
     /// Shared by all questions, with a number that tells it from the one before.
     connection: Mutex<Option<(u64, MultiplexedConnection)>>,
@@ -49,7 +48,6 @@ impl Redis {
         let url = url.ok_or_else(|| StoreError::Unusable("no URL is given".to_owned()))?;
         Ok(Self {
             client: client(url.expose())?,
-            realm: settings.realm.clone(),
             limit: settings.timeout,
             connection: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(0),
@@ -118,10 +116,6 @@ impl Redis {
         }
     }
 
-    fn is_of(&self, realm: &str) -> bool {
-        self.realm.as_deref().is_none_or(|own| own == realm)
-    }
-
     async fn found(&self, realm: &str, name: &str) -> Result<Option<Found>, StoreError> {
         let mut both = pipe();
         both.get(md5_key(realm, name)).get(sha256_key(realm, name));
@@ -176,19 +170,11 @@ impl Redis {
 
 impl Store for Redis {
     fn look_up<'a>(&'a self, question: &'a Question) -> Reply<'a, Option<Found>> {
-        Box::pin(async {
-            if !self.is_of(&question.realm) {
-                return Ok(None);
-            }
-            self.found(&question.realm, &question.username).await
-        })
+        Box::pin(self.found(&question.realm, &question.username))
     }
 
     fn secrets<'a>(&'a self, realm: &'a str) -> Reply<'a, Vec<Secret>> {
         Box::pin(async move {
-            if !self.is_of(realm) {
-                return Ok(Vec::new());
-            }
             let (secrets,): (Vec<String>,) = self.ask(pipe().smembers(secret_key(realm))).await?;
             Ok(secrets_of(secrets.iter().map(String::as_str)))
         })

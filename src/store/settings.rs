@@ -14,7 +14,7 @@ pub struct Settings {
     pub path: Option<PathBuf>,
     /// Where it is, for the others. A password may be in it, so it is never shown.
     pub url: Option<Secret>,
-    /// The only realm whose users it knows; every realm's when absent.
+    /// The only realm about which it is asked; every realm when absent.
     pub realm: Option<String>,
     /// How long a question may take; after that it has no answer.
     pub timeout: Duration,

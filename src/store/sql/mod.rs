@@ -56,8 +56,6 @@ pub(super) trait Engine: Send + Sync {
 /// Users in a database with coturn's tables.
 pub(super) struct Tables<E> {
     engine: E,
-    /// The only realm that it is asked about.
-    realm: Option<String>,
     /// When our own table was missed last.
     missed: Mutex<Option<Instant>>,
     /// Whether it was there when it was looked for last.
@@ -65,13 +63,8 @@ pub(super) struct Tables<E> {
 }
 
 impl<E: Engine> Tables<E> {
-    const fn new(engine: E, realm: Option<String>) -> Self {
-        let (missed, own) = (Mutex::new(None), AtomicBool::new(false));
-        Self { engine, realm, missed, own }
-    }
-
-    fn is_of(&self, realm: &str) -> bool {
-        self.realm.as_deref().is_none_or(|own| own == realm)
+    const fn new(engine: E) -> Self {
+        Self { engine, missed: Mutex::new(None), own: AtomicBool::new(false) }
     }
 
     async fn has(&self, table: &str) -> Result<bool, StoreError> {
@@ -229,21 +222,11 @@ impl<E: Engine> Tables<E> {
 
 impl<E: Engine> Store for Tables<E> {
     fn look_up<'a>(&'a self, question: &'a Question) -> Reply<'a, Option<Found>> {
-        Box::pin(async {
-            if !self.is_of(&question.realm) {
-                return Ok(None);
-            }
-            self.found(&question.realm, &question.username).await
-        })
+        Box::pin(self.found(&question.realm, &question.username))
     }
 
     fn secrets<'a>(&'a self, realm: &'a str) -> Reply<'a, Vec<Secret>> {
-        Box::pin(async move {
-            if !self.is_of(realm) {
-                return Ok(Vec::new());
-            }
-            self.secrets_in(realm).await
-        })
+        Box::pin(self.secrets_in(realm))
     }
 
     fn is_md5_only(&self) -> bool {

@@ -31,7 +31,7 @@ pub(in crate::store) fn postgresql(
     settings: &Settings,
 ) -> Result<Tables<Remote<Postgres>>, StoreError> {
     let remote = Remote::new(address::postgresql(settings)?, &POSTGRESQL, settings);
-    Ok(Tables::new(remote, settings.realm.clone()))
+    Ok(Tables::new(remote))
 }
 
 /// Users in MySQL or MariaDB.
@@ -40,7 +40,7 @@ pub(in crate::store) fn postgresql(
 /// Its URL is none.
 pub(in crate::store) fn mysql(settings: &Settings) -> Result<Tables<Remote<MySql>>, StoreError> {
     let remote = Remote::new(address::mysql(settings)?, &MYSQL, settings);
-    Ok(Tables::new(remote, settings.realm.clone()))
+    Ok(Tables::new(remote))
 }
 
 /// A database at the other end of a socket.

@@ -29,7 +29,7 @@ pub(in crate::store) fn sqlite(
     let no_path = || StoreError::Unusable("no path is given".to_owned());
     let path = settings.path.clone().ok_or_else(no_path)?;
     let (limit, open) = (settings.timeout, Arc::new(Mutex::new(None)));
-    Ok(Tables::new(File { path, limit, create, open }, settings.realm.clone()))
+    Ok(Tables::new(File { path, limit, create, open }))
 }
 
 /// A database in a file.

@@ -120,3 +120,27 @@ fn what_one_store_says_counts_while_another_says_nothing() {
     let said: Vec<_> = run(desk.secrets("r")).into_iter().map(|(_, secrets)| secrets).collect();
     assert_eq!(said, [None, Some(vec![Secret::new("north")]), None]);
 }
+
+#[test]
+fn a_store_of_another_realm_is_not_asked_and_what_it_is_asked_is_all_that_counts() {
+    let store = says(Err(StoreError::Unreachable("gone".to_owned())));
+    let mut desk = desk(vec![Arc::clone(&store) as Arc<dyn Store>]);
+    // unwrap: nobody else has it.
+    Arc::get_mut(&mut desk.shelves[0]).unwrap().settings.realm = Some("own".to_owned());
+    let own = Question { realm: "own".into(), username: "alice".into(), client: None };
+    assert!(matches!(run(desk.look_up(&own)), Answer::Unavailable));
+    assert_eq!(ask(&desk), "nobody");
+    assert_eq!(run(desk.secrets("r")), []);
+    assert_eq!(store.1.load(Ordering::Relaxed), 1);
+    let stats = &desk.stats()[0].1;
+    assert_eq!((stats.get(Outcome::Failed), stats.get(Outcome::Unknown)), (1, 0));
+    assert!(desk.shelves[0].failing.lock().unwrap().is_some(), "nobody has seen it answer");
+}
+
+#[test]
+fn a_store_that_gives_its_secrets_again_is_back() {
+    let desk = desk(vec![says(Ok(None))]);
+    *desk.shelves[0].failing.lock().unwrap() = Some((Instant::now(), Instant::now()));
+    run(desk.secrets("r"));
+    assert!(desk.shelves[0].failing.lock().unwrap().is_none());
+}

@@ -75,19 +75,6 @@ fn one_that_is_wrong_from_the_start_is_not_opened() {
 }
 
 #[test]
-fn a_store_of_one_realm_knows_nobody_of_another() {
-    let place = Place(Place::new("realm").0.with_extension("toml"));
-    place.write("secrets = [\"north\"]\n[users]\nalice = \"first\"\n");
-    let settings = Settings { realm: Some("here".to_owned()), ..place.settings() };
-    let store = open(&settings).unwrap();
-    assert!(ask(&*store, "here", "alice").unwrap().is_some());
-    assert_eq!(ask(&*store, "there", "alice"), Ok(None));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(store.secrets("here")), Ok(vec![Secret::new("north")]));
-    assert_eq!(runtime.block_on(store.secrets("there")), Ok(Vec::new()));
-}
-
-#[test]
 fn it_tells_whether_somebody_has_an_md5_key_only() {
     let place = Place::new("md5");
     let key = "0x0123456789abcdef0123456789abcdef";
