@@ -189,6 +189,9 @@ const OLDER: &[c_long] = &[];
 /// Kinds of sockets that may be made: of programs on this host, of both families, and the kernel's own for addresses.
 const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
+/// Requests of ioctl(2) that put words into a terminal (ioctl_tty(2), ioctl_console(2)).
+const TYPING: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
+
 /// Leaves this process those system calls, for all of its threads; tells how many there are.
 ///
 /// # Errors
@@ -222,16 +225,25 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError>
     let all = [STREAMS, FILES, NETWORK, EVENTS, PROCESS, OLDER];
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         all.into_iter().flatten().map(|call| (*call, Vec::new())).collect();
-    let families = FAMILIES.map(|family| {
-        let is =
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, family as u64)?;
-        SeccompRule::new(vec![is])
-    });
+    // The kernel looks at the lower half of these.
+    let when =
+        |argument, is, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, value);
+    let families =
+        FAMILIES.map(|family| SeccompRule::new(vec![when(0, SeccompCmpOp::Eq, family as u64)?]));
     rules.insert(libc::SYS_socket, families.into_iter().collect::<Result<_, _>>()?);
     // A thread of this process, and no process.
     let thread = libc::CLONE_THREAD as u64;
-    let is =
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(thread), thread)?;
+    let is = when(0, SeccompCmpOp::MaskedEq(thread), thread)?;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is])?]);
+    // A signal to itself, as abort(3) sends it.
+    let is = when(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?;
+    rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![is])?]);
+    // Its own limits.
+    let is = when(0, SeccompCmpOp::Eq, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is])?]);
+    // Nothing is typed into the terminal that it was started from, whose shell would execute it.
+    let others = TYPING.map(|typing| when(1, SeccompCmpOp::Ne, typing.into()));
+    let others = others.into_iter().collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(others)?]);
     Ok(rules)
 }

@@ -4,7 +4,7 @@
 //!   the state directory, the ready file's and the admin socket's can be written; what the system's libraries need for
 //!   names and certificates can be read, /etc among it, as far as this process's user may. Nothing can be executed.
 //! - System calls (seccomp): those of a server that talks, reads and writes files and has threads. No other program, no
-//!   other process, no other kind of socket. Whatever else is tried fails with EPERM.
+//!   signal to another process, no word into a terminal, no other kind of socket. Whatever else is tried fails with EPERM.
 //!
 //! It holds for every thread from then on and cannot be taken back: a path that a reload names anew needs a restart.
 
@@ -157,10 +157,41 @@ mod tests {
         assert!(crate::net::interface_addresses().is_ok());
         let raw = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None);
         assert!(raw.is_err_and(denied), "frames can be read");
+        assert!(limits(0).is_ok(), "its own limits are not told");
+        for (what, done) in [
+            ("types into a terminal", typed()),
+            ("sends a signal to its parent", signalled(std::os::unix::process::parent_id())),
+            ("sees its parent's limits", limits(std::os::unix::process::parent_id())),
+        ] {
+            assert!(done.is_err_and(denied), "{what}");
+        }
         let config = Config { files: vec![here.join("elsewhere/key.pem")], ..Config::default() };
         assert_eq!(sandbox.lacks(&config), Some(here.join("elsewhere")));
         assert_eq!(sandbox.lacks(&Config::default()), None);
         assert!(sandbox.hint("Permission denied (os error 13)").contains("restart"));
+    }
+
+    fn told(returned: libc::c_long) -> std::io::Result<()> {
+        if returned == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
+
+    fn typed() -> std::io::Result<()> {
+        let letter = b'x';
+        // SAFETY: there is no such descriptor, and the letter outlives the call.
+        told(unsafe { libc::ioctl(-1, libc::TIOCSTI, &raw const letter) }.into())
+    }
+
+    fn signalled(process: u32) -> std::io::Result<()> {
+        // SAFETY: it has numbers as arguments only; signal 0 is none.
+        told(unsafe { libc::syscall(libc::SYS_tgkill, process, process, 0) })
+    }
+
+    fn limits(process: u32) -> std::io::Result<()> {
+        // SAFETY: null pointers stand for nothing to be set and nothing to be told.
+        told(unsafe {
+            let none = std::ptr::null_mut::<libc::rlimit>();
+            libc::syscall(libc::SYS_prlimit64, process, libc::RLIMIT_NOFILE, none, none)
+        })
     }
 
     #[test]
