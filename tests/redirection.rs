@@ -2,10 +2,15 @@
 //! clients, who is stopped gets none.
 
 mod common;
+#[path = "process/configured.rs"]
+mod configured;
+#[path = "process/server.rs"]
+mod process;
 
 use std::net::SocketAddr;
 
 use common::{Answer, Client, Server, Setup, Trust, eventually};
+use configured::Configured;
 use turnwire::stun::{attribute, decode_address};
 
 /// A server that sends clients on to the others, whom it asks as `credentials`.
@@ -96,6 +101,23 @@ fn a_server_that_does_not_take_the_credentials_is_not_handed_out() {
     assert!(told.contains("other"), "{told}");
     assert_eq!(alive(&door, "other", other.address(), "udp"), 0);
     Client::udp(&door).allocate();
+}
+
+/// What it is asked with is minted as it is configured now, also where the secret is the one of before.
+#[test]
+fn the_other_server_is_asked_as_the_last_reload_says() {
+    let auth =
+        |separator: &str| format!("[auth]\nsecrets = [\"north\"]\nseparator = \"{separator}\"\n");
+    let other = Configured::start(&auth("|"));
+    let redirect = format!(
+        "[redirect]\nwhen = \"always\"\ninterval = \"1s\"\n\
+         [redirect.servers]\nother = {{ addresses = [\"{}\"] }}\n",
+        other.server.udp()
+    );
+    let mut door = Configured::start(&format!("{}{redirect}", auth(":")));
+    door.server.line("alternate_dead");
+    door.accepts(&format!("{}{redirect}", auth("|")));
+    door.server.line("alternate_alive");
 }
 
 #[test]

@@ -37,7 +37,15 @@ enum Asker {
     Nobody,
     User(Arc<Credentials>),
     /// Mints a credential for each check.
-    Secret(auth::Secret, char, RestDigest),
+    Secret(Mint),
+}
+
+/// What credentials are minted with.
+#[derive(Clone, PartialEq, Eq)]
+struct Mint {
+    secret: auth::Secret,
+    separator: char,
+    digest: RestDigest,
 }
 
 /// The other servers of this one, which are asked for as long as this lives.
@@ -46,8 +54,8 @@ pub(super) struct Others {
     current: Arc<Alternates>,
     /// The same for the metrics.
     shown: Arc<ArcSwap<Alternates>>,
-    /// Who is asked, and with what secret.
-    asked: Option<(Redirect, Option<auth::Secret>)>,
+    /// Who is asked, and with what.
+    asked: Option<(Redirect, Option<Mint>)>,
     watching: Vec<AbortHandle>,
     clock: Clock,
 }
@@ -77,12 +85,12 @@ impl Others {
         redirect: &Redirect,
         auth: &auth::Settings,
     ) {
-        let asked = (redirect.clone(), auth.secrets.first().cloned());
+        let asked = (redirect.clone(), Mint::of(auth));
         if self.asked.as_ref() == Some(&asked) {
             return;
         }
         self.watching.drain(..).for_each(|task| task.abort());
-        self.watching = watch(&next, redirect, auth, self.clock);
+        self.watching = watch(&next, redirect, asked.1.clone(), self.clock);
         self.shown.store(Arc::clone(&next));
         (self.current, self.asked) = (next, Some(asked));
     }
@@ -112,17 +120,16 @@ fn alternates(redirect: &Redirect) -> Arc<Alternates> {
 fn watch(
     alternates: &Arc<Alternates>,
     redirect: &Redirect,
-    auth: &auth::Settings,
+    mint: Option<Mint>,
     clock: Clock,
 ) -> Vec<AbortHandle> {
     let mut tasks = Vec::new();
-    let digest = auth.rest_digests.first().copied().unwrap_or(RestDigest::Sha1);
     let given = redirect.credentials.as_ref();
     // What no server takes was found when the configuration was checked.
     let given = given.and_then(|user| Credentials::new(&user.name, &user.password).ok());
-    let asker = match (given, auth.secrets.first()) {
+    let asker = match (given, mint) {
         (Some(credentials), _) => Asker::User(Arc::new(credentials)),
-        (None, Some(secret)) => Asker::Secret(secret.clone(), auth.separator, digest),
+        (None, Some(mint)) => Asker::Secret(mint),
         (None, None) => Asker::Nobody,
     };
     let secure = redirect.servers.iter().any(|server| !server.tls_addresses.is_empty());
@@ -285,13 +292,22 @@ impl Watcher {
     }
 }
 
+impl Mint {
+    /// With the first secret, in the form that is taken first.
+    fn of(auth: &auth::Settings) -> Option<Self> {
+        let digest = auth.rest_digests.first().copied().unwrap_or(RestDigest::Sha1);
+        let secret = auth.secrets.first()?.clone();
+        Some(Self { secret, separator: auth.separator, digest })
+    }
+}
+
 impl Asker {
     /// Those of one check.
     fn credentials(&self, clock: Clock) -> Result<Option<Arc<Credentials>>, String> {
         match self {
             Self::Nobody => Ok(None),
             Self::User(credentials) => Ok(Some(Arc::clone(credentials))),
-            Self::Secret(secret, separator, digest) => {
+            Self::Secret(Mint { secret, separator, digest }) => {
                 let username = format!("{}{separator}check", clock.now().unix + MINTED);
                 let password = auth::Secret::new(mint_password(*digest, secret, &username));
                 let minted = Credentials::new(&username, &password);
