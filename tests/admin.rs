@@ -15,6 +15,7 @@ mod server;
 mod sessions;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use cli::{fails, ok, turnwire};
 use common::{Client, Credential};
 use http::{call, patient, raw};
 use serde_json::{Value, json};
-use server::{Scratch, Server, get, mode};
+use server::{LIMIT, Scratch, Server, get, mode};
 
 const ALICE: [&str; 4] = ["--user", "alice:wonder", "--allow-peer", "127.0.0.0/8"];
 
@@ -79,6 +80,33 @@ fn where_nobody_said_where_the_socket_is_to_be_a_server_starts_without() {
 }
 
 /// What a request over TCP is answered with, with a token or without.
+/// A token that is taken out has no end of its own: what was begun with it ends with it.
+#[test]
+fn who_follows_a_client_with_a_token_is_told_no_more_when_that_is_taken_out() {
+    let scratch = Scratch::new();
+    let file = scratch.path("server.toml");
+    fs::write(&file, "[admin]\ntokens = [\"0123456789abcdef-one\"]\n").unwrap();
+    let flags = ["--admin", "127.0.0.1:0", "--config", file.to_str().unwrap()];
+    let server = Server::start_in(scratch, &[&ALICE[..], &flags].concat());
+    let mut stream = TcpStream::connect(server.admin()).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let request = "GET /v1/explain?user=alice&for_seconds=20 HTTP/1.1\r\nHost: x\r\n\
+                   Authorization: Bearer 0123456789abcdef-one\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"following\"")));
+    alice(&server).allocate();
+    assert!(lines.any(|line| line.contains("alice")));
+    fs::write(&file, "[admin]\ntokens = [\"0123456789abcdef-two\"]\n").unwrap();
+    assert_eq!(call(&socket(&server), "POST", "/v1/reload", "").0, 200);
+    let mut later = alice(&server);
+    later.allocate();
+    let rest: Vec<_> = lines.collect();
+    assert!(rest.iter().any(|line| line.contains("no longer")), "{rest:?}");
+    let told = later.local().to_string();
+    assert!(!rest.iter().any(|line| line.contains(&told)), "{rest:?}");
+}
+
 fn over_tcp(server: &Server, method: &str, path: &str, token: &str) -> (u16, String) {
     let header = match token {
         "" => String::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -17,6 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 use super::Admin;
 use super::page::{Problem, head};
 use super::query::Query;
+use super::token::Pass;
 use crate::control::heard;
 use crate::turn::{FOLLOWERS, Prefix, Whom};
 use crate::worker::Follower;
@@ -30,6 +32,7 @@ const BEAT: Duration = Duration::from_secs(5);
 /// `GET /v1/explain`
 pub(super) async fn explain(
     State(admin): State<Arc<Admin>>,
+    pass: Option<Extension<Pass>>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::read(raw.as_deref(), &["user", "address", "realm", "for_seconds"])?;
@@ -56,13 +59,16 @@ pub(super) async fn explain(
         "realm": whom.realm,
         "seconds": seconds,
     });
-    let body = Lines::new(follower, &first, Duration::from_secs(seconds));
+    let allowed = pass.map(|Extension(pass)| (admin, pass));
+    let body = Lines::new((follower, allowed), &first, Duration::from_secs(seconds));
     Ok((head("application/jsonl"), Body::new(body)).into_response())
 }
 
 /// What a follower hears, line by line, until its time is over. It ends when whoever reads it goes.
 struct Lines {
     follower: Follower,
+    /// Who says whether the token is good still that it was asked for with: a reload may take that out.
+    allowed: Option<(Arc<Admin>, Pass)>,
     first: Option<Bytes>,
     beat: Interval,
     end: Pin<Box<Sleep>>,
@@ -72,13 +78,17 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(follower: Follower, first: &Value, time: Duration) -> Self {
+    fn new(
+        (follower, allowed): (Follower, Option<(Arc<Admin>, Pass)>),
+        first: &Value,
+        time: Duration,
+    ) -> Self {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is at once, and the first line says as much.
         beat.reset();
         let (first, end) = (Some(line(first)), Box::pin(sleep(time)));
-        Self { follower, first, beat, end, ended: false, lost: 0 }
+        Self { follower, allowed, first, beat, end, ended: false, lost: 0 }
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -87,6 +97,12 @@ impl Lines {
         }
         if self.ended {
             return Poll::Ready(None);
+        }
+        let withdrawn =
+            |(admin, pass): &(Arc<Admin>, Pass)| !admin.settings.load().tokens.have(pass);
+        if self.allowed.as_ref().is_some_and(withdrawn) {
+            self.ended = true;
+            return Poll::Ready(Some(line(&over("the token is no longer one of admin.tokens"))));
         }
         let lost = self.follower.lost();
         if lost != self.lost {

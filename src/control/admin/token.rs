@@ -15,19 +15,30 @@ use crate::auth::Secret;
 
 /// Tokens, as they are compared.
 #[derive(Default)]
-pub(super) struct Tokens(Vec<[u8; 32]>);
+pub(super) struct Tokens(Vec<Digest256>);
+
+type Digest256 = [u8; 32];
+
+/// What a request was let through with. Whoever is answered for longer asks again whether that is good still.
+#[derive(Clone, Copy)]
+pub(super) struct Pass(Digest256);
 
 impl Tokens {
     pub(super) fn new(tokens: &[Secret]) -> Self {
         Self(tokens.iter().map(|token| Sha256::digest(token.expose()).into()).collect())
     }
 
-    /// Whether it is one of them. How long that takes tells nothing about them: what is compared are digests, all of
-    /// them.
-    fn have(&self, token: &[u8]) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token).into();
+    /// What this token lets through with, if it is one of them.
+    fn pass(&self, token: &[u8]) -> Option<Pass> {
+        let pass = Pass(Sha256::digest(token).into());
+        self.have(&pass).then_some(pass)
+    }
+
+    /// Whether its token is one of them. How long that takes tells nothing about them: what is compared are digests,
+    /// all of them.
+    pub(super) fn have(&self, pass: &Pass) -> bool {
         let equal =
-            self.0.iter().fold(Choice::from(0), |found, token| found | token.ct_eq(&digest));
+            self.0.iter().fold(Choice::from(0), |found, token| found | token.ct_eq(&pass.0));
         equal.into()
     }
 }
@@ -35,7 +46,7 @@ impl Tokens {
 /// Lets a request through that carries a token (RFC 6750 §2.1).
 pub(super) async fn authorize(
     State(admin): State<Arc<Admin>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let settings = admin.settings.load();
@@ -48,8 +59,9 @@ pub(super) async fn authorize(
         let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
     });
-    if token.is_some_and(|token| settings.tokens.have(token)) {
+    if let Some(pass) = token.and_then(|token| settings.tokens.pass(token)) {
         drop(settings);
+        request.extensions_mut().insert(pass);
         return next.run(request).await;
     }
     let detail = "this needs a token of admin.tokens, in a header \"Authorization: Bearer TOKEN\"";
@@ -65,10 +77,11 @@ mod tests {
     #[test]
     fn a_token_is_the_whole_of_one() {
         let tokens = Tokens::new(&[Secret::new("first-of-the-tokens"), Secret::new("second")]);
-        assert!(tokens.have(b"first-of-the-tokens") && tokens.have(b"second"));
+        let have = |token: &[u8]| tokens.pass(token).is_some();
+        assert!(have(b"first-of-the-tokens") && have(b"second"));
         for other in [&b""[..], b"first-of-the-token", b"second ", b"Second"] {
-            assert!(!tokens.have(other));
+            assert!(!have(other));
         }
-        assert!(!Tokens::default().have(b""));
+        assert!(Tokens::default().pass(b"").is_none());
     }
 }
