@@ -384,3 +384,37 @@ fn an_application_that_forbids_says_nothing_about_its_users() {
     assert_eq!(alice.refresh(600).code(), 0);
     assert_eq!(configured.client("dora", "x").try_allocate(|_| ()).code(), 500);
 }
+
+/// Says no to whoever comes, in words of PostgreSQL's that would be a line of the log and clear the screen.
+#[cfg(feature = "sql")]
+fn refuse(mut client: std::net::TcpStream) -> std::io::Result<()> {
+    use std::io::{Read as _, Write as _};
+    let words = "gone\u{1b}[2J\r\n2026-01-01T00:00:00.000000Z  INFO forged";
+    let fields = format!("SFATAL\0VFATAL\0C3D000\0M{words}\0\0");
+    client.read_exact(&mut [0; 8])?;
+    client.write_all(b"E")?;
+    client.write_all(&(fields.len() as u32 + 4).to_be_bytes())?;
+    client.write_all(fields.as_bytes())
+}
+
+#[cfg(feature = "sql")]
+#[test]
+fn a_database_forges_no_line_and_steers_no_terminal() {
+    let database = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgresql://turn:x@{}/d?sslmode=disable", database.local_addr().unwrap());
+    std::thread::spawn(move || database.incoming().flatten().map(refuse).for_each(drop));
+    let section = format!("[stores.ask]\ndb = {{ kind = \"postgresql\", url = \"{url}\" }}");
+    let server = Setup::new().config(&section).start();
+    let told = eventually("the line", || {
+        let log = server.log();
+        log.contains("forged").then_some(log)
+    });
+    let turnwire = std::process::Command::new(env!("CARGO_BIN_EXE_turnwire"));
+    let listed = { turnwire }.args(["users", "list", "--store", &url]).output().unwrap();
+    let listed = String::from_utf8(listed.stderr).unwrap();
+    for text in [told, listed] {
+        let line = text.lines().find(|line| line.contains("forged")).unwrap();
+        assert!(line.contains("gone"), "{line:?}");
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+}

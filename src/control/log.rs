@@ -4,7 +4,7 @@
 //! `stream_closed`, `ready`, `stopped`, ...), and its fields keep their names. Text shows the
 //! message instead, which is for people.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 use std::sync::mpsc::Receiver;
@@ -70,10 +70,32 @@ fn filter(level: Level) -> Targets {
 
 /// ` name=value`; the message has no name, and `event` would only repeat it.
 fn text_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let mut out = Harmless(out);
     match field.name() {
         "message" => write!(out, "{value:?}"),
         "event" => Ok(()),
         name => write!(out, " {name}={value:?}"),
+    }
+}
+
+/// What others have said stands in lines, too (a database, a certificate): it neither steers a terminal nor looks like a
+/// line of its own.
+struct Harmless<W>(W);
+
+impl<W: fmt::Write> fmt::Write for Harmless<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(char::is_control) {
+            match piece.chars().next_back() {
+                // What is told of a configuration has several lines.
+                Some('\n') => write!(self.0, "{piece}    ")?,
+                Some(last) if last.is_control() => {
+                    let rest = piece.strip_suffix(last).unwrap_or_default();
+                    write!(self.0, "{rest}{}", last.escape_default())?;
+                }
+                _ => self.0.write_str(piece)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -220,5 +242,25 @@ impl<I: Iterator<Item: fmt::Display> + Clone> fmt::Display for List<I> {
             write!(f, "{comma}{address}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_have_said_is_no_line_of_its_own_and_steers_no_terminal() {
+        let written = |text: &str| {
+            let mut out = Harmless(String::new());
+            write!(out, "{text}{}", 5).unwrap();
+            out.0
+        };
+        assert_eq!(written("certificate of a.example: "), "certificate of a.example: 5");
+        assert_eq!(written("a:1:2: wrong\n  1 | x\n"), "a:1:2: wrong\n      1 | x\n    5");
+        assert_eq!(
+            written("\u{1b}[2J\r2026 INFO \u{9b}31m\u{7}"),
+            "\\u{1b}[2J\\r2026 INFO \\u{9b}31m\\u{7}5"
+        );
     }
 }

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::backoff::Backoff;
 use super::coturn::{keys, secrets_of};
+use super::error::on_one_line;
 use super::{
     Entry, Found, Inventory, Keeper, Listed, Question, Reply, Settings, Store, StoreError,
 };
@@ -290,7 +291,7 @@ fn split_root(url: &str) -> (String, Option<&str>) {
 
 /// The server's words. A command that was refused is not among them.
 pub(crate) fn told(error: &RedisError) -> StoreError {
-    let words = error.detail().map_or_else(|| error.category().to_owned(), str::to_owned);
+    let words = error.detail().map_or_else(|| error.category().to_owned(), on_one_line);
     match error.kind() {
         _ if error.is_timeout() => StoreError::TimedOut,
         ErrorKind::AuthenticationFailed => StoreError::Denied(words),

@@ -254,6 +254,7 @@ impl Leaf {
     fn of(parsed: &X509Certificate<'_>) -> Self {
         let common_name = parsed.subject().iter_common_name().next();
         let common_name = common_name.and_then(|name| name.as_str().ok());
+        let common_name = common_name.filter(|name| !name.contains(char::is_control));
         Self {
             names: names(parsed),
             common_name: common_name.map(str::to_owned),
@@ -271,7 +272,10 @@ fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
     };
     let all = &extension.value.general_names;
     let domains = all.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        // Whatever is no name of a host is no client's, and would stand in URIs and in the log.
+        GeneralName::DNSName(name) if name.bytes().all(|it| it.is_ascii_graphic()) => {
+            Some(name.to_ascii_lowercase())
+        }
         _ => None,
     });
     let addresses = all.iter().filter_map(|name| match name {

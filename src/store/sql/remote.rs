@@ -19,6 +19,7 @@ use super::statements::{MYSQL, POSTGRESQL, Statements};
 use super::{Engine, Reply, Row, StoreError, Tables, address};
 use crate::store::Settings;
 use crate::store::backoff::Backoff;
+use crate::store::error::on_one_line;
 
 /// Connections of which nobody needs more than one are closed after this time.
 const IDLE: Duration = Duration::from_secs(60);
@@ -301,7 +302,7 @@ fn is_broken<D: Spoken>(error: &Error) -> bool {
 fn told<D: Spoken>(error: &Error) -> StoreError {
     match error {
         Error::Database(error) => {
-            let words = error.message().to_owned();
+            let words = on_one_line(error.message());
             match D::meaning(error.as_ref()) {
                 Meaning::Denied => StoreError::Denied(words),
                 Meaning::TimedOut => StoreError::TimedOut,

@@ -24,6 +24,12 @@ fn a_leaf_tells_its_names_and_its_end() {
 }
 
 #[test]
+fn what_is_no_name_of_a_host_is_no_name_of_a_leaf() {
+    let issued = Authority::root("root").issue(&["a\u{1b}[2J.test", "b c.test", "d.test"], ECDSA);
+    assert_eq!(read(&issued).unwrap().names(), ["d.test"]);
+}
+
+#[test]
 fn keys_are_read_in_each_of_their_forms() {
     for (algorithm, label) in [(RSA, "RSA"), (ECDSA, "EC")] {
         let issued = Authority::root("root").issue(&["a.test"], algorithm);
