@@ -1,6 +1,6 @@
 //! Says that the server is ready, and that it no longer is: in a file, in the log and to systemd.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
@@ -76,8 +76,7 @@ impl ReadyFile {
     /// Writes the file at once, so that a reader never sees a part of it.
     pub(super) fn write(path: &Path, bound: &Bound) -> io::Result<Self> {
         let temporary = temporary(path);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
-        let written = file
+        let written = create(&temporary)
             .and_then(|mut file| file.write_all(bound.json().as_bytes()))
             .and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
@@ -91,8 +90,7 @@ impl ReadyFile {
     pub(super) fn can_be(path: Option<&Path>) -> Result<(), StartError> {
         let Some(path) = path else { return Ok(()) };
         let temporary = temporary(path);
-        let tried = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary);
-        let tried = tried.and_then(|_| fs::remove_file(&temporary));
+        let tried = create(&temporary).and_then(|_| fs::remove_file(&temporary));
         tried.map_err(|error| StartError::ReadyFile(path.to_owned(), error))
     }
 
@@ -121,6 +119,12 @@ fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     PathBuf::from(name)
+}
+
+/// A file of our own: in a directory that everybody may write to, somebody may have put a link there.
+fn create(temporary: &Path) -> io::Result<File> {
+    ReadyFile::clear(temporary)?;
+    File::create_new(temporary)
 }
 
 /// Tells the service manager, if there is one that listens (sd_notify(3)).
@@ -192,6 +196,26 @@ mod tests {
              \"web\":[],\"admin\":null,\"pid\":{pid}}}\n"
         );
         assert_eq!(bound.json(), expected);
+    }
+
+    #[test]
+    fn nobody_has_it_written_over_another_file() {
+        let name = format!("turnwire-ready-{}", std::process::id());
+        let place = std::env::temp_dir().join(name);
+        fs::create_dir(&place).unwrap();
+        let (path, other) = (place.join("ready.json"), place.join("other"));
+        fs::write(&other, "precious").unwrap();
+        let bound =
+            Bound { udp: vec![], tcp: vec![], tls: vec![], dtls: vec![], admin: None, web: vec![] };
+        for way in [&temporary(&path), &path] {
+            std::os::unix::fs::symlink(&other, way).unwrap();
+            ReadyFile::can_be(Some(&path)).unwrap();
+            let written = ReadyFile::write(&path, &bound).unwrap();
+            assert!(fs::read_to_string(&path).unwrap().contains("\"pid\""));
+            written.remove();
+        }
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        fs::remove_dir_all(place).unwrap();
     }
 
     #[test]

@@ -49,7 +49,9 @@ pub(super) struct Spooler {
 pub(super) fn try_directory(directory: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let probe = directory.join("probe");
-    fs::write(&probe, b"")?;
+    // Left by one that was killed, or put there by somebody as a link.
+    let _ = fs::remove_file(&probe);
+    fs::File::create_new(&probe)?;
     fs::remove_file(probe)
 }
 
