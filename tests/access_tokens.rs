@@ -3,10 +3,13 @@
 
 mod core;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::{Response, START, Setup, TestClient, TestServer};
-use turnwire::auth::{Key, OnExpiry, Token, TokenAlgorithm, TokenKey, TokenSettings};
+use turnwire::auth::{
+    Authority, Key, OnExpiry, OnRevocation, Realms, Token, TokenAlgorithm, TokenKey, TokenSettings,
+};
 use turnwire::stun::{Digest, Kind, Mac, Message, Method, Writer, attribute};
 use turnwire::turn::{EndReason, Verdict};
 
@@ -231,6 +234,28 @@ fn a_new_token_takes_the_allocation_over_and_the_old_one_counts_no_more() {
     assert_eq!(refresh(&mut server, &mut alice, &new, true).code(), 441);
     let mut bob = TestClient::new("198.51.100.7:4000", "bob", "builder");
     assert_eq!(bob.refresh(&mut server, 0).code(), 441);
+}
+
+/// The key of the token that it was made with is taken out of the configuration: with one of the new key all is as before.
+#[test]
+fn an_allocation_that_a_new_token_has_taken_over_is_revoked_no_more() {
+    let mut settings = setup().auth;
+    let mut server = setup().server();
+    let mut client = challenged(&mut server, "198.51.100.7:4000");
+    let old = Grant::new(0, &SESSION, 0, 300);
+    assert!(allocate(&mut server, &mut client, &old).success());
+    settings.on_revocation = OnRevocation::Refuse;
+    settings.tokens.keys.remove(0);
+    // The same root as the first one has: nonces stay good.
+    let realms = Arc::new(Realms::single(Authority::new(settings, [7; 16]).unwrap()));
+    let (turn, now) = (Arc::new(Setup::default().turn), server.now);
+    server.server.reconfigure(now, &turn, &realms, &mut server.sockets, &server.stats);
+    assert_eq!(refresh(&mut server, &mut client, &old, false).code(), 401);
+    let new = Grant::new(1, &[8; 20], 0, 600);
+    assert!(refresh(&mut server, &mut client, &new, true).success());
+    // RFC 7635 §9: only Allocate and Refresh carry the token.
+    assert_eq!(refresh(&mut server, &mut client, &new, false).code(), 0);
+    assert_eq!(refresh(&mut server, &mut client, &old, false).code(), 401);
 }
 
 /// RFC 7635 §7

@@ -89,12 +89,13 @@ impl Server {
         context.finish(writer, self.settings.software.as_deref())
     }
 
-    /// RFC 7635 §9: from now on the allocation is the new token's.
+    /// RFC 7635 §9: from now on the allocation is the new token's, and what has become of the one before is nothing to it.
     fn assign(&mut self, context: &Context<'_>, slot: u32) {
         let hard_end = self.hard_end(context);
         let allocation = &mut self.allocations[slot as usize];
         allocation.credential = Arc::clone(&context.who.credential);
         allocation.hard_end = hard_end;
+        allocation.revoked = false;
     }
 
     /// Deletes the relayed transport address of a family, and the allocation with its last one.
