@@ -541,3 +541,24 @@ fn who_forges_the_address_of_a_client_draws_no_flood_with_made_up_names() {
     let packet = bob.build(Method::REFRESH, |_| ());
     assert_eq!(house.server.ask(&bob.client, &packet).code(), STALE_NONCE);
 }
+
+/// Nothing is known of who sends them, whether there is room for them to wait or not.
+#[test]
+fn questions_that_find_no_room_count_as_a_strangers_all_the_same() {
+    let mut house = House::new(Retention::default());
+    let mut clients: Vec<_> = (0..164)
+        .map(|n| challenged(&mut house, &format!("192.0.2.1:{}", 4000 + n), &format!("u{n}"), "x"))
+        .collect();
+    let late = clients.split_off(64);
+    clients.iter_mut().for_each(|client| drop(park(&mut house, client)));
+    house.server.advance(Duration::from_secs(5));
+    house.turn.limits.unauthenticated_per_second = 10;
+    house.reload();
+    for mut client in late {
+        let packet = client.build(Method::ALLOCATE, transport);
+        let verdict = house.server.receive(&client.client, &packet);
+        let dropped = [Dropped::StoreWait, Dropped::RateLimited].map(Verdict::Drop);
+        assert!(dropped.contains(&verdict), "{verdict:?}");
+    }
+    assert_eq!(house.dropped(), 20);
+}

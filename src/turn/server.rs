@@ -222,7 +222,9 @@ impl Server {
                 };
                 let doubted = matches!(
                     verdict,
-                    Verdict::Park | Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. })
+                    Verdict::Park
+                        | Verdict::Drop(_)
+                        | Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. })
                 );
                 if bounded && !doubted && method != Method::BINDING {
                     self.ledger.guard.refund(&client.tuple, rate);
