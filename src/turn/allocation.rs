@@ -245,6 +245,12 @@ impl Allocation {
         Some(self.hard_end.map_or(first, |end| end.min(first)))
     }
 
+    /// When the last of its relayed transport addresses ends.
+    pub(super) fn last_end(&self) -> Option<Mono> {
+        let last = self.relays.iter().flatten().map(|relay| relay.expires).max()?;
+        Some(self.hard_end.map_or(last, |end| end.min(last)))
+    }
+
     fn permission_place(&self, peer: IpAddr) -> Result<usize, usize> {
         self.permissions.binary_search_by(|permission| permission.peer.cmp(&peer))
     }

@@ -243,11 +243,3 @@ impl Server {
         self.end(slot, reason, now.mono, sockets, stats);
     }
 }
-
-impl Allocation {
-    /// When the last of its relayed transport addresses ends.
-    fn last_end(&self) -> Option<Mono> {
-        let last = self.relays.iter().flatten().map(|relay| relay.expires).max()?;
-        Some(self.hard_end.map_or(last, |end| end.min(last)))
-    }
-}

@@ -58,8 +58,7 @@ impl Server {
 
     /// When the allocation of a 5-tuple ends unless it is refreshed.
     pub fn ends(&self, tuple: &FiveTuple) -> Option<Mono> {
-        let allocation = self.allocations.get(self.find(tuple)? as usize)?;
-        allocation.relays.iter().flatten().map(|relay| relay.expires).max()
+        self.allocations.get(self.find(tuple)? as usize)?.last_end()
     }
 
     /// Takes out the allocation of a client that has come to another worker's 5-tuple, for
