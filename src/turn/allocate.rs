@@ -261,6 +261,7 @@ impl Server {
         if !plan.both {
             return first.map(|first| Addresses { opened: [Some(first), None], missing: None });
         }
+        // EVEN-PORT is about the IPv4 one: RFC 8656 §7.2 has it for one relayed transport address.
         let second = if self.settings.relays_of(Family::V6).next().is_none() {
             Err(Cause::FamilyNotSupported)
         } else {
