@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::challenge::Challenge;
+use super::challenge::{Challenge, is_bid_down};
 use super::timing::{Due, Timer};
 use super::{Credentials, Data, Request, Timing, Transport};
 use crate::stun::{
@@ -312,6 +312,11 @@ impl Session {
             error_code::STALE_NONCE => true,
             _ => false,
         };
+        if challenged && self.credentials.is_some() && is_bid_down(message) {
+            self.pending = None;
+            let (method, what) = (request.method().0, "PASSWORD-ALGORITHMS");
+            return Event::Failed(Failure::Incomplete { method, what });
+        }
         if challenged
             && let Some(credentials) = &self.credentials
             && let Some(pending) = &mut self.pending
@@ -324,6 +329,7 @@ impl Session {
             self.challenge = Some(challenge);
             return Event::Challenged;
         }
+        // RFC 8489 §9.2.5 would have an unsigned 400 discarded: whoever looks for what is wrong is to hear of it.
         self.pending = None;
         Event::Failed(Failure::Refused { method: request.method().0, code, reason })
     }

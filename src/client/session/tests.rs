@@ -41,6 +41,14 @@ struct Pair {
 }
 
 fn server(sha256: bool) -> Server {
+    server_with(auth::Settings {
+        sha256,
+        secrets: vec![Secret::new("north")],
+        ..auth::Settings::default()
+    })
+}
+
+fn server_with(auth: auth::Settings) -> Server {
     let ip = "203.0.113.1".parse().unwrap();
     let (relays, ports) = (vec![RelayAddress { local: ip, advertised: ip }], PortRange::default());
     let settings = Arc::new(Settings {
@@ -50,13 +58,7 @@ fn server(sha256: bool) -> Server {
         ..Settings::default()
     });
     let users = vec![User { name: "alice".to_owned(), password: Secret::new("wonder") }];
-    let auth = auth::Settings {
-        users,
-        sha256,
-        secrets: vec![Secret::new("north")],
-        nonce_lifetime: Duration::from_secs(60),
-        ..auth::Settings::default()
-    };
+    let auth = auth::Settings { users, nonce_lifetime: Duration::from_secs(60), ..auth };
     let authority = Arc::new(Realms::single(Authority::new(auth, [7; 16]).unwrap()));
     let ledger = Arc::new(Ledger::new(&settings));
     let mut number = 0_u64;
@@ -192,6 +194,35 @@ fn sha256_is_used_when_it_is_offered_and_asked_for() {
         let used = request.integrity().unwrap() == crate::stun::Digest::Sha256;
         assert_eq!(used, offered && asked);
     }
+}
+
+/// RFC 8489 §9.2.5: the name is hidden from whoever listens, where the server can find it by its hash.
+#[test]
+fn a_name_is_hidden_where_the_server_asks_for_it() {
+    let mut pair = Pair::alice();
+    let anonymity = auth::Settings { username_anonymity: true, ..auth::Settings::default() };
+    pair.server = server_with(anonymity);
+    assert_eq!(pair.ask(ALLOCATE), (Event::Done(ALLOCATE), 1));
+    let request = Message::parse(&pair.request).unwrap();
+    assert_eq!(request.attribute(attribute::USERNAME), None);
+    assert!(request.attribute(attribute::USERHASH).is_some());
+}
+
+/// RFC 8489 §9.2.5: somebody has taken the list away, to have a weaker password hash used.
+#[test]
+fn a_challenge_that_has_lost_its_list_of_algorithms_is_not_answered() {
+    let mut pair = Pair::alice();
+    let (mut out, id) = ([0; REQUEST_MAX], pair.id());
+    pair.session.begin(pair.now, id, ALLOCATE, &mut out).unwrap();
+    let mut packet = [0; 128];
+    let mut writer = Writer::new(&mut packet, Kind::error(Method::ALLOCATE), &id);
+    writer.error_code(401, "Unauthenticated");
+    writer.attribute(attribute::REALM, b"r");
+    writer.attribute(attribute::NONCE, b"obMatJos2gAAA0123");
+    let length = writer.finish().unwrap();
+    let (method, what) = (Method::ALLOCATE.0, "PASSWORD-ALGORITHMS");
+    let expected = Event::Failed(Failure::Incomplete { method, what });
+    assert_eq!(pair.session.receive(&packet[..length]), expected);
 }
 
 #[test]
