@@ -59,7 +59,8 @@ Exit code: 0 when it was done, 1 when not.
 const IMPORT_HELP: &str = "\
 Above each key stand the lines of coturn's file that it comes from; a line that has no equal stands
 there as a comment, with the reason. What needs a look is also said on standard error. A database
-of users and secrets becomes a store that is asked as it is. coturn's file is only read.
+of users and secrets becomes a store that is asked as it is. Users known by their MD5 keys alone go
+into a file beside the result (FILE.users), which is asked too. coturn's file is only read.
 
 With --database the database is read as well: its realms become [[realm]], with their limits, peers,
 origins and token keys. Users and secrets stay where they are. Without a URL it is the one that the

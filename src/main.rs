@@ -4,7 +4,8 @@
 
 mod cli;
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -138,12 +139,21 @@ fn import(file: Option<&Path>, database: Option<&str>, output: Option<&Path>) ->
         Err(problem) => return fail(problem),
     };
     let name = file.map_or("coturn's database".into(), |file| file.display().to_string());
-    let imported = import::import(&text, &name, stock.as_ref());
+    // Users without a password stand in a file of their own.
+    let users = output.map(|path| path.with_extension("users"));
+    let users_name = users.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
+    let imported = import::import(&text, &name, stock.as_ref(), users_name);
     let target = output.map_or("standard output".into(), |path| path.display().to_string());
-    if let Err(error) = write_out(output, &imported.toml) {
-        return fail(format_args!("{target} cannot be written: {error}"));
+    let beside = users.as_deref().zip(imported.users.as_deref());
+    if let Err((place, error)) = write_all(beside, output, &imported.toml) {
+        let place = place.map_or(target, |path| path.display().to_string());
+        return fail(format_args!("{place} cannot be written: {error}"));
     }
     let _ = writeln!(io::stderr(), "{}", cli::report(&imported, &name));
+    if let Some((path, _)) = beside {
+        let what = "the users known by their MD5 keys, for a store of the configuration";
+        let _ = writeln!(io::stderr(), "{}: {what}", path.display());
+    }
     match config::parse(&imported.toml, &target) {
         Err(problems) => return fail(problems),
         Ok(config) => {
@@ -174,6 +184,23 @@ fn coturns_database(url: &str, text: &[u8]) -> Result<import::Stock, String> {
     let settings = Settings { path, ..settings };
     let inventory = inventory::take(&settings).map_err(|why| format!("coturn's database {why}"))?;
     Ok(import::Stock { settings, inventory })
+}
+
+/// Writes both files or none; else the one that cannot be.
+fn write_all<'p>(
+    beside: Option<(&'p Path, &str)>,
+    output: Option<&'p Path>,
+    text: &str,
+) -> Result<(), (Option<&'p Path>, io::Error)> {
+    if let Some((path, text)) = beside {
+        write_out(Some(path), text).map_err(|error| (Some(path), error))?;
+    }
+    write_out(output, text).map_err(|error| {
+        if let Some((path, _)) = beside {
+            let _ = fs::remove_file(path);
+        }
+        (output, error)
+    })
 }
 
 /// Passwords are in it, so it is for its owner alone; what is there already stays as it is.

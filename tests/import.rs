@@ -173,6 +173,66 @@ fn users_of_the_file_come_in_and_others_do_not() {
     assert_eq!(client("carol", "won:der").try_allocate(|_| ()).code(), 401);
 }
 
+/// MD5 of `carol:example.org:Pw0003`.
+const CAROL: &str = "user=carol:0xae156e7795c90d29bab24003795f5450";
+
+#[test]
+fn users_known_by_their_md5_keys_come_along_in_a_file_of_their_own() {
+    let lines = format!("lt-cred-mech\nrealm=example.org\nuser=alice:wonder\n{CAROL}\n");
+    let server = start(&lines);
+    let beside = server.scratch.path("out.users");
+    assert_eq!(mode(&beside), 0o600);
+    assert!(fs::read_to_string(&beside).unwrap().ends_with(&format!("\n{CAROL}\n")));
+    for (name, password, code) in
+        [("carol", "Pw0003", 0), ("alice", "wonder", 0), ("carol", "x", 401)]
+    {
+        let mut client = Client::udp_to(server.udp()).with(Credential::user(name, password));
+        assert_eq!(client.try_allocate(|_| ()).code(), code, "{name}:{password}");
+    }
+    // Nothing is replaced, and where one of the two cannot be written neither is.
+    let scratch = server.finish();
+    fs::remove_file(scratch.path("out.toml")).unwrap();
+    let again = import(&scratch, &lines, &["--output", "out.toml"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("out.users cannot be written: File exists"));
+    assert!(!scratch.path("out.toml").exists());
+    // Without a place for them they are left behind, and it is said what to do.
+    let nowhere = import(&scratch, &lines, &[]);
+    assert_eq!(nowhere.status.code(), Some(3));
+    assert!(text(&nowhere.stderr).contains("turnserver.conf:4: look here: user: only an MD5 key"));
+    assert!(text(&nowhere.stderr).contains("import again with --output"));
+}
+
+#[test]
+fn what_the_server_may_carry_in_all_is_taken_along() {
+    for (lines, key) in [("bps-capacity=0", 0), ("max-bps=64000\nbps-capacity=1000000", 1_000_000)]
+    {
+        let output = import(&Scratch::new(), lines, &[]);
+        let toml = text(&output.stdout);
+        assert!(toml.contains(&format!("\nall_bytes_per_second = {key}\n")), "{toml}");
+        assert!(!text(&output.stderr).contains("bps"), "{}", text(&output.stderr));
+    }
+}
+
+/// As they stand in a compose file or behind `docker run`.
+#[test]
+fn options_of_a_command_line_are_told_once_with_the_form_of_the_file() {
+    for lines in [
+        "-n\n--lt-cred-mech\n--user=alice:Pw0001\n-u bob:Pw0002",
+        "turnserver -a --user=alice:Pw0001",
+    ] {
+        let output = import(&Scratch::new(), lines, &[]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert_eq!(told.matches("look here").count(), 1, "{told}");
+        assert!(
+            told.contains("options of the command line") && told.contains("user=NAME:PASSWORD"),
+            "{told}"
+        );
+        assert!(!told.contains("Pw00"), "{told}");
+    }
+}
+
 #[test]
 fn an_open_relay_becomes_one_that_asks() {
     let server = start("no-auth\nrealm=example.org\nallow-loopback-peers=no\n");
@@ -189,7 +249,7 @@ fn what_is_left_behind_is_said_with_its_line_and_by_the_exit_code() {
     assert_eq!(output.status.code(), Some(3));
     let (toml, told) = (text(&output.stdout), text(&output.stderr));
     for place in [
-        "turnserver.conf:4: look here: user: the password is not there",
+        "turnserver.conf:4: look here: user: only an MD5 key is there (0x...), made for a realm",
         "turnserver.conf:5: look here: mongo-userdb: MongoDB is not asked",
         "turnserver.conf:6: look here: coturn has no such option",
         "did you mean \"listening-port\"?",

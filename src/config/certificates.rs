@@ -3,13 +3,34 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use toml::de::DeValue;
+
 use super::draft::Draft;
-use super::value::Wrong;
+use super::found::Found;
+use super::value::{Wrong, path};
 use crate::net;
 use crate::tls::{Files, Identity, Roots};
 
 pub(super) const CERTIFICATES: &str = "tls.certificates";
 pub(super) const KEYS: &str = "tls.keys";
+
+/// The certificates' files; a table for each, with its key in it, is the form of other servers.
+pub(super) fn list(it: &mut Found<'_, '_>) -> Option<Vec<PathBuf>> {
+    let is_section = |value: &DeValue<'_>| matches!(value, DeValue::Table(_));
+    let value = it.value();
+    let sections = match value.get_ref() {
+        DeValue::Array(items) => items.iter().any(|item| is_section(item.get_ref())),
+        other => is_section(other),
+    };
+    if !sections {
+        return it.list(path);
+    }
+    let hint = "write certificates = [\"fullchain.pem\"] and keys = [\"privkey.pem\"] below [tls], \
+                each key in its certificate's place";
+    let wrong = Wrong::new("expected a list of strings, found a section").hint(hint);
+    it.wrongs.push((value.span(), wrong));
+    None
+}
 
 /// Paths in the file start at the file's directory.
 pub(super) fn resolve(directory: &Path, draft: &mut Draft) {

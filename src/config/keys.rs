@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::certificates::{CERTIFICATES, KEYS as CERTIFICATE_KEYS};
+use super::certificates::{self, CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
 use super::endpoint::{KEYS as WEB_KEYS, LISTEN, PAGE, TTL, origin, uri};
 use super::events;
@@ -141,7 +141,7 @@ static KEYS: &[Key] = &[
     key("listen.gather_microseconds", |to, it| {
         put(&mut to.config.worker.gather, it.number(GATHER).map(Duration::from_micros));
     }),
-    key(CERTIFICATES, |to, it| put(&mut to.certificates, it.list(path))),
+    key(CERTIFICATES, |to, it| put(&mut to.certificates, certificates::list(it))),
     key(CERTIFICATE_KEYS, |to, it| put(&mut to.keys, it.list(path))),
     key("tls.min_version", |to, it| {
         put(&mut to.config.tls.min_version, it.text(|text| choice(text, VERSIONS)));

@@ -8,6 +8,7 @@
 //! ```text
 //! keys      what may be written: one table, from which everything else follows
 //! reader    walks the TOML by that table
+//! grammar   what is said of a file that is no TOML
 //! realms    further realms, each a draft of its own
 //! value     text to values, for the file and the flags alike
 //! flags     the command line, over the file
@@ -33,6 +34,7 @@ mod endpoint;
 mod events;
 mod flags;
 mod found;
+mod grammar;
 pub mod import;
 mod keys;
 mod manual;

@@ -5,6 +5,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, Place};
 use super::found::Found;
+use super::grammar;
 use super::keys::{is_section, known, section_and_name, sections, settled};
 use super::nearest::nearest;
 use super::realms;
@@ -15,9 +16,13 @@ use super::value::Wrong;
 pub(super) fn read(text: &str, draft: &mut Draft) {
     let (document, errors) = DeTable::parse_recoverable(text);
     draft.broken = !errors.is_empty();
-    for error in errors {
-        let place = error.span().map_or(Place::Whole, Place::Nameless);
-        draft.complain(place, Wrong::new(error.message().lines().collect::<Vec<_>>().join(", ")));
+    if let Some(wrong) = grammar::coturns(text) {
+        draft.broken = true;
+        draft.complain(Place::Whole, wrong);
+        return;
+    }
+    for (span, wrong) in grammar::told(text, &errors) {
+        draft.complain(span.map_or(Place::Whole, Place::Nameless), wrong);
     }
     if !draft.broken {
         section("", document.get_ref(), draft);

@@ -267,6 +267,16 @@ pub(super) fn report(chosen: &[Chosen], external: &[External], development: bool
         }
     }
     for entry in external {
+        if !is_public(entry.public) && !development {
+            tracing::warn!(
+                event = "external_address_private",
+                address = %entry.public,
+                "the external address {} is not a public one: clients and peers outside of its own \
+                 network cannot reach allocations on it; give the address that the Internet knows \
+                 with --external-ip (relay.external)",
+                entry.public,
+            );
+        }
         if chosen.iter().all(|chosen| chosen.relay.advertised != entry.public) {
             tracing::warn!(
                 event = "external_address_unused",

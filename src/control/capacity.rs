@@ -9,6 +9,9 @@ const RESERVE: u64 = 128;
 /// Descriptors of a worker beside its listeners: its poller and what wakes it.
 const PER_WORKER: u64 = 4;
 
+/// Allocations that a server has room for unless its limit of open files is one that nobody has chosen for it.
+const FEW: u64 = 256;
+
 /// What the host gives, and what that is enough for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Capacity {
@@ -67,7 +70,16 @@ impl Capacity {
             relay_ports = ports,
             "can hold {holds} allocations",
         );
-        if too_many {
+        let few = u64::from(self.by_descriptors) < FEW.min(ports);
+        if few && (asked == 0 || too_many) {
+            tracing::warn!(
+                event = "descriptors_few",
+                descriptors,
+                "{descriptors} open files are allowed, which is enough for {holds} allocations: \
+                 raise the limit (systemd: LimitNOFILE=, docker: --ulimit nofile=, a shell: \
+                 ulimit -n)",
+            );
+        } else if too_many {
             tracing::warn!(
                 event = "capacity_short",
                 "limits.allocations is {asked}, which is more than the host allows: \

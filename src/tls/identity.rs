@@ -59,7 +59,7 @@ pub enum InvalidIdentity {
     KeyText(String),
     /// No key is in the text.
     #[error("has no private key in it{}", if *.0 {
-        ", but a certificate: are the two files exchanged?"
+        ", but a certificate: are the two files exchanged, or is its key in another file (tls.keys, --key)?"
     } else {
         ": expected PEM with -----BEGIN PRIVATE KEY-----"
     })]

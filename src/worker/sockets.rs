@@ -59,7 +59,10 @@ fn hint(error: &io::Error) -> &'static str {
              AmbientCapabilities=CAP_NET_BIND_SERVICE), or, for a server that has become process.user \
              since, a restart"
         }
-        ErrorKind::AddrNotAvailable => "; this host has no such address",
+        ErrorKind::AddrNotAvailable => {
+            "; this host has no such address: `ip address` lists those that it has, and what a NAT makes \
+             of one goes to --external-ip"
+        }
         _ => "",
     }
 }

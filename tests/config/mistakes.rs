@@ -223,9 +223,52 @@ fn values_that_contradict_each_other_are_told() {
 #[test]
 fn a_broken_grammar_is_told_with_its_place() {
     let message = problems("[listen]\naddresses = [\"0.0.0.0:3478\" \"[::]:3478\"]").to_string();
-    assert!(message.starts_with("t.toml:2:29: missing comma"), "{message}");
+    assert!(message.starts_with("t.toml:2:29: a comma or the end of the list"), "{message}");
     assert!(message.ends_with("\n      |                             ^"), "{message}");
-    assert!(only("[log]\nlevel = \"info\"\nlevel = \"info\"").starts_with("3:1: duplicate key"));
+    let text = "a string stands in quotes, and so does a number with a unit";
+    let list = "a comma or the end of the list is missing: write [\"...\", \"...\"], with a comma between two and ] at the end";
+    let cases = [
+        ("[log]\nlevel = \"info\"\nlevel = \"info\"", "3:1: \"level\" is there twice, first on line 2: keep one of them".to_owned()),
+        ("[log]\n[auth]\n[log]\n", "3:2: [log] is there twice, first on line 1: write it once, with all its keys below it".to_owned()),
+        ("[auth.users]\na = \"x\"\na = \"y\"", "3:1: this name is there twice, first on line 2: keep one of them".to_owned()),
+        ("[log]\nlevel = info", format!("2:9: this is neither a string nor a number: {text}: KEY = \"...\"")),
+        ("[relay]\nports = 49152-65535", format!("2:9: this is neither a string nor a number: {text}: KEY = \"...\"")),
+        ("[turn]\nmax_lifetime = 1h", format!("2:16: this is neither a string nor a number: {text}: KEY = \"...\"")),
+        ("[listen]\naddresses = [0.0.0.0:3478]", format!("2:17: this is neither a string nor a number: {text}: [\"...\", \"...\"]")),
+        ("[auth]\nsha256 = True", "2:10: this is no value: write true or false, in small letters".to_owned()),
+        ("[auth]\nrealm =\n", "2:8: there is no value behind the =: leave the line out for the default".to_owned()),
+        ("[limits]\nallocations = 010", "2:15: a number does not begin with 0: leave the 0 in front out".to_owned()),
+        ("[limits]\nallocations = 1,000", "2:16: there is more behind the value: one key on a line, no comma or point within a number, and a comment behind #".to_owned()),
+        ("[auth]\nrealm: \"x\"", "2:6: a colon in the place of =: write KEY = VALUE, and [SECTION] above its keys".to_owned()),
+        ("[auth]\nrealm \"x\"", "2:7: there is no =: write KEY = VALUE, and [SECTION] above its keys".to_owned()),
+        ("[auth]\nrealm = \"x\n", "2:11: the string does not end: a quote is missing at its end".to_owned()),
+        ("[auth]\nsecrets = [\"x\"\n[log]\nlevel = \"info\"", format!("3:1: {list}")),
+        ("[auth\nrealm = \"x\"", "1:6: there is no ] behind the name of the section: write it like [listen]".to_owned()),
+        ("[auth.users]\na@b.c = \"x\"", "2:2: a name with other characters than letters, digits, - and _ needs quotes: write \"NAME\" = VALUE".to_owned()),
+        ("// the log\n[log]", "1:1: this is no key: a comment begins with #".to_owned()),
+    ];
+    for (text, message) in cases {
+        assert_eq!(only(text), message, "{text}");
+    }
+}
+
+#[test]
+fn a_file_of_coturn_s_is_known_for_one() {
+    let message = "this is a configuration of coturn's: make one for Turnwire of it: \
+                   turnwire import turnserver.conf --output turnwire.toml";
+    for text in ["listening-port=3478\nuse-auth-secret\n", "# mine\nmin-port=50000\n"] {
+        assert_eq!(problems(text).to_string(), format!("t.toml: {message}"), "{text}");
+    }
+    let ours = problems("[log]\nmin-port = 5").to_string();
+    assert!(!ours.contains("coturn"), "{ours}");
+}
+
+#[test]
+fn certificates_as_tables_are_told_the_form_that_is_right() {
+    for text in ["[[tls.certificates]]\ncert = \"a\"", "[tls.certificates]\ncert = \"a\""] {
+        let told = only(text);
+        assert!(told.contains("certificates = [\"fullchain.pem\"] and keys = ["), "{told}");
+    }
 }
 
 #[test]

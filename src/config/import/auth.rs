@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use toml::Table;
+
 use super::databases::{self, DATABASES, Fate};
 use super::facts::{Facts, OFF};
 use super::grammar::Line;
@@ -12,7 +14,12 @@ use crate::auth::prepare;
 
 /// Writes users, secrets and what belongs to them. Says whether somebody whom coturn let in is not
 /// taken along.
-pub(super) fn auth<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &mut Page) -> bool {
+pub(super) fn auth<'t>(
+    facts: &Facts<'t>,
+    tenants: Option<&Tenants<'t>>,
+    keys: &mut Keys<'_>,
+    page: &mut Page,
+) -> bool {
     realm(facts, page);
     separator(facts, page);
     nonces(facts, page);
@@ -34,7 +41,7 @@ pub(super) fn auth<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &
         left |= secrets(facts, database, page);
         false
     } else {
-        let (has_users, left_users) = users(facts, page);
+        let (has_users, left_users) = users(facts, keys, page);
         left |= left_users;
         has_users
     };
@@ -44,9 +51,7 @@ pub(super) fn auth<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &
 fn realm(facts: &Facts<'_>, page: &mut Page) {
     let from = facts.all("realm");
     match facts.value("realm") {
-        Some(realm) if prepare(realm).is_some_and(|it| it.chars().count() <= 127) => {
-            page.key("auth", "realm", realm, &from);
-        }
+        Some(realm) if is_realm(realm) => page.key("auth", "realm", realm, &from),
         Some(_) => {
             let text = "a realm has 1 to 127 characters and no control characters: left out";
             page.note("auth", Act, &from, text);
@@ -57,6 +62,10 @@ fn realm(facts: &Facts<'_>, page: &mut Page) {
             page.note("auth", Same, &[], text);
         }
     }
+}
+
+fn is_realm(text: &str) -> bool {
+    prepare(text).is_some_and(|it| it.chars().count() <= 127)
 }
 
 fn separator(facts: &Facts<'_>, page: &mut Page) {
@@ -135,7 +144,7 @@ pub(super) fn values<'t>(lines: &[&Line<'t>]) -> Vec<&'t str> {
 }
 
 /// Whether there are users, and whether one of them is left behind.
-fn users(facts: &Facts<'_>, page: &mut Page) -> (bool, bool) {
+fn users(facts: &Facts<'_>, keys: &mut Keys<'_>, page: &mut Page) -> (bool, bool) {
     let (mut found, mut names, mut left) = (Vec::new(), HashSet::new(), false);
     // From the last one on: it counts where a name is there twice.
     for line in facts.all("user").into_iter().rev() {
@@ -150,10 +159,14 @@ fn users(facts: &Facts<'_>, page: &mut Page) -> (bool, bool) {
             }
         }
     }
-    for (name, password, line) in found.iter().rev() {
+    found.reverse();
+    let (by_key, found): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|(_, password, _)| password.starts_with("0x"));
+    for (name, password, line) in &found {
         page.key("auth.users", name, *password, &[line]);
     }
-    (!found.is_empty(), left)
+    let kept = keys.take(facts, &by_key, page);
+    (!found.is_empty() || (kept && !by_key.is_empty()), left || !kept)
 }
 
 fn user(value: &str) -> Result<(&str, &str), &'static str> {
@@ -163,11 +176,9 @@ fn user(value: &str) -> Result<(&str, &str), &'static str> {
     if name.is_empty() || password.is_empty() {
         return Err(form);
     }
-    if password.starts_with("0x") {
-        return Err(
-            "the password is not there, only its MD5 key for one realm (0x...), from which none \
-             can be made: this user is not taken along. Write NAME = \"PASSWORD\" into [auth.users]",
-        );
+    let digits = password.strip_prefix("0x");
+    if digits.is_some_and(|it| it.len() != 32 || !it.bytes().all(|it| it.is_ascii_hexdigit())) {
+        return Err("that is not an MD5 key: 0x and 32 hexadecimal digits. The user is left out");
     }
     if name.len() > 508 || prepare(name).is_none_or(|name| name.len() > 508) {
         return Err("a name has 1 to 508 bytes and no control characters: left out");
@@ -176,6 +187,54 @@ fn user(value: &str) -> Result<(&str, &str), &'static str> {
         return Err("there are characters in the password that RFC 8265 forbids: left out");
     }
     Ok((name, password))
+}
+
+/// Users without a password, known by the MD5 key of one realm: they go into a file of their own, which is asked as a
+/// store.
+pub(super) struct Keys<'p> {
+    /// What the file is to be called, beside the configuration; nobody has a place for it when absent.
+    pub(super) file: Option<&'p str>,
+    /// What is to stand there.
+    pub(super) text: Option<String>,
+}
+
+impl Keys<'_> {
+    /// Takes them; whether that could be done.
+    fn take(
+        &mut self,
+        facts: &Facts<'_>,
+        users: &[(&str, &str, &Line<'_>)],
+        page: &mut Page,
+    ) -> bool {
+        if users.is_empty() {
+            return true;
+        }
+        let from: Vec<&Line<'_>> = users.iter().map(|(.., line)| *line).collect();
+        let realm = facts.value("realm").filter(|it| is_realm(it));
+        let (Some(file), Some(realm)) = (self.file, realm) else {
+            let text = if realm.is_none() {
+                "only an MD5 key is there (0x...), made for a realm that this file does not name: write the line \
+                 realm=... into it and import again, or NAME = \"PASSWORD\" into [auth.users]"
+            } else {
+                "only an MD5 key is there (0x...), which is kept in a file beside the configuration: import again \
+                 with --output, or write NAME = \"PASSWORD\" into [auth.users]"
+            };
+            page.note("auth.users", Act, &from, text);
+            return false;
+        };
+        let mut entry = Table::new();
+        for (key, value) in [("kind", "file"), ("path", file), ("realm", realm)] {
+            entry.insert(key.to_owned(), value.into());
+        }
+        page.key("stores.ask", "coturn_users", entry, &from);
+        let text = "only their MD5 keys are there, which cannot be turned into passwords: they are in the file of \
+                    this store, and come in without SHA-256. A line NAME:PASSWORD there makes one whole";
+        page.note("stores.ask", Same, &from, text);
+        let line = |(name, key, _): &(&str, &str, _)| format!("user={name}:{key}\n");
+        let head = "# Users from coturn's file who are known by their MD5 keys: as good as their passwords.\n";
+        self.text = Some(head.to_owned() + &users.iter().map(line).collect::<String>());
+        true
+    }
 }
 
 /// What says how coturn reads its database, which was not read.

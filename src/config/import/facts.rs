@@ -12,15 +12,22 @@ pub(super) const OFF: &str = "it is switched off: nothing to write";
 #[derive(Default)]
 pub(super) struct Facts<'t> {
     lines: Vec<(&'static str, Shape, Line<'t>)>,
+    /// Whether there are options as on a command line, which nobody has read.
+    pub(super) unread: bool,
 }
 
 impl<'t> Facts<'t> {
     /// Sorts the lines. What no room can use gets its note at once.
     pub(super) fn read(text: &'t str, page: &mut Page) -> Self {
-        let mut facts = Self { lines: Vec::new() };
+        let mut facts = Self::default();
+        let mut dashed = Vec::new();
         for line in lines(text) {
             let Some(mut opt) = known(line.name) else {
-                unknown(&line, page);
+                if line.name.starts_with('-') || line.name.ends_with("turnserver") {
+                    dashed.push(line);
+                } else {
+                    unknown(&line, page);
+                }
                 continue;
             };
             if let Fate::Alias(name) = opt.fate {
@@ -49,6 +56,8 @@ impl<'t> Facts<'t> {
                 (None, _) => facts.lines.push((opt.name, opt.shape, line)),
             }
         }
+        facts.unread = !dashed.is_empty();
+        command_line(&dashed, page);
         facts
     }
 
@@ -99,6 +108,18 @@ impl<'t> Facts<'t> {
         }
         Some(number)
     }
+}
+
+/// Lines from a command line, as `docker run` and compose files have it.
+fn command_line(lines: &[Line<'_>], page: &mut Page) {
+    if lines.is_empty() {
+        return;
+    }
+    let nameless: Vec<Line<'_>> = lines.iter().map(|line| Line { name: "", ..*line }).collect();
+    let text = "these are options of the command line, and coturn ignores them in its file. Write each on a line of \
+                its own, by its long name and without the dashes, and import again: --realm=NAME is realm=NAME, \
+                -u NAME:PASSWORD is user=NAME:PASSWORD";
+    page.note("", Act, &nameless.iter().collect::<Vec<_>>(), text);
 }
 
 /// A line that coturn ignores as well. What stands there may be anything, so it is not repeated.

@@ -10,6 +10,7 @@ const DAY: u64 = 86400;
 
 pub(super) fn limits(facts: &Facts<'_>, page: &mut Page) {
     quotas(facts, page);
+    capacity(facts, page);
     lifetimes(facts, page);
     strangers(facts, page);
     switches(facts, page);
@@ -25,6 +26,17 @@ pub(super) fn quotas(facts: &Facts<'_>, page: &mut Page) {
         if let Some(number) = facts.number(name, page) {
             page.key("limits", key, number.min(most) as i64, &facts.all(name));
         }
+    }
+}
+
+fn capacity(facts: &Facts<'_>, page: &mut Page) {
+    let from = facts.all("bps-capacity");
+    let Some(number) = facts.number("bps-capacity", page) else { return };
+    page.key("limits", "all_bytes_per_second", number.min(i64::MAX as u64) as i64, &from);
+    if number > 0 {
+        let text = "coturn sets max-bps of it aside for each allocation and refuses those for which nothing is left; \
+                    here those share it that use it, in each realm by itself";
+        page.note("limits", Same, &from, text);
     }
 }
 

@@ -51,16 +51,25 @@ pub struct Imported {
     pub toml: String,
     /// What is said about lines of coturn's file, in their order.
     pub notes: Vec<Note>,
+    /// The text of the file of users known by their MD5 keys, if there are any and it has a place.
+    pub users: Option<String>,
     /// How many keys were written.
     pub keys: usize,
     /// Whether somebody whom coturn lets in is not taken along: users known by their MD5
-    /// keys, a database that cannot be asked, keys of access tokens.
+    /// keys without a file for them, a database that cannot be asked, keys of access tokens.
     pub left_behind: bool,
 }
 
 /// Every option of coturn's and what it is here: a page in Markdown, `docs/from-coturn.md`.
 pub fn options_page() -> String {
     options::page()
+}
+
+/// Whether a text is a `turnserver.conf` and nothing else: no section, and an option that only coturn has.
+pub(super) fn is_coturns(text: &str) -> bool {
+    let mut lines = grammar::lines(text);
+    let header = text.lines().any(|line| line.trim_start().starts_with('['));
+    !header && lines.any(|line| line.name.contains('-') && options::known(line.name).is_some())
 }
 
 /// The database that coturn asks by this file: the one that it names last, or its own.
@@ -73,25 +82,32 @@ pub fn database_of(text: &[u8]) -> Result<Settings, &'static str> {
 }
 
 /// Makes a configuration from the text of a `turnserver.conf`, which may be empty, and of what stands in its database.
-/// `name` is what the result calls it.
-pub fn import(text: &[u8], name: &str, stock: Option<&Stock>) -> Imported {
+/// `name` is what the result calls it. Users known by their MD5 keys can go into a file called `users`, in the result's
+/// own directory.
+pub fn import(text: &[u8], name: &str, stock: Option<&Stock>, users: Option<&str>) -> Imported {
     // coturn reads bytes; a comment in another encoding harms nobody.
     let text = String::from_utf8_lossy(text);
     let mut page = Page::default();
     let mut facts = Facts::read(&text, &mut page);
     let tenants = stock.map(|stock| Tenants::of(stock, &mut facts, &mut page));
-    let left_behind = rooms(&facts, tenants.as_ref(), &mut page);
+    let mut keys = auth::Keys { file: users, text: None };
+    let left_behind = rooms(&facts, tenants.as_ref(), &mut keys, &mut page) || facts.unread;
     let toml = page.render(&head(name, left_behind));
-    Imported { toml, notes: page.notes(), keys: page.keys(), left_behind }
+    Imported { toml, notes: page.notes(), users: keys.text, keys: page.keys(), left_behind }
 }
 
-fn rooms<'t>(facts: &Facts<'t>, tenants: Option<&Tenants<'t>>, page: &mut Page) -> bool {
+fn rooms<'t>(
+    facts: &Facts<'t>,
+    tenants: Option<&Tenants<'t>>,
+    keys: &mut auth::Keys<'_>,
+    page: &mut Page,
+) -> bool {
     let secured = tls::tls(facts, page);
     let listeners = listen::listen(facts, secured, page);
     let seconds = discovery::seconds(facts, &listeners, page);
     let outside = relay::relay(facts, &listeners.ips, &seconds, page);
     discovery::discovery(facts, &seconds, &outside, page);
-    let left_behind = auth::auth(facts, tenants, page);
+    let left_behind = auth::auth(facts, tenants, keys, page);
     peers::peers(facts, page);
     limits::limits(facts, page);
     redirect::redirect(facts, &listeners, page);

@@ -98,7 +98,8 @@ fn pair(value: &str) -> Result<External, &'static str> {
         Some((public, private)) => (public, Some(private)),
         None => (value, None),
     };
-    let name = "that is not an IP address: coturn asks DNS at start, here the address is written";
+    let name = "that is not an IP address, and no name is looked up and no $(...) run here: write the \
+                address into relay.external, or set relay.stun_server to have it found at start";
     let address = |text: &str| match text.trim().parse::<IpAddr>() {
         Ok(ip) if bindable(ip) && !ip.is_unspecified() => Ok(ip),
         Ok(_) => Err("that is no address of a host: left out"),

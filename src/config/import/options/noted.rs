@@ -212,13 +212,6 @@ pub(super) static NOTED: &[Opt] = &[
     note("channel-lifetime", Optional, "turn", Lost, LIFETIME),
     note("permission-lifetime", Optional, "turn", Lost, LIFETIME),
     note("no-loopback-peers", Flag, "peers", Same, "loopback addresses are denied without it"),
-    note(
-        "bps-capacity",
-        Value,
-        "limits",
-        Lost,
-        "limits.all_bytes_per_second is the same for all allocations of a realm: set it yourself",
-    ),
     note("prometheus-path", Value, "admin", Lost, "metrics are at /metrics, health at /healthz"),
     note(
         "prometheus-username-labels",

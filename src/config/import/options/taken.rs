@@ -55,7 +55,9 @@ pub(super) static TAKEN: &[Opt] = &[
     opt(
         "user",
         List,
-        Room("`[auth.users]` (`--user`); one known by its MD5 key alone needs its password"),
+        Room(
+            "`[auth.users]` (`--user`); those known by their MD5 keys alone go into a file beside, which is asked as a store",
+        ),
     ),
     opt("lt-cred-mech", Flag, Room("always: nobody gets a relay without credentials")),
     opt("no-auth", Flag, Room("none: an open relay is not possible")),
@@ -108,6 +110,7 @@ pub(super) static TAKEN: &[Opt] = &[
     opt("user-quota", Value, Room("`limits.allocations_per_user`")),
     opt("total-quota", Value, Room("`limits.allocations`")),
     opt("max-bps", Value, Room("`limits.bytes_per_second`")),
+    opt("bps-capacity", Value, Room("`limits.all_bytes_per_second`, for each realm by itself")),
     opt("unauthorized-ratelimit", Flag, Room("always on: `limits.unauthenticated_per_second`")),
     opt("unauthorized-ratelimit-rps", Value, Room("`limits.unauthenticated_per_second`")),
     opt("max-allocate-timeout", Value, Room("`limits.streams.idle`, `limits.dtls.idle`")),

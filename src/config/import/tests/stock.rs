@@ -16,7 +16,7 @@ fn stock(inventory: Inventory) -> Stock {
 
 #[track_caller]
 fn load(text: &str, inventory: Inventory) -> (Imported, Config) {
-    let imported = import(text.as_bytes(), "t", Some(&stock(inventory)));
+    let imported = import(text.as_bytes(), "t", Some(&stock(inventory)), None);
     match parse(&imported.toml, "out.toml") {
         Ok(config) => (imported, config),
         Err(problems) => panic!("{problems}\n{}", imported.toml),
@@ -269,7 +269,7 @@ proptest! {
         inventory in inventory(),
         text in prop::sample::select(vec!["", FILE, "lt-cred-mech\noauth\nrealm=b.example", "stun-only"]),
     ) {
-        let imported = import(text.as_bytes(), "t", Some(&stock(inventory)));
+        let imported = import(text.as_bytes(), "t", Some(&stock(inventory)), None);
         if let Err(problems) = parse(&imported.toml, "out.toml") {
             prop_assert!(false, "{problems}\n{}", imported.toml);
         }
