@@ -3,13 +3,14 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 
 use common::{
-    Backend, Client, Passed, Peer, Sealed, Server, Setup, Trust, cut_off, eventually, seal,
-    web_client,
+    Backend, Client, PATIENCE, Passed, Peer, Sealed, Server, Setup, Trust, cut_off, eventually,
+    seal, web_client,
 };
+use socket2::{Domain, Socket, Type};
 use turnwire::worker::proxy::{Addresses, Version, parse};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -430,6 +431,44 @@ fn one_too_many_is_told_so() {
     let live = || server.metric("backend_connections_live");
     eventually("there is room again", || (live() == 1).then_some(()));
     passed(&server, &trust, &backend);
+}
+
+/// Whoever opens all that may be open has half of it in the end, and the next one's browser still gets its page.
+#[test]
+fn one_address_leaves_room_for_others() {
+    let (trust, backend) = (Trust::new(), Backend::new());
+    let limit = "[limits]\nexempt = []\n[limits.streams]\nbackend = 4";
+    let setup = Setup::new().certificate(&trust).config(limit);
+    let server = setup.backend(&backend, "plain_http = true").start();
+    let ask = |last: u8| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+        socket.connect(&server.address().into()).unwrap();
+        let mut client = TcpStream::from(socket);
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(GET).unwrap();
+        client
+    };
+    let gets_through = |client: &mut TcpStream| {
+        let mut behind = backend.accept();
+        behind.expect(GET);
+        behind.say(OK);
+        expect(client, OK);
+        behind
+    };
+    let mut crowd = [ask(1), ask(1)];
+    let behind = [gets_through(&mut crowd[0]), gets_through(&mut crowd[1])];
+    assert!(rest(&mut ask(1)).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    let mut other = ask(2);
+    let _behind = gets_through(&mut other);
+    assert!(rest(&mut ask(2)).starts_with("HTTP/1.1 503 "), "it has as many as are free");
+    assert_eq!(count(&server, "full"), 2);
+    // What one gives back it may have again.
+    drop((crowd, behind));
+    let live = || server.metric("backend_connections_live");
+    eventually("there is room again", || (live() == 1).then_some(()));
+    let mut again = [ask(1), ask(2)];
+    let _behind = again.each_mut().map(gets_through);
 }
 
 #[test]

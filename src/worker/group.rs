@@ -44,8 +44,9 @@ pub(super) struct Shared {
     /// DTLS associations and handshakes by client address.
     #[cfg(feature = "dtls")]
     associations: Addresses,
-    /// HTTP connections that are passed on.
+    /// HTTP connections that are passed on, and of them those of each client address.
     webs: AtomicU32,
+    web_clients: Addresses,
     /// Those who follow a client.
     pub(super) followers: Followers,
     /// What the owner wants changed.
@@ -65,6 +66,7 @@ impl Shared {
             #[cfg(feature = "dtls")]
             associations: Addresses::default(),
             webs: AtomicU32::default(),
+            web_clients: Addresses::default(),
             followers,
             orders: Orders::default(),
             clerk: OnceLock::new(),
@@ -92,13 +94,24 @@ impl Shared {
         self.associations.discount(address);
     }
 
-    /// Counts one more HTTP connection that is passed on, unless there are `limit` of them.
-    pub(super) fn enter_web(&self, limit: u32) -> bool {
+    /// Counts one more HTTP connection of the address that is passed on, unless there are `limit` of them, or the
+    /// address has as many as are free: one alone has half of them at most, and the next one gets through. An
+    /// `exempt` address may have all.
+    pub(super) fn enter_web(&self, address: IpAddr, limit: u32, exempt: bool) -> bool {
         let more = |count: u32| (count < limit).then_some(count + 1);
-        self.webs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        let entered = self.webs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let Ok(free) = entered.map(|before| limit - before) else {
+            return false;
+        };
+        let has_its_share = self.web_clients.count(address, if exempt { 0 } else { free });
+        if !has_its_share {
+            self.webs.fetch_sub(1, Ordering::Relaxed);
+        }
+        has_its_share
     }
 
-    pub(super) fn leave_web(&self) {
+    pub(super) fn leave_web(&self, address: IpAddr) {
+        self.web_clients.discount(address);
         self.webs.fetch_sub(1, Ordering::Relaxed);
     }
 }

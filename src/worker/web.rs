@@ -52,7 +52,10 @@ impl Engine {
         slot: usize,
         part: Range<usize>,
     ) -> Result<(), Refused> {
-        if !self.shared.enter_web(self.limits.web) {
+        let Some(address) = self.streams.get(leg).map(|stream| stream.tuple.client.ip()) else {
+            return Ok(());
+        };
+        if !self.shared.enter_web(address, self.limits.web, self.exempt.exempts(address)) {
             self.stats.web_refused.add(1);
             return Err(Refused::Full);
         }
@@ -64,14 +67,14 @@ impl Engine {
         let socket = match socket {
             Ok(socket) => socket,
             Err(error) => {
-                self.shared.leave_web();
+                self.shared.leave_web(address);
                 self.tell_unreachable(&error);
                 return Err(Refused::Unreachable);
             }
         };
         self.streams.keep_input(leg, &[]);
         let Some(client) = self.streams.remove(leg) else {
-            self.shared.leave_web();
+            self.shared.leave_web(address);
             return Ok(());
         };
         // From now on it is only of interest whether it is lost; it was watched before, so it can be changed.
@@ -224,7 +227,7 @@ impl Engine {
         else {
             return;
         };
-        self.shared.leave_web();
+        self.shared.leave_web(tuple.client.ip());
         self.make_room_for_stranger();
         let token = self.streams.next_token();
         let client = attempt.client;
@@ -262,7 +265,7 @@ impl Engine {
             }
             Stage::Connecting(_) => self.stats.web_abandoned.add(1),
         }
-        self.shared.leave_web();
+        self.shared.leave_web(web.tuple.client.ip());
         self.count_closed(web.tuple);
         self.resume_accepting();
     }
