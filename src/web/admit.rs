@@ -43,9 +43,9 @@ impl Web {
     ///
     /// # Errors
     /// There were too many.
-    pub fn charge(&self, client: &Client, headers: &HeaderMap, cost: u32) -> Result<(), Problem> {
+    pub(super) fn charge(&self, client: &Client, headers: &HeaderMap) -> Result<(), Problem> {
         let per_minute = self.settings().per_address;
-        self.rates.address(client.ip(headers), self.now().mono, cost, per_minute).map_err(|wait| {
+        self.rates.address(client.ip(headers), self.now().mono, 1, per_minute).map_err(|wait| {
             self.stats.refuse(Refused::AddressRate);
             too_many("from this address", "web.address_requests_per_minute", wait)
         })
@@ -68,7 +68,7 @@ impl Web {
         (client, headers): (&Client, &HeaderMap),
         presented: Presented<'_>,
     ) -> Result<&'s Key, Problem> {
-        self.charge(client, headers, 1)?;
+        self.charge(client, headers)?;
         let (scheme, how) = presented.challenge;
         let Some(secret) = presented.secret.filter(|secret| !secret.is_empty()) else {
             self.stats.refuse(Refused::NoKey);
@@ -132,7 +132,7 @@ pub(super) async fn guess(
     next: Next,
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
-    web.charge(&client, &headers, 1)?;
+    web.charge(&client, &headers)?;
     let response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED {
         web.punish(&client, &headers);

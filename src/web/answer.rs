@@ -1,21 +1,21 @@
 //! How requests are answered: JSON, and a sentence for what is wrong (RFC 9457).
 
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// JSON that nobody may keep: credentials stand in it.
-pub fn json(code: StatusCode, body: &Value) -> Response {
-    page(code, "application/json", format!("{body}\n"))
-}
-
-fn page(code: StatusCode, content: &'static str, body: String) -> Response {
-    let headers = [
+/// What stands above a body of this type: it is for nobody's cache, and nothing else than it says.
+pub fn head(content: &'static str) -> [(HeaderName, HeaderValue); 3] {
+    [
         (header::CONTENT_TYPE, HeaderValue::from_static(content)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    ];
-    (code, headers, body).into_response()
+    ]
+}
+
+/// JSON that nobody may keep: credentials stand in it.
+pub fn json(code: StatusCode, body: &Value) -> Response {
+    (code, head("application/json"), format!("{body}\n")).into_response()
 }
 
 /// A request that is not granted, and a sentence for whoever sent it.
@@ -65,7 +65,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.code.canonical_reason().unwrap_or("Problem");
         let body = json!({ "status": self.code.as_u16(), "title": title, "detail": self.detail });
-        let mut response = page(self.code, "application/problem+json", format!("{body}\n"));
+        let body = format!("{body}\n");
+        let mut response = (self.code, head("application/problem+json"), body).into_response();
         let headers = response.headers_mut();
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -78,12 +79,12 @@ impl IntoResponse for Problem {
 }
 
 /// No such path.
-pub(super) async fn unknown_path(uri: Uri) -> Problem {
+pub async fn unknown_path(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
 }
 
 /// A path, with another method.
-pub(super) async fn wrong_method(method: Method, uri: Uri) -> Problem {
+pub async fn wrong_method(method: Method, uri: Uri) -> Problem {
     let detail = format!("{} is not to be asked for with {method}", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }

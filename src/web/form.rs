@@ -51,7 +51,8 @@ impl Form {
     }
 }
 
-fn decode(text: &str) -> Option<String> {
+/// A name or a value as it was meant; nothing when it is no text.
+pub fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, behind @ ..] = rest {

@@ -12,7 +12,7 @@
 //!
 //! Nobody is given a credential without a key, and a credential says whom it was given to: its user is the key's label,
 //! with the name that the key's holder has given behind a `/`. So it comes back in sessions and records of them.
-//! Every answer with a credential has an end; what a stranger can make grow is bounded ([`Rates`]).
+//! Every answer with a credential has an end; what a stranger can make grow is bounded.
 //!
 //! Not here: who listens where (`control`), and what a credential is good for (`auth`, `turn`).
 
@@ -46,17 +46,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-pub use answer::{Problem, json};
+pub use answer::{Problem, head, json, unknown_path, wrong_method};
 pub use client::{Client, Door};
 pub use credential::{Credential, InvalidName, Mint};
+pub use form::decode;
 pub use key::{Key, Keys};
 pub use origins::Origins;
 pub use page::page;
-pub use rates::{Rates, network};
+pub use rates::network;
 pub use signalling::{Carried, Signalling};
 pub use stats::{Refused, Shape, Stats};
 
 use crate::time::Now;
+use rates::Rates;
 
 /// What a request may bring, in bytes.
 const BODY: usize = 16 << 10;

@@ -17,7 +17,7 @@ const MINUTE: u64 = 60_000_000;
 
 /// Buckets of a minute's worth of requests each.
 #[derive(Debug)]
-pub struct Rates {
+pub(super) struct Rates {
     addresses: Table,
     keys: Table,
 }

@@ -79,7 +79,7 @@ pub(super) async fn call(
         let why = "this page comes from another address than the WebSocket it asks for";
         return Err(Problem::new(StatusCode::FORBIDDEN, why));
     }
-    web.charge(&client, &headers, 1)?;
+    web.charge(&client, &headers)?;
     let bounded = upgrade.max_message_size(LONGEST).max_frame_size(LONGEST);
     Ok(bounded.on_upgrade(async move |socket| {
         let mut line = Line::new(socket);

@@ -10,11 +10,12 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::Admin;
-use super::page::{Problem, fields, json};
+use super::page::fields;
 use super::query::Query;
 use super::sessions::end;
 use crate::auth::prepare;
 use crate::turn::{EndReason, Filter, Revocation};
+use crate::web::{Problem, json};
 
 /// How long a credential is revoked, unless another time is given, and at most, in seconds: a day, a year.
 const TIME: u64 = 86_400;

@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use super::Admin;
-use super::page::{Problem, head};
 use super::query::Query;
 use super::token::Pass;
 use crate::control::heard;
 use crate::turn::{FOLLOWERS, Prefix, Whom};
+use crate::web::{Problem, head};
 use crate::worker::Follower;
 
 /// How long somebody is followed unless another time is asked for, and at most, in seconds.

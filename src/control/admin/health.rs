@@ -11,9 +11,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::page::{self, page};
+use super::page::page;
 use crate::control::health::{Checked, Phase, Pulse};
 use crate::control::watch;
+use crate::web::json;
 
 /// `/livez`: 200 unless something is stuck and only a restart helps.
 pub(super) async fn live(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
@@ -86,7 +87,7 @@ pub(super) async fn summary(State(admin): State<Arc<Admin>>) -> Response {
         "uptime_seconds": now.as_secs(),
         "version": env!("CARGO_PKG_VERSION"),
     });
-    page::json(status(phase == Phase::Running), &body)
+    json(status(phase == Phase::Running), &body)
 }
 
 const fn status(good: bool) -> StatusCode {
@@ -96,7 +97,7 @@ const fn status(good: bool) -> StatusCode {
 fn answer(headers: &HeaderMap, good: bool, lines: &[String], object: &Value) -> Response {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accepted.is_some_and(|types| types.contains("application/json")) {
-        return page::json(status(good), object);
+        return json(status(good), object);
     }
     page(status(good), "text/plain; charset=utf-8", format!("{}\n", lines.join("\n")))
 }

@@ -44,6 +44,7 @@ use super::metrics::{self, Sources};
 use super::reload::{Commit, Part};
 use super::wishes::Wisher;
 use crate::config::{Config, Shown};
+use crate::web::{unknown_path, wrong_method};
 use crate::worker::{Followers, Remote, Workers};
 use page::page;
 use token::Tokens;
@@ -154,8 +155,8 @@ fn steering() -> Router<Arc<Admin>> {
 
 fn finish(router: Router<Arc<Admin>>, admin: Arc<Admin>) -> Router {
     router
-        .fallback(page::unknown_path)
-        .method_not_allowed_fallback(page::wrong_method)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY))
         .layer(map_response(close))
         .with_state(admin)

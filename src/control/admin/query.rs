@@ -1,6 +1,6 @@
 //! What stands behind the question mark of a request.
 
-use super::page::Problem;
+use crate::web::{Problem, decode};
 
 /// Names and values, decoded as forms are.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,23 +48,6 @@ impl Query {
         let wrong = || Problem::bad(format!("{name} is {text:?}, and must be {form}"));
         parse(text).map(Some).ok_or_else(wrong)
     }
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-                (high << 4 | low) as u8
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::Admin;
-use super::page::{Problem, json};
 use super::query::Query;
 use crate::time::Mono;
 use crate::turn::{
     Cause, Depth, EndReason, Filter, FiveTuple, Prefix, SessionId, Traffic, Transport, View, Where,
 };
+use crate::web::{Problem, json};
 use crate::worker::Busy;
 
 /// Sessions in a page, unless another number is asked for, and at most.

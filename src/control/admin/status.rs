@@ -8,10 +8,10 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::Admin;
-use super::page::{Problem, json};
 use crate::control::metrics;
 use crate::control::watch::{live, sum};
 use crate::turn::FormerRelay;
+use crate::web::{Problem, json};
 
 /// `GET /v1/status`
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Response {

@@ -11,9 +11,10 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::page::{Problem, fields, json};
+use super::page::fields;
 use crate::config::Level;
 use crate::control::wishes::{Answer, Wish};
+use crate::web::{Problem, json};
 
 /// A drain may last as long as this, in seconds: a month.
 const LONGEST_DRAIN: u64 = 31 * 86400;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Admin;
-use super::page::Problem;
 use crate::auth::Secret;
+use crate::web::Problem;
 
 /// Tokens, as they are compared.
 #[derive(Default)]
@@ -65,9 +65,7 @@ pub(super) async fn authorize(
         return next.run(request).await;
     }
     let detail = "this needs a token of admin.tokens, in a header \"Authorization: Bearer TOKEN\"";
-    let mut response = Problem::new(StatusCode::UNAUTHORIZED, detail).into_response();
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
+    Problem::unauthorized("Bearer", detail).into_response()
 }
 
 #[cfg(test)]

@@ -11,10 +11,9 @@ use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::page::json;
 use super::{Admin, sessions, status, token};
 use crate::turn::Cause;
-use crate::web::Carried;
+use crate::web::{Carried, json};
 
 impl Admin {
     /// What an operator may see from afar, on the listeners of TURN: with a token, and nothing that changes anything.
