@@ -30,6 +30,7 @@ mod error;
 mod health;
 mod heard;
 mod invitation;
+mod listen;
 mod log;
 mod lookout;
 mod metrics;

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::accounts::Accounts;
 use super::addresses::Facts;
-use super::admin::{self, Admin, Socket};
+use super::admin::{Admin, Socket};
 use super::alternates::Others;
 use super::base::{self, Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
@@ -23,7 +23,7 @@ use super::uris;
 use super::watch::Lost;
 use super::web::{self, WebServer};
 use super::wishes::Wisher;
-use super::{invitation, log, privileges};
+use super::{invitation, listen, log, privileges};
 use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
 use crate::turn::Ledger;
@@ -190,7 +190,7 @@ fn log_datapath(wanted: bool, offload: Offload) {
 
 fn bind_admin(address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Admin(address, error);
-    let listener = admin::bind(address).map_err(failed)?;
+    let listener = listen::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }

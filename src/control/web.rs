@@ -15,9 +15,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UnixListener};
 
-use super::admin::{self, Admin};
+use super::admin::Admin;
 use super::error::StartError;
 use super::invitation::digest;
+use super::listen;
 use super::places::{Listened, Places};
 use super::uris;
 use crate::auth::{RestDigest, Secret, mint_password, prepare};
@@ -62,10 +63,9 @@ impl WebServer {
     /// # Errors
     /// A port is taken, or the system lacks something.
     pub(super) fn bind(config: &Config, clock: Clock) -> Result<(Self, Doors), StartError> {
-        let own =
-            config.web.listen.iter().map(|address| {
-                admin::bind(*address).map_err(|error| StartError::Web(*address, error))
-            });
+        let own = config.web.listen.iter().map(|address| {
+            listen::bind(*address).map_err(|error| StartError::Web(*address, error))
+        });
         let own = own.collect::<Result<Vec<_>, _>>()?;
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(StartError::Random)?;

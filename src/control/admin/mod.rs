@@ -14,7 +14,6 @@
 mod credentials;
 mod explain;
 mod health;
-mod listen;
 mod page;
 mod query;
 mod sessions;
@@ -25,7 +24,6 @@ mod token;
 mod view;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +38,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::error::StartError;
+use super::listen::Bounded;
 use super::metrics::{self, Sources};
 use super::reload::{Commit, Part};
 use super::wishes::Wisher;
@@ -49,7 +48,6 @@ use crate::worker::{Followers, Remote, Workers};
 use page::page;
 use token::Tokens;
 
-pub(super) use listen::{Bounded, Short};
 pub(super) use socket::{SOCKET_NAME, Socket, SocketError};
 
 /// How long a connection may take for its one request.
@@ -160,16 +158,6 @@ fn finish(router: Router<Arc<Admin>>, admin: Arc<Admin>) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .layer(map_response(close))
         .with_state(admin)
-}
-
-/// Binds the endpoint. Port 0 takes a free one.
-///
-/// # Errors
-/// What the system says.
-pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 async fn scrape(State(admin): State<Arc<Admin>>) -> Response {

@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::timeout;
 
-use crate::control::admin::{Bounded, Short};
+use crate::control::listen::{Bounded, Short};
 use crate::turn::Prefix;
 use crate::web::{Client, Door, Refused, Web, network};
 use crate::worker::proxy;

@@ -1,6 +1,7 @@
-//! A listener whose connections are few and short, over TCP or a Unix socket.
+//! A listener of HTTP whose connections are few and short, over TCP or a Unix socket: the admin endpoint's and the web's.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,8 +12,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
+/// Binds one over TCP. Port 0 takes a free one.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Lets few connections in at a time, and none for long. Others wait in the system's queue.
-pub(in crate::control) struct Bounded<L> {
+pub(super) struct Bounded<L> {
     listener: L,
     slots: Arc<Semaphore>,
     patience: Duration,
@@ -21,13 +32,13 @@ pub(in crate::control) struct Bounded<L> {
 
 impl<L> Bounded<L> {
     /// At most `connections` at a time, each of which ends after `patience`.
-    pub(in crate::control) fn new(listener: L, connections: usize, patience: Duration) -> Self {
+    pub(super) fn new(listener: L, connections: usize, patience: Duration) -> Self {
         Self { listener, slots: Arc::new(Semaphore::new(connections)), patience, renewed: false }
     }
 
     /// The time of a connection begins anew with all that is sent on it: answers may go on for as long as they have
     /// something to say.
-    pub(in crate::control) fn renewed(self) -> Self {
+    pub(super) fn renewed(self) -> Self {
         Self { renewed: true, ..self }
     }
 }
@@ -51,7 +62,7 @@ impl<L: Listener<Io: Unpin>> Listener for Bounded<L> {
 }
 
 /// A connection with an end.
-pub(in crate::control) struct Short<S> {
+pub(super) struct Short<S> {
     stream: S,
     end: Pin<Box<Sleep>>,
     /// How long it may last after it has sent something.
@@ -62,12 +73,12 @@ pub(in crate::control) struct Short<S> {
 
 impl<S> Short<S> {
     /// The connection itself.
-    pub(in crate::control) const fn inner(&self) -> &S {
+    pub(super) const fn inner(&self) -> &S {
         &self.stream
     }
 
     /// Keeps this until the connection ends.
-    pub(in crate::control) fn hold(&mut self, held: impl Send + 'static) {
+    pub(super) fn hold(&mut self, held: impl Send + 'static) {
         self.held = Some(Box::new(held));
     }
 
