@@ -45,21 +45,6 @@ pub enum Error {
     Failed(String),
 }
 
-impl Error {
-    /// The metric label and log word.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Resolve(..) => "resolve",
-            Self::Connect(..) | Self::ConnectTimeout(..) => "connect",
-            Self::Tls(_) => "tls",
-            Self::Timeout(_) => "timeout",
-            Self::Closed | Self::Failed(_) => "closed",
-            Self::TooLong { .. } => "too_long",
-            Self::NotHttp(_) | Self::Query => "protocol",
-        }
-    }
-}
-
 impl From<hyper::Error> for Error {
     fn from(error: hyper::Error) -> Self {
         if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {

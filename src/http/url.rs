@@ -115,17 +115,6 @@ impl Url {
         matches!(self.origin, Origin::Tcp { secure: true, .. })
     }
 
-    /// Whether what is said there stays on this host.
-    pub fn is_local(&self) -> bool {
-        match &self.origin {
-            Origin::Unix(_) => true,
-            Origin::Tcp { host, .. } => {
-                let address = host.parse::<std::net::IpAddr>();
-                host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-            }
-        }
-    }
-
     /// The request's target, with more of a query behind it: `name=value&...`, percent-encoded.
     pub(super) fn target(&self, query: Option<&str>) -> Result<Uri, InvalidUrl> {
         let Some(query) = query else {
@@ -223,19 +212,5 @@ mod tests {
         );
         let url = Url::parse("http://unix:/run/a.sock:/x?token=hush").unwrap();
         assert_eq!(url.to_string(), "http://unix:/run/a.sock:/x");
-    }
-
-    #[test]
-    fn what_stays_on_this_host_is_known() {
-        for (text, local) in [
-            ("http://localhost:1/", true),
-            ("http://127.0.0.9/", true),
-            ("http://[::1]/", true),
-            ("http://unix:/a", true),
-            ("http://10.0.0.1/", false),
-            ("http://localhost.example/", false),
-        ] {
-            assert_eq!(Url::parse(text).unwrap().is_local(), local, "{text}");
-        }
     }
 }

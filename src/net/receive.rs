@@ -33,8 +33,8 @@ struct Part {
     control: Control<CONTROL_SIZE>,
 }
 
-/// One message of the last [`RecvBatch::receive`]; its payload is in the slot, from [`HEADROOM`] on. From a socket
-/// with [`enable_gro`](super::enable_gro) it can be a train: several datagrams of one source, without gaps.
+/// One message of the last [`RecvBatch::receive`]; its payload is in the slot, from [`HEADROOM`] on: a slot is
+/// longer than any. From a socket with [`enable_gro`](super::enable_gro) it can be a train: several datagrams of one source, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram {
     /// The slot that holds it.
@@ -50,8 +50,6 @@ pub struct Datagram {
     pub len: usize,
     /// Bytes of each segment but the last, which may be shorter; `len` if there is only one.
     pub segment: usize,
-    /// It was longer than a slot, and its end is lost.
-    pub truncated: bool,
 }
 
 impl Datagram {
@@ -178,7 +176,6 @@ impl RecvBatch {
             traffic_class,
             len,
             segment,
-            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         })
     }
 
@@ -209,7 +206,6 @@ impl RecvBatch {
         for header in self.headers.get_mut(used).unwrap_or_default() {
             header.msg_hdr.msg_namelen = NAME_SIZE as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_SIZE as _;
-            header.msg_hdr.msg_flags = 0;
         }
         let base = buffers.as_mut_ptr();
         if self.base != base || self.headers.len() != buffers.slots() {

@@ -101,11 +101,6 @@ impl SendBatch {
         self.queue.len() == self.parts.len()
     }
 
-    /// How many datagrams wait.
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

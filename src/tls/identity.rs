@@ -18,9 +18,7 @@ use super::dtls::Credentials;
 #[derive(Clone)]
 pub struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
-    /// The same key for whoever brings a TLS of its own.
-    key: Arc<PrivateKeyDer<'static>>,
-    /// Both for OpenSSL.
+    /// The same for OpenSSL.
     #[cfg(feature = "dtls")]
     pub(super) credentials: Credentials,
     leaf: Arc<Leaf>,
@@ -118,7 +116,6 @@ impl Identity {
             .map_err(|errors| InvalidIdentity::Key(errors.to_string()))?;
         Ok(Self {
             certified: Arc::new(certified),
-            key: Arc::new(key),
             #[cfg(feature = "dtls")]
             credentials,
             leaf: Arc::new(leaf),
@@ -128,11 +125,6 @@ impl Identity {
     /// The leaf and what follows it, in DER.
     pub fn chain(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.certified.cert.iter().map(AsRef::as_ref)
-    }
-
-    /// The private key in DER: PKCS#8, PKCS#1 or SEC1, as it was in the file.
-    pub fn key_der(&self) -> &[u8] {
-        self.key.secret_der()
     }
 
     /// The DNS names of the leaf in lower case, then its addresses.

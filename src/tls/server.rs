@@ -76,16 +76,6 @@ pub enum Version {
     Tls13,
 }
 
-impl Version {
-    /// As people write it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tls12 => "TLS 1.2",
-            Self::Tls13 => "TLS 1.3",
-        }
-    }
-}
-
 /// A server that cannot be made: the system gives no random numbers.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS cannot be set up: {0}")]

@@ -176,11 +176,6 @@ impl Session {
         self.asked_name.as_deref()
     }
 
-    /// The cipher suite, as IANA names it.
-    pub fn cipher_suite(&self) -> Option<&'static str> {
-        self.connection.negotiated_cipher_suite()?.suite().as_str()
-    }
-
     /// Whether the handshake was a short one, with a ticket.
     pub fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)

@@ -105,11 +105,6 @@ impl Follower {
         self.receiver.poll_recv(context)
     }
 
-    /// The same for a thread that has nothing else to do.
-    pub fn wait(&mut self) -> Option<Heard> {
-        self.receiver.blocking_recv()
-    }
-
     /// How much has been left out so far, because it was not read in time.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
