@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::socket::tcp_socket;
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -117,15 +119,6 @@ pub fn reset_on_close(stream: &impl AsFd) {
 /// The connection is lost.
 pub fn finish_writing(stream: &impl AsFd) -> io::Result<()> {
     SockRef::from(stream).shutdown(Shutdown::Write)
-}
-
-fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket =
-        Socket::new_raw(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    Ok(socket)
 }
 
 #[cfg(test)]

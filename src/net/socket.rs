@@ -90,9 +90,7 @@ pub fn ready_to_send(socket: BorrowedFd<'_>, family: Family) -> io::Result<()> {
 /// # Errors
 /// What the system calls say.
 pub fn tcp_listener(address: SocketAddr, backlog: u16) -> io::Result<TcpListener> {
-    let socket =
-        Socket::new_raw(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), None)?;
-    only_its_family(&socket, address)?;
+    let socket = tcp_socket(address)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
@@ -157,6 +155,14 @@ fn udp_socket(address: SocketAddr, options: &UdpOptions) -> io::Result<Socket> {
     only_its_family(&socket, address)?;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, options.receive_buffer)?;
     set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, options.send_buffer)?;
+    Ok(socket)
+}
+
+/// What listeners and connections have in common, for one end at this address.
+pub(super) fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new_raw(Domain::for_address(address), kind, None)?;
+    only_its_family(&socket, address)?;
     Ok(socket)
 }
 

@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use super::stream::tools::Tools;
 use super::stream::wire::{Kind, Taken, Wire};
@@ -14,6 +15,10 @@ use crate::net::{self, Interest, Poller, reset_on_close};
 use crate::time::Mono;
 use crate::turn::Direction;
 
+/// Bytes read at once from an end: what a spare buffer keeps when the other end takes nothing.
+pub(super) const CHUNK: usize = 64 << 10;
+/// How long a bridge may be silent when one end has ended.
+pub(super) const HALF_CLOSED: Duration = Duration::from_secs(120);
 /// Reads in one direction at a time, so that others get their turn.
 const READS: usize = 4;
 

@@ -16,7 +16,7 @@ use super::links::Links;
 use super::mailbox::Letter;
 use super::outbox::Outbox;
 use super::record::Sieve;
-use super::relays::{Clients, Door, Relays};
+use super::relays::{Door, Relays};
 use super::remote::Questions;
 use super::sockets::Listeners;
 use super::stream::{Acceptor, Told};
@@ -254,32 +254,7 @@ impl Engine {
             }
             self.now = self.clock.now();
             self.stats.wake_ups.add(1);
-            for event in ready.iter() {
-                match Token::unpack(event.token()) {
-                    Token::Waker => {
-                        self.waker.drain();
-                        self.read_letters();
-                        self.take_orders();
-                        // The last client at a listener may have gone.
-                        self.look_again = self.look_again.map(|_| self.now.mono);
-                    }
-                    Token::Udp(index) => self.on_listener(index as usize),
-                    Token::Acceptor(index) => self.on_acceptor(index as usize),
-                    Token::Relay(index) => {
-                        self.on_relay(RelayId::from_index(index as usize), event.error());
-                    }
-                    Token::Stream(leg, birth) => self.on_stream(leg, birth, event),
-                    Token::RelayListener(index) => {
-                        self.on_relay_listener(RelayId::from_index(index as usize));
-                    }
-                    Token::Peer(place) => self.on_peer(place, event),
-                    Token::DataClient(place) => {
-                        self.on_bridge(place, Direction::ToPeer, event);
-                    }
-                    Token::WebClient(place) => self.webs.tell(place, Direction::ToPeer, event),
-                    Token::Backend(place) => self.webs.tell(place, Direction::ToClient, event),
-                }
-            }
+            ready.iter().for_each(|event| self.on_event(event));
             self.read_unfinished(unfinished);
             if ready.len() == EVENTS {
                 // More is ready than was told, and the listeners carry everybody.
@@ -299,6 +274,31 @@ impl Engine {
             self.rest();
         }
         self.shut_down();
+    }
+
+    fn on_event(&mut self, event: net::Event) {
+        match Token::unpack(event.token()) {
+            Token::Waker => {
+                self.waker.drain();
+                self.read_letters();
+                self.take_orders();
+                // The last client at a listener may have gone.
+                self.look_again = self.look_again.map(|_| self.now.mono);
+            }
+            Token::Udp(index) => self.on_listener(index as usize),
+            Token::Acceptor(index) => self.on_acceptor(index as usize),
+            Token::Relay(index) => {
+                self.on_relay(RelayId::from_index(index as usize), event.error());
+            }
+            Token::Stream(leg, birth) => self.on_stream(leg, birth, event),
+            Token::RelayListener(index) => {
+                self.on_relay_listener(RelayId::from_index(index as usize));
+            }
+            Token::Peer(place) => self.on_peer(place, event),
+            Token::DataClient(place) => self.on_bridge(place, Direction::ToPeer, event),
+            Token::WebClient(place) => self.webs.tell(place, Direction::ToPeer, event),
+            Token::Backend(place) => self.webs.tell(place, Direction::ToClient, event),
+        }
     }
 
     /// Whether there is something to do that packets must not wait for.
@@ -358,15 +358,9 @@ impl Engine {
         place: Range<usize>,
         stats: &Stats,
     ) -> Verdict {
-        let mut door = Door {
-            relays: &mut self.relays,
-            poller: &self.poller,
-            sends: &mut self.outbox.sends,
-            buffers: &self.outbox.buffers,
-            stats,
-            clients: Some(Clients { streams: &self.streams, dtls: self.dtls.as_ref() }),
-        };
-        let packet = &self.outbox.buffers.slot(slot)[place];
+        let door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, stats);
+        let packet = &door.buffers.slot(slot)[place];
+        let mut door = door.knowing(&self.streams, self.dtls.as_ref());
         self.server.receive(now, client, packet, &mut self.response[..], &mut door, &stats.turn)
     }
 
@@ -379,15 +373,9 @@ impl Engine {
         place: Range<usize>,
         stats: &Stats,
     ) -> Verdict {
-        let mut door = Door {
-            relays: &mut self.relays,
-            poller: &self.poller,
-            sends: &mut self.outbox.sends,
-            buffers: &self.outbox.buffers,
-            stats,
-            clients: Some(Clients { streams: &self.streams, dtls: self.dtls.as_ref() }),
-        };
-        let packet = &self.outbox.buffers.slot(slot)[place];
+        let door = Door::new(&mut self.relays, &self.poller, &mut self.outbox, stats);
+        let packet = &door.buffers.slot(slot)[place];
+        let mut door = door.knowing(&self.streams, self.dtls.as_ref());
         let out = &mut self.response[..];
         self.server.receive_here(now, client, packet, out, &mut door, &stats.turn)
     }

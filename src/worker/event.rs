@@ -20,8 +20,8 @@ pub enum Event {
         /// Why it is told.
         notice: Notice,
     },
-    /// A connection was closed for what it said, or a DTLS handshake has failed. Of what somebody can set right, one of each kind is told in a
-    /// minute; all of them only while [`super::Workers::set_verbose`] asks for it.
+    /// A connection was closed for what it said, or a DTLS handshake has failed. Of what somebody can set right, one
+    /// of each kind is told in a minute; all of them only while [`super::Workers::set_verbose`] asks for it.
     Unfit {
         /// The client.
         client: FiveTuple,

@@ -3,15 +3,12 @@ use std::net::TcpStream;
 
 use slab::Slab;
 
-use super::bridge::Bridge;
+use super::bridge::{Bridge, CHUNK};
 use super::stream::tools::Tools;
 use super::stream::wire::{READ_MIN, Wire};
 use super::timers::Timers;
 use crate::time::Mono;
 use crate::turn::{ConnectionId, FiveTuple};
-
-/// Bytes read at once from an end of a bridge: what a spare buffer keeps when the other end takes nothing.
-const CHUNK: usize = 64 << 10;
 
 /// The TCP connections with peers of one worker.
 pub(super) struct Links {

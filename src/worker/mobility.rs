@@ -30,6 +30,7 @@ use crate::turn::{Client, Dropped, FiveTuple, Move, Moved, Reply, Transport, Ver
 
 /// How often a packet is sent on: its allocation may go on while it is under way.
 const HOPS: u8 = 4;
+
 /// A packet for the worker that holds its client's allocation.
 pub(super) struct Packet {
     /// Where it has arrived.

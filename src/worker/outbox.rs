@@ -13,6 +13,7 @@ const SLOTS: usize = 256;
 const RESPONSES: usize = 64;
 /// Datagrams that may wait for the flush: a train is up to 64.
 const WAITING: usize = 1024;
+
 /// The arena with what is to be sent out of it.
 ///
 /// Slots are given out in order and all come back with a flush.

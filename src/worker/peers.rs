@@ -4,9 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::bridge::{Bridge, Fate};
+use super::bridge::{Bridge, Fate, HALF_CLOSED};
 use super::engine::{Engine, Token};
 use super::links::Stage;
 use crate::net::{self, Interest};
@@ -15,9 +14,6 @@ use crate::turn::{Client, ConnectFailure, ConnectionId, Direction, RelayId};
 
 /// Connections accepted from one relay in one wake-up.
 const ACCEPTS: usize = 16;
-/// How long one direction of a bridge may be silent when the other has ended. RFC 6062 §5.5 ends both together; a
-/// side that is only done with sending is still answered.
-const HALF_CLOSED: Duration = Duration::from_secs(120);
 
 impl Engine {
     /// Peers have connected to a relayed transport address.
@@ -230,6 +226,7 @@ impl Engine {
             self.close_link(place, fate != Fate::Done);
             return;
         }
+        // RFC 6062 §5.5 ends both ends together; one that is only done with sending is still answered.
         let silent = bridge.is_half_closed().then(|| now + HALF_CLOSED);
         let timer = [bridge.resumes_at(), silent].into_iter().flatten().min();
         self.links.set_timer(place, timer);

@@ -169,20 +169,20 @@ fn why(error: &io::Error) -> OpenError {
 
 /// What the server may do to the relay sockets while it looks at a packet in the arena.
 pub(super) struct Door<'a> {
-    pub(super) relays: &'a mut Relays,
-    pub(super) poller: &'a Poller,
-    pub(super) sends: &'a mut SendBatch,
+    relays: &'a mut Relays,
+    poller: &'a Poller,
+    sends: &'a mut SendBatch,
     pub(super) buffers: &'a Buffers,
-    pub(super) stats: &'a Stats,
+    stats: &'a Stats,
     /// Whose packet it may be.
-    pub(super) clients: Option<Clients<'a>>,
+    clients: Option<Clients<'a>>,
 }
 
 /// The connections and associations of a worker's clients.
 #[derive(Clone, Copy)]
-pub(super) struct Clients<'a> {
-    pub(super) streams: &'a Streams,
-    pub(super) dtls: Option<&'a Dtls>,
+struct Clients<'a> {
+    streams: &'a Streams,
+    dtls: Option<&'a Dtls>,
 }
 
 impl<'a> Clients<'a> {

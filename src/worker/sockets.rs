@@ -76,8 +76,9 @@ impl Sockets {
         Self::rebind(&Listening::default(), settings, false)
     }
 
-    /// Binds what is not listened on yet, which may take a moment if it was until just now. What is listened on already stays open, and nothing of it has changed before
-    /// the workers have taken this. With live `calls`, nothing is bound that would take their packets from them.
+    /// Binds what is not listened on yet, which may take a moment if it was until just now. What is listened on already
+    /// stays open, and nothing of it has changed before the workers have taken this. With live `calls`, nothing is
+    /// bound that would take their packets from them.
     ///
     /// # Errors
     /// The first address that cannot be listened on; what was bound is closed again.

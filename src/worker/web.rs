@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Event;
-use super::bridge::{Bridge, Fate};
+use super::bridge::{Bridge, Fate, HALF_CLOSED};
 use super::engine::{Engine, Token};
 use super::stream::proxy::Addresses;
 use super::webs::{Attempt, Stage, Web};
@@ -26,8 +26,6 @@ use crate::turn::Direction;
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long one wake-up goes on with passed connections. One more may be under way then.
 const TURN: Duration = Duration::from_millis(1);
-/// How long a connection may be silent when one side of it has ended.
-const HALF_CLOSED: Duration = Duration::from_secs(120);
 /// How often the log is told that the backend cannot be reached.
 const INTERVAL: Duration = Duration::from_secs(60);
 

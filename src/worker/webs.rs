@@ -3,7 +3,7 @@ use std::os::fd::OwnedFd;
 
 use slab::Slab;
 
-use super::bridge::Bridge;
+use super::bridge::{Bridge, CHUNK};
 use super::stream::tools::Tools;
 use super::stream::wire::Wire;
 use super::streams::Stream;
@@ -11,9 +11,6 @@ use super::timers::Timers;
 use crate::net::Event;
 use crate::time::Mono;
 use crate::turn::{Direction, FiveTuple};
-
-/// Bytes read at once from an end: what a spare buffer keeps when the other end takes nothing.
-const CHUNK: usize = 64 << 10;
 
 /// The HTTP connections of one worker that are passed on.
 #[derive(Default)]

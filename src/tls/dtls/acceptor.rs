@@ -18,7 +18,7 @@ use crate::tls::{Identities, Protocol};
 
 /// What OpenSSL keeps datagrams of a handshake below, in bytes: it fits through every tunnel, and
 /// what is lost of a flight in fragments is lost alone.
-const MTU: u32 = 1200;
+pub(super) const MTU: u32 = 1200;
 
 /// Forward secrecy and AEAD only, the cheapest first. RFC 8489 §6.2.3 wants DHE with RSA too.
 const SUITES: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\

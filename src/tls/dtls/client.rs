@@ -5,12 +5,9 @@ use openssl::ssl::{
     ErrorCode, Ssl, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
 };
 
+use super::acceptor::MTU;
 use super::handshake::Pipe;
-
-/// The largest datagram of a handshake, in bytes: what gets through every tunnel.
-const MTU: u32 = 1200;
-/// A record's plaintext.
-const RECORD: usize = 1 << 14;
+use super::keys::PLAIN_MAX;
 
 /// A client of DTLS 1.2 for tools that look at one server: OpenSSL leads all of it, and repeats by the wall clock.
 ///
@@ -77,7 +74,7 @@ impl Client {
     /// # Errors
     /// The association has ended.
     pub fn read(&mut self) -> Result<Option<Vec<u8>>, String> {
-        let mut message = vec![0; RECORD];
+        let mut message = vec![0; PLAIN_MAX];
         match self.stream.ssl_read(&mut message) {
             Ok(length) => {
                 message.truncate(length);

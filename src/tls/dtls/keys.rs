@@ -6,6 +6,8 @@ use aws_lc_rs::tls_prf::{self, P_SHA256, P_SHA384, Secret};
 
 use super::record::{DTLS_1_2, HEADER, Header};
 
+/// The longest plaintext of a record (RFC 5246 §6.2.1).
+pub(super) const PLAIN_MAX: usize = 1 << 14;
 /// Bytes of the tag behind each record, in every suite.
 pub(super) const TAG: usize = 16;
 /// Bytes of the part of an AES-GCM nonce that each record carries (RFC 5288 §3).
@@ -148,9 +150,6 @@ fn additional_data(header: Header) -> Aad<[u8; HEADER]> {
     let [v0, v1] = DTLS_1_2;
     Aad::from([e0, e1, s0, s1, s2, s3, s4, s5, header.kind, v0, v1, l0, l1])
 }
-
-/// The longest plaintext of a record (RFC 5246 §6.2.1).
-pub(super) const PLAIN_MAX: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,3 @@
-use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -34,7 +33,6 @@ impl Engine {
             match net::accept(socket) {
                 Ok(Some((socket, client))) => self.on_connection(socket, client, *tls_only),
                 Ok(None) => return,
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
                 Err(_) => {
                     // Out of descriptors: make room, and leave the queue alone for a moment.
                     self.close_longest_waiting();
