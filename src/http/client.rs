@@ -1,3 +1,6 @@
+//! Requests and answers over kept connections: hyper leads each connection, and what is kept, tried again and bounded
+//! is decided here.
+
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! One connection to whoever a URL names: TCP, TLS on it, or a Unix socket, within a time.
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;

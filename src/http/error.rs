@@ -1,3 +1,5 @@
+//! Why there is no answer, in words for a log.
+
 use std::io;
 use std::time::Duration;
 

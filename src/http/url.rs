@@ -1,3 +1,5 @@
+//! Where requests go: what an operator may write, and nothing more of RFC 3986.
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -33,8 +33,9 @@ struct Part {
     control: Control<CONTROL_SIZE>,
 }
 
-/// One message of the last [`RecvBatch::receive`]; its payload is in the slot, from [`HEADROOM`] on: a slot is
-/// longer than any. From a socket with [`enable_gro`](super::enable_gro) it can be a train: several datagrams of one source, without gaps.
+/// One message of the last [`RecvBatch::receive`]; its payload is in the slot, from [`HEADROOM`] on: a slot is longer
+/// than any. From a socket with [`enable_gro`](super::enable_gro) it can be a train: several datagrams of one source,
+/// without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram {
     /// The slot that holds it.

@@ -1,3 +1,5 @@
+//! The set of identities, and which one a client is shown: by the name that it asks for, and by what it can verify.
+
 use std::cell::RefCell;
 use std::sync::Arc;
 

@@ -1,3 +1,6 @@
+//! One certificate with its chain and key: read from PEM, in words if it cannot be used. What clients may dislike about
+//! a good one is in `chain`.
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -18,6 +18,8 @@
 //! `output` is ciphertext for the socket, appended to the connection's own queue. When a session
 //! fails, `output` has the alert for the client and the [`Failure`] says in words what was wrong.
 //!
+//! Not here: sockets and time, which port speaks TLS, when files are read again, and how a certificate is come by.
+//!
 //! # Why rustls' unbuffered API
 //! A session holds no buffers: the caller has them already, and an idle connection costs 7 KB
 //! where the buffered API holds 11 KB and more after a burst. A record of 1204 bytes costs 0.31 µs

@@ -1,3 +1,5 @@
+//! What sessions have in common: versions, application protocols, tickets.
+
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;

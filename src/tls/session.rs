@@ -1,3 +1,5 @@
+//! One connection's TLS as a state machine over the caller's buffers; how it is driven stands in the room's page.
+
 use std::sync::Arc;
 
 use rustls::server::ServerConnectionData;

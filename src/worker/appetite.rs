@@ -1,3 +1,5 @@
+//! How much is asked of a relay socket at a time. Only a guess: what it gets wrong is read at the next wake-up.
+
 /// Most datagrams, or trains of them, read from one socket at a time.
 pub(super) const BATCH: usize = 64;
 /// How much more is asked for when there was as much as was asked for.

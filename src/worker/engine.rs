@@ -1,3 +1,6 @@
+//! The loop of a worker: who is called for which event, in which order, and what the core's effects lead to. What is
+//! done about each kind of socket stands in a file of its own, as more of [`Engine`].
+
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;

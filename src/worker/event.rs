@@ -1,3 +1,5 @@
+//! What workers tell the log. What is kept and counted of sessions goes another way (`record`).
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

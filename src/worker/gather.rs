@@ -1,3 +1,5 @@
+//! Whether a busy worker rests a little before it looks again.
+
 use std::time::Duration;
 
 use crate::time::Mono;

@@ -1,3 +1,5 @@
+//! Starting, stopping and asking all workers, and what these share.
+
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+//! TCP connections that go from one worker to another with what they have said, and the reading of letters.
+
 use std::os::fd::AsFd;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! The table of TCP connections with peers; what is done with them stands in `peers`.
+
 use std::collections::HashMap;
 use std::net::TcpStream;
 

@@ -32,7 +32,8 @@ pub(super) struct Leaving {
 }
 
 impl Engine {
-    /// Serves new sockets. One that cannot be served is closed, so that the kernel gives its clients to another worker's.
+    /// Serves new sockets. One that cannot be served is closed, so that the kernel gives its clients to another
+    /// worker's.
     ///
     /// # Errors
     /// The system's limit of watches is reached; all the others are served.

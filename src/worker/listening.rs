@@ -1,3 +1,5 @@
+//! What a server listens on, as its owner sees it, and how all workers leave a listener together.
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

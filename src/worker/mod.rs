@@ -46,7 +46,11 @@
 //! such a client is put together and encrypted behind the received slots, from where it leaves in trains as well.
 //!
 //! # How it is driven
-//! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`].
+//! [`Sockets::bind`], then [`Workers::start`], then [`Workers::stop`]; meanwhile [`Workers::change`] with what
+//! [`Sockets::rebind`] has bound, and [`Workers::remote`] for what is asked of allocations that live.
+//!
+//! Not here: what is allowed ([`crate::turn`]), what stands in a message ([`crate::stun`]), system calls
+//! ([`crate::net`]), the configuration, and whom the stores know.
 
 mod accounts;
 mod appetite;

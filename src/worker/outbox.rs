@@ -1,3 +1,5 @@
+//! The arena that datagrams lie in from their receipt to their sending, and the batch that they leave with.
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};

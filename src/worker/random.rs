@@ -1,3 +1,5 @@
+//! Random numbers for the core.
+
 use crate::turn::Random;
 
 /// Numbers fetched from the system at a time.

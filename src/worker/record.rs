@@ -1,3 +1,5 @@
+//! What workers tell of sessions for good: kinds, a bounded queue, and what of it is left out when it is full.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryIter, sync_channel};

@@ -1,3 +1,5 @@
+//! The sockets of relayed transport addresses, which the core opens and closes through a [`Door`].
+
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, UdpSocket};

@@ -1,3 +1,5 @@
+//! How the datapath is laid out. What can change while it runs stands in `orders`.
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,6 @@
+//! Binding listeners before anybody serves them: at the start, and beside what is listened on at a reload. Serving and
+//! closing them is `listen`'s.
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;

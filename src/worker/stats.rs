@@ -1,3 +1,5 @@
+//! The counters of one worker, which it alone writes.
+
 use std::sync::OnceLock;
 
 use super::Unfit;

@@ -1,3 +1,6 @@
+//! The table of TCP connections with clients: what waits to be read and written, and whose time is over. Nothing here
+//! looks into the bytes.
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! TURN on a stream: messages are cut out and decided one by one, and answers queued.
+
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Times at which something is due, for the tables whose entries have at most one each.
+
 use std::collections::BTreeSet;
 
 use crate::time::Mono;

@@ -1,3 +1,5 @@
+//! The way of datagrams: from a listener through the core to a relay, and back.
+
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The table of HTTP connections that are passed on; what is done with them stands in `web`.
+
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 

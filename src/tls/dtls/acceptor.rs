@@ -1,3 +1,5 @@
+//! What all handshakes have in common: OpenSSL's settings, and the certificates that it finds for each.
+
 use std::collections::HashSet;
 use std::sync::Arc;
 

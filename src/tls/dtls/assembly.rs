@@ -1,3 +1,5 @@
+//! The one message that OpenSSL does not put together by itself: the hello with the cookie.
+
 use super::hello::{CLIENT_HELLO, Fragment, MESSAGE_HEADER};
 use super::record::{DTLS_1_0, HANDSHAKE, Header, Records};
 

@@ -1,3 +1,5 @@
+//! The client's end of associations, for tools: the server has no use for it.
+
 use std::collections::VecDeque;
 
 use openssl::error::ErrorStack;

@@ -1,3 +1,5 @@
+//! Who has proved an address, without remembering anybody. Not here: whether a handshake is begun then.
+
 use std::net::{IpAddr, SocketAddr};
 
 use hmac::{Hmac, KeyInit, Mac as _};

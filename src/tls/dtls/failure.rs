@@ -1,3 +1,5 @@
+//! OpenSSL's errors in the words of this room.
+
 use openssl::error::ErrorStack;
 use openssl::ssl;
 use rustls::AlertDescription;

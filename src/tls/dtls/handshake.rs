@@ -1,3 +1,6 @@
+//! Leading OpenSSL through a handshake: datagrams in, flights out, repetitions by the caller's clock, and at the end a
+//! [`Session`] without it.
+
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;

@@ -1,3 +1,6 @@
+//! Handshake messages as far as they are read before OpenSSL sees them: a ClientHello, and the answer that asks for a
+//! cookie.
+
 use super::record::{DTLS_1_0, HANDSHAKE, HEADER, Header, Records};
 
 /// Bytes of a handshake message's header (RFC 6347 §4.2.2).

@@ -1,3 +1,6 @@
+//! The keys of an association and what is done with one record under them. Which number a record has, and whether it
+//! may come, is `session`'s to know.
+
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };

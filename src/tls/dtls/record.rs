@@ -1,3 +1,5 @@
+//! Records: headers, the places of several in one datagram, and the window against replays.
+
 use std::ops::Range;
 
 /// Bytes of a record's header (RFC 6347 §4.1).

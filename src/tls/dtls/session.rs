@@ -1,3 +1,5 @@
+//! An association after its handshake: what came under which number, and what is sent under the next.
+
 use std::ops::Range;
 
 use super::hello::MESSAGE_HEADER;

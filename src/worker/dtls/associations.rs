@@ -1,3 +1,5 @@
+//! The table of associations: by leg, by 5-tuple, and by how long they have been without an allocation.
+
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 

@@ -1,3 +1,5 @@
+//! Who gives way when there are too many handshakes.
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;

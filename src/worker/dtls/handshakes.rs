@@ -1,3 +1,5 @@
+//! The table of handshakes: by 5-tuple, by when something is due, and those with work to do.
+
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::RawFd;

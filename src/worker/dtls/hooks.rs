@@ -1,3 +1,5 @@
+//! What comes in: a datagram of DTLS goes to a cookie, a handshake or an association.
+
 use std::ops::Range;
 
 use super::life::Farewell;

@@ -1,3 +1,5 @@
+//! Finding by 5-tuple what stands in a slab, without keeping the 5-tuple twice.
+
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;

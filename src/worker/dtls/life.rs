@@ -1,3 +1,5 @@
+//! How handshakes and associations begin, go on and end.
+
 use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::Arc;

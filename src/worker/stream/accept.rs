@@ -1,3 +1,5 @@
+//! Connections that come, and what happens when there are too many of them.
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Web clients on TURN's ports: passed on to a backend (`web`), or answered with words.
+
 use std::ops::Range;
 
 use super::super::engine::Engine;

@@ -1,3 +1,6 @@
+//! Reading a connection once for each wake-up, in the clear or through TLS. Who has more to read comes behind the
+//! others.
+
 use std::io;
 use std::sync::Arc;
 

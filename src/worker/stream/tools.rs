@@ -1,3 +1,5 @@
+//! Buffers that connections share, so that an idle one has none.
+
 /// Buffers kept for the next connection that needs one.
 const SPARES: usize = 32;
 /// Size of such a buffer: room for the longest message, or for four records of TLS. One that grew is given back to

@@ -1,3 +1,5 @@
+//! Why a connection is closed for what it says, and how often that is told.
+
 use std::fmt;
 use std::time::Duration;
 
