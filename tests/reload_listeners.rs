@@ -226,16 +226,28 @@ fn dtls_comes_and_goes_too() {
         goes_on(client, peer);
         assert_eq!(client.refresh(600).code(), 0);
     }
-    for server in [first, sealed] {
-        let socket = UdpSocket::bind((LOCAL, 0)).expect("a socket");
-        socket.connect(server).expect("a route");
-        let mut new = common::Dtls::new(socket);
-        new.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-        assert!(!new.step(), "a new association at {server}");
-    }
+    assert!(!begins_dtls(first) && !begins_dtls(sealed));
     assert_eq!(alone.refresh(0).code(), 0);
     eventually("the port is free", || UdpSocket::bind(sealed).ok());
     goes_on(&mut beside, &beside_peer);
+    // A certificate that is withdrawn is shown to nobody any more.
+    configured.accepts(&with);
+    assert!(begins_dtls(first));
+    configured.accepts(&plain);
+    assert!(!begins_dtls(first));
+    goes_on(&mut beside, &beside_peer);
+    configured.accepts(&with);
+    assert!(begins_dtls(first));
+}
+
+/// Whether a new client of DTLS is served.
+#[cfg(feature = "dtls")]
+fn begins_dtls(server: SocketAddr) -> bool {
+    let socket = UdpSocket::bind((LOCAL, 0)).expect("a socket");
+    socket.connect(server).expect("a route");
+    let mut new = common::Dtls::new(socket);
+    new.socket().set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    new.step()
 }
 
 #[test]

@@ -92,9 +92,10 @@ impl Engine {
 
     /// Whether DTLS is begun on the UDP listeners that serve it beside the rest.
     pub(super) fn take_dtls(&mut self, takes: bool) {
-        self.takes_dtls = takes && self.dtls.is_some();
+        // Who has served DTLS once has what it takes for good, and may have no certificate any more.
+        let has_certificate = self.has_certificate && self.dtls.is_some();
+        self.takes_dtls = takes && has_certificate;
         let takes = self.takes_dtls;
-        let has_certificate = self.has_certificate;
         for (_, listener) in &mut self.listeners {
             if listener.serves == Serves::Dtls {
                 listener.takes_dtls = has_certificate;
