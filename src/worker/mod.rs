@@ -16,7 +16,8 @@
 //!    Peer to client: the header is written into the headroom, in place.
 //! 4. Send the batch, grouped by socket; write to the connections that got something.
 //! 5. End what is over.
-//! 6. What packets must not wait for, a millisecond of each: TLS handshakes (`stream`), HTTP that is passed on (`web`).
+//! 6. What packets must not wait for, a little of each: handshakes of TLS (`stream`) and of DTLS (`dtls`), HTTP that is
+//!    passed on (`web`), what the owner has asked (`remote`).
 //!
 //! Nothing is allocated for a relayed packet (but by rustls, for each record), and nobody is waited for: what the
 //! kernel does not take is dropped and counted.

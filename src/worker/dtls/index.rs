@@ -21,6 +21,10 @@ impl Index {
         tuple: &FiveTuple,
         tuple_of: impl Fn(u32) -> &'a FiveTuple,
     ) -> Option<u32> {
+        // As that of handshakes is most of the time, when a packet of an association asks.
+        if self.places.is_empty() {
+            return None;
+        }
         let hash = self.hasher.hash_one(tuple);
         self.places.find(hash, |place| tuple_of(*place) == tuple).copied()
     }
