@@ -18,7 +18,7 @@
 //! | [`web`] | what applications and browsers are served over HTTP |
 //! | [`config`] | flags and TOML to the settings of each room |
 //! | [`control`] | the process: lifecycle, log, metrics |
-//! | [`tools`] | what the client-side subcommands do: `load` |
+//! | [`tools`] | what the client-side commands do: `check`, `nat`, `load`, `users`; and those that ask the admin API |
 
 pub mod auth;
 pub mod client;

@@ -7,7 +7,7 @@ use super::{
     Algorithm, Claim, Credential, InvalidCredential, Key, Keys, Nonce, OnExpiry, OnRevocation,
     Settings, Token, prepare,
 };
-use crate::stun::{Digest, Message, error_code};
+use crate::stun::{Digest, Message};
 use crate::time::{Mono, Now};
 
 /// PASSWORD-ALGORITHMS as this server sends it, strongest first, both without parameters
@@ -89,19 +89,6 @@ pub struct Denial {
     pub proven: bool,
     /// The sender has the password: nobody else can have made the request.
     pub signed: bool,
-}
-
-impl Denial {
-    /// 400, 401, 420 or 438.
-    pub const fn code(self) -> u16 {
-        match self.kind {
-            DenialKind::UnexpectedToken => error_code::UNKNOWN_ATTRIBUTE,
-            DenialKind::Incomplete | DenialKind::BidDown => error_code::BAD_REQUEST,
-            DenialKind::StaleNonce | DenialKind::OnlyMd5 => error_code::STALE_NONCE,
-            DenialKind::NotAsked | DenialKind::StoreDown => error_code::SERVER_ERROR,
-            _ => error_code::UNAUTHENTICATED,
-        }
-    }
 }
 
 impl Authority {

@@ -31,7 +31,7 @@ pub use credentials::{InvalidCredential, OnExpiry, OnRevocation, Settings, User}
 pub use directory::{Answer, Directory, Retention, UserName};
 pub use key::{Algorithm, Key, userhash};
 pub use keys::Keys;
-pub use nonce::{NONCE_LENGTH, Nonce};
+pub use nonce::Nonce;
 pub use opaque::prepare;
 pub use origin::canonical_origin;
 pub use realms::{InvalidRealms, ORIGINS, Reach, Realms, Way};

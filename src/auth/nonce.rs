@@ -14,7 +14,7 @@ const PASSWORD_ALGORITHMS: u8 = 0x80;
 /// Bit 1: "Username anonymity".
 const USERNAME_ANONYMITY: u8 = 0x40;
 /// Length of every nonce, in bytes.
-pub const NONCE_LENGTH: usize = 9 + 4 + 16;
+const NONCE_LENGTH: usize = 9 + 4 + 16;
 
 /// A nonce as it stands on the wire.
 pub type Nonce = [u8; NONCE_LENGTH];

@@ -198,11 +198,6 @@ impl Session {
         }
     }
 
-    /// Whether a request is on its way.
-    pub const fn is_pending(&self) -> bool {
-        self.pending.is_some()
-    }
-
     /// The relayed transport address, while there is an allocation.
     pub const fn relayed(&self) -> Option<SocketAddr> {
         self.relayed

@@ -18,6 +18,9 @@
 //! A request of somebody whom only a store may know is parked ([`Verdict::Park`]): [`Effect::LookUp`] has the stores
 //! asked, [`Server::provide_key`] tells that their answer has come, and [`Server::resume`] goes on with it.
 //!
+//! What an operator wants goes the same way: [`Server::reconfigure`] and [`Server::look_again`] (other settings, other
+//! users), [`Server::scan`], [`Server::view`] and [`Server::kill`] (what lives here), [`Server::shutdown`].
+//!
 //! Relay sockets are asked for through [`RelaySockets`] in the middle of it: an Allocate's answer
 //! depends on whether its socket can be opened, and a port may be given away only when its socket
 //! is closed.
@@ -31,6 +34,8 @@
 //!   its answer the 5-tuple is a guest where it is ([`Server::host`]).
 //! - [`Effect::Moved`] to another worker: the allocation goes there, by [`Server::release`] and
 //!   [`Server::adopt`].
+//!
+//! Not here: who somebody is (`auth`), the bytes of a message (`stun`), and what moves them (`worker`).
 
 mod account;
 mod allocate;
@@ -75,7 +80,7 @@ mod tally;
 mod ticket;
 mod transfer;
 mod verdict;
-pub(crate) mod wheel;
+mod wheel;
 
 pub use account::{Progress, Usage};
 pub use allocation::{EndReason, Move, Protocol, Session, Traffic};

@@ -26,14 +26,14 @@ pub struct Revocation {
 pub struct TooMany;
 
 /// Realms of one name, each with the end of its time; `None` is any realm.
-type Realms = Vec<(Option<String>, u64)>;
+type Terms = Vec<(Option<String>, u64)>;
 
 /// All that are revoked, at all workers. Kept until its time is over, or the process ends.
 #[derive(Debug, Default)]
 pub struct Revocations {
     /// How many there are: requests need no lock while there are none.
     count: AtomicUsize,
-    of: RwLock<HashMap<String, Realms>>,
+    of: RwLock<HashMap<String, Terms>>,
 }
 
 impl Revocations {

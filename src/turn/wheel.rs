@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 /// Setting and clearing a deadline costs the same however many there are. A key comes out in the
 /// second after its deadline; the next deadline is found by two words of bits.
 #[derive(Debug)]
-pub(crate) struct Wheel {
+pub(super) struct Wheel {
     slots: Box<[u32]>,
     occupied: [u64; WORDS],
     /// One bit for each word of `occupied` that is not 0.
@@ -33,7 +33,7 @@ struct Link {
 const UNFILED: Link = Link { next: NONE, previous: NONE, filed: u64::MAX, due: 0 };
 
 impl Wheel {
-    pub(crate) fn new(now: Mono) -> Self {
+    pub(super) fn new(now: Mono) -> Self {
         Self {
             slots: vec![NONE; SLOTS as usize].into(),
             occupied: [0; WORDS],
@@ -44,7 +44,7 @@ impl Wheel {
     }
 
     /// Sets or moves the deadline of a key.
-    pub(crate) fn set(&mut self, key: u32, deadline: Mono) {
+    pub(super) fn set(&mut self, key: u32, deadline: Mono) {
         self.clear(key);
         if self.links.len() <= key as usize {
             self.links.resize(key as usize + 1, UNFILED);
@@ -68,7 +68,7 @@ impl Wheel {
     }
 
     /// Forgets the deadline of a key, if it has one.
-    pub(crate) fn clear(&mut self, key: u32) {
+    pub(super) fn clear(&mut self, key: u32) {
         let Some(link) = self.links.get_mut(key as usize) else {
             return;
         };
@@ -94,7 +94,7 @@ impl Wheel {
     }
 
     /// Takes out one key whose deadline has come. `None` when there is no other.
-    pub(crate) fn pop(&mut self, now: Mono) -> Option<u32> {
+    pub(super) fn pop(&mut self, now: Mono) -> Option<u32> {
         let now = now.as_secs();
         while let Some(second) = self.next_second()
             && second <= now
@@ -113,7 +113,7 @@ impl Wheel {
     }
 
     /// When to ask [`Self::pop`] again.
-    pub(crate) fn next_deadline(&self) -> Option<Mono> {
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.next_second().map(Mono::from_secs)
     }
 
