@@ -77,12 +77,17 @@ impl Whom {
     }
 }
 
-/// What stands behind `EXPIRY:` in a name that may be nobody's.
+/// The user part of `EXPIRY:USER` or, as coturn reads it, `USER:EXPIRY`, in a name that may be nobody's: whichever
+/// separator its realm has.
 fn user_part(name: &str) -> Option<&str> {
-    let rest = name.trim_start_matches(|c: char| c.is_ascii_digit());
-    let mut rest = rest.chars();
-    let separated = rest.as_str().len() < name.len() && rest.next().is_some();
-    separated.then_some(rest.as_str())
+    let digit = |c: char| c.is_ascii_digit();
+    let behind = || name.trim_start_matches(digit).strip_prefix(separates);
+    let before = || name.trim_end_matches(digit).strip_suffix(separates);
+    if name.starts_with(digit) { behind() } else { before().filter(|_| name.ends_with(digit)) }
+}
+
+fn separates(c: char) -> bool {
+    !c.is_alphanumeric()
 }
 
 impl Audience {
@@ -251,13 +256,14 @@ mod tests {
         };
         let filter = |user: &str| Whom { user: Some(user.to_owned()), ..Whom::default() };
         let about = |user| About { tuple: &tuple, user, owner: None, realm: None };
-        for name in ["alice", "1700000000:alice", "1700000000|alice"] {
+        for name in ["alice", "1700000000:alice", "1700000000|alice", "alice:1700000000"] {
             assert!(filter("alice").fits(&about(Some(name))), "{name}");
         }
         assert!(filter("1700000000:alice").fits(&about(Some("1700000000:alice"))));
-        for name in ["bob", "1700000000", "1700000000:", "alice2", ":alice", ""] {
+        for name in ["bob", "1700000000", "1700000000:", "alice2", ":alice", "alice:", ""] {
             assert!(!filter("alice").fits(&about(Some(name))), "{name}");
         }
+        assert!(!filter("alic").fits(&about(Some("alice2"))));
         assert!(!filter("alice").fits(&about(None)));
         assert!(Whom::default().fits(&about(None)));
     }
