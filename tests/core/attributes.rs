@@ -1,12 +1,14 @@
-//! The attributes of the mechanism: which of them count, and what they may hold.
+//! The attributes of the mechanism: which of them count, what they may hold, and what is whose.
 
 use std::net::SocketAddr;
 
-use crate::core::{Forged, Setup, Style, TestClient, auth_settings};
+use crate::core::{
+    Forged, Setup, Style, TestClient, TestServer, auth_settings, channel_data, turn_settings,
+};
 use crate::{alice, ask, challenged};
 use turnwire::auth::{Algorithm, Authority, InvalidCredential, Secret, User};
 use turnwire::stun::{Digest, TransactionId, attribute};
-use turnwire::turn::{Dropped, Verdict};
+use turnwire::turn::{Dropped, ToPeer, Verdict};
 
 #[test]
 fn truncated_integrity_is_accepted_from_16_bytes_on() {
@@ -129,6 +131,34 @@ fn requests_of_another_user_are_441_and_its_allocate_437() {
     assert!(server.ask(&alice.client, &packet).success());
     let packet = Forged::allocate(&mut bob).write_with(&id);
     assert_eq!(server.ask(&bob.client, &packet).code(), 437);
+}
+
+/// Neither on the same 5-tuple nor at the same relayed address: what peers of before send late goes nowhere.
+#[test]
+fn what_an_allocation_had_is_not_its_successors() {
+    let mut server = Setup { turn: turn_settings(50_000, 50_000), ..Setup::default() }.server();
+    let peer: SocketAddr = "9.9.9.9:9".parse().unwrap();
+    let data = channel_data(0x4000, b"x");
+    let mut first = alice();
+    assert!(first.allocate(&mut server).success());
+    assert!(first.bind(&mut server, 0x4000, peer).success());
+    let Verdict::ToPeer(ToPeer { relay, .. }) = server.receive(&first.client, &data) else {
+        panic!("it has the channel");
+    };
+    let late = |server: &mut TestServer| {
+        let delivery = server.server.from_peer(server.now, relay, peer, 1, &server.stats);
+        delivery.map(|delivery| delivery.client)
+    };
+    assert_eq!(late(&mut server), Ok(first.client));
+    assert!(first.refresh(&mut server, 0).success());
+    assert_eq!(late(&mut server), Err(Dropped::NoAllocation));
+    for address in ["198.51.100.7:4000", "198.51.100.8:4000"] {
+        let mut bob = TestClient::new(address, "bob", "builder");
+        assert!(bob.allocate(&mut server).success(), "the only port is free again");
+        assert_eq!(late(&mut server), Err(Dropped::NoPermission));
+        assert_eq!(server.receive(&bob.client, &data), Verdict::Drop(Dropped::NoChannel));
+        assert!(bob.refresh(&mut server, 0).success());
+    }
 }
 
 #[test]
