@@ -1,6 +1,7 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand, ValueEnum};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
@@ -200,6 +201,20 @@ pub(crate) enum Reference {
 }
 
 impl Cli {
+    /// Reads the command line. Whoever names the configuration as other servers want it is told how it is named here.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|mut error| {
+            let named = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
+            let named = named.map(|kind| error.get(kind).map(ToString::to_string));
+            let Some(file) = named.into_iter().flatten().next() else { error.exit() };
+            if file == "-c" || Path::new(&file).is_file() {
+                let tip = "the configuration is named with '--config FILE'".into();
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+            }
+            error.exit()
+        })
+    }
+
     /// What was asked for.
     pub(crate) fn command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Serve(Box::new(self.flags)))

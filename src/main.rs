@@ -11,7 +11,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use turnwire::config::{self, Flags, import};
 use turnwire::store::Settings;
 use turnwire::tools::{admin, explain, inventory, users};
@@ -24,7 +23,7 @@ const MAX_IMPORT: u64 = 16 << 20;
 const LEFT_BEHIND: u8 = 3;
 
 fn main() -> ExitCode {
-    match Cli::parse().command() {
+    match Cli::read().command() {
         Command::Serve(flags) => match config::load(&flags) {
             Ok(config) => turnwire::control::run(config, *flags),
             Err(problems) => fail(problems),

@@ -243,6 +243,7 @@ fn what_cannot_be_bound_or_written_is_named_with_what_to_do() {
     assert!(message.contains("192.0.2.77") && message.contains("--external-ip"), "{message}");
     let message = with(&["--listen", "192.0.2.77:0"]);
     assert!(message.contains("192.0.2.77") && message.contains("no such address"), "{message}");
+    assert!(message.contains("`ip address`") && message.contains("--external-ip"), "{message}");
 }
 
 #[test]

@@ -97,6 +97,7 @@ pub fn examine(flags: &Flags) -> Examined {
     let (mut draft, source) = draft(flags);
     let certificates = certificates::examine(&mut draft);
     stores::examine(&mut draft);
+    secrets::examine(flags.config.as_deref(), &mut draft);
     if !draft.broken {
         doubts::look(&mut draft);
     }
@@ -137,6 +138,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     flags.apply(&mut draft);
     secrets::read_flag(flags.secret_file.as_deref(), &mut draft);
     realms::finish(Some(directory), &mut draft);
+    draft.config.exposed = secrets::exposed(flags.config.as_deref(), &draft);
     check(&mut draft);
     (draft, source)
 }

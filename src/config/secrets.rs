@@ -1,6 +1,8 @@
 //! Secrets that stand in files of their own, for systemd's LoadCredential, a Docker secret, or a directory that fewer
 //! people read. A relative path counts from the configuration's own directory.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -11,6 +13,7 @@ use super::source::read_text;
 use super::stores;
 use super::value::{self, Wrong};
 use crate::auth::Secret;
+use crate::store::Kind;
 
 /// Adds what stands in files of its own: shared secrets, the admin's tokens, the webhook's secret and the stores'.
 pub(super) fn read(directory: &Path, draft: &mut Draft) {
@@ -53,6 +56,31 @@ pub(super) fn read(directory: &Path, draft: &mut Draft) {
                 draft.unread(stores::ASK);
                 draft.complain_of(&[(stores::ASK, index)], Wrong { what, hint });
             }
+        }
+    }
+}
+
+/// Files with secrets in them that everybody on this host may read; `own` is the configuration itself.
+pub(super) fn exposed(own: Option<&Path>, draft: &Draft) -> Vec<PathBuf> {
+    // An empty list hides nothing.
+    let is_secretive = draft.hidden.iter().any(|span| span.len() > 2);
+    let own = |path: &Path| own == Some(path);
+    let files = draft.config.files.iter().filter(|path| !own(path) || is_secretive);
+    let stores = draft.config.stores.iter().filter(|store| store.kind == Kind::File);
+    let all = files.chain(stores.filter_map(|store| store.path.as_ref()));
+    // Docker's secrets are everybody's, in a container that is nobody else's.
+    let all = all.filter(|path| !path.starts_with("/run/secrets"));
+    let everybodys = |path: &&PathBuf| fs::metadata(path).is_ok_and(|it| it.mode() & 0o004 != 0);
+    all.filter(everybodys).cloned().collect()
+}
+
+/// Remarks on them, but for the configuration itself, which may lie elsewhere while it is checked.
+pub(super) fn examine(own: Option<&Path>, draft: &mut Draft) {
+    for path in draft.config.exposed.clone() {
+        if own != Some(&path) {
+            let what = format!("everybody on this host may read {}", path.display());
+            let wrong = Wrong::new(what).hint("take that right away with chmod o-r");
+            draft.remark_on(&[], wrong);
         }
     }
 }
@@ -104,6 +132,8 @@ fn lines(path: &Path, what: &str) -> Result<Vec<Zeroizing<String>>, Wrong> {
     let name = path.display();
     let text = read_text(path);
     let text = text.map_err(|error| Wrong::new(format!("{name} {}", error.phrase())))?;
+    // Some editors begin a file with a mark of its byte order, which nobody sees.
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<_> = lines.map(|line| Zeroizing::new(line.to_owned())).collect();
     if lines.is_empty() {

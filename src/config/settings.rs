@@ -63,6 +63,8 @@ pub struct Config {
     pub sandbox: bool,
     /// The files that it was read from.
     pub files: Vec<PathBuf>,
+    /// Files with passwords or secrets in them that everybody on this host may read.
+    pub exposed: Vec<PathBuf>,
     /// All of it, as it may be shown.
     pub shown: Shown,
 }
@@ -99,6 +101,7 @@ impl Default for Config {
             drain: Duration::ZERO,
             sandbox: true,
             files: Vec::new(),
+            exposed: Vec::new(),
         }
     }
 }

@@ -42,6 +42,17 @@ pub(super) struct Running {
     pub(super) log_thread: JoinHandle<()>,
 }
 
+/// Nobody sees the rights of a file who does not look for them.
+fn warn_of_exposed(config: &Config) {
+    for path in &config.exposed {
+        tracing::warn!(
+            event = "secrets_exposed",
+            "everybody on this host may read {}, in which secrets are: chmod o-r it",
+            path.display(),
+        );
+    }
+}
+
 /// Starts everything in an order in which nobody is let in before all of it works.
 pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base), StartError> {
     let clock = Clock::start();
@@ -80,6 +91,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let tls = config.worker.tls.clone();
     let places = Places::complete(chosen, &config, &listened, &[], &facts)?;
     places.report(&config);
+    warn_of_exposed(&config);
     places.check_backend(&config)?;
     let site = (&places, &listened);
     let settings = web::settings(&config, site, identities.as_ref(), generated.as_ref());

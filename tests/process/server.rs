@@ -89,13 +89,37 @@ impl Server {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::spawn_as(
+            Command::new(env!("CARGO_BIN_EXE_turnwire")),
+            scratch,
+            listen,
+            flags,
+            environment,
+        )
+    }
+
+    /// The same by a program that runs what is named behind its own words, on a free port.
+    pub(crate) fn spawn_under(scratch: Scratch, program: &[&str], flags: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_turnwire"));
+        let listens = flags.contains(&"--listen");
+        let any = ["--listen", "127.0.0.1:0"];
+        Self::spawn_as(command, scratch, if listens { &[] } else { &any }, flags, &[])
+    }
+
+    fn spawn_as(
+        mut command: Command,
+        scratch: Scratch,
+        listen: &[&str],
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let socket = scratch.path("notify");
         let _ = fs::remove_file(&socket);
         let manager = UnixDatagram::bind(&socket).expect("a socket for sd_notify");
         // As systemd has it: whoever the service becomes may speak.
         let anybody = fs::Permissions::from_mode(0o777);
         fs::set_permissions(&socket, anybody).expect("a socket of ours");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnwire"));
         command
             .args(listen)
             .args(["--log-format", "json", "--ready-file"])
@@ -120,6 +144,12 @@ impl Server {
             lines.take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
         });
         Self { child, manager, log, lines: Vec::new(), scratch }
+    }
+
+    /// The same when it has said that it is ready.
+    pub(crate) fn up(mut self) -> Self {
+        self.told("READY=1");
+        self
     }
 
     /// Waits for a message to the service manager.

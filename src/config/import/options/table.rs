@@ -12,6 +12,9 @@ look; this page is for looking one option up. `turnwire import --options` prints
 those of coturn 4.17 and of older ones, as they stand in the file (on the command line with two dashes
 in front); `[section]` and `section.key` are Turnwire's, explained in `config/turnwire.toml`.
 
+To try the result out, use `turnwire check`. `turnutils_uclient`, with which the guides for coturn do it, binds
+channel numbers of the older RFC 5766 and is refused with 400: give it `-s`, or set `turn.rfc5766_channels`.
+
 With `--database` (and a URL, where it is not the one of the file: `sqlite:PATH`, `postgresql://...`,
 `mysql://...`, `redis://...`) coturn's database is read as well, and nothing in it is changed:
 
