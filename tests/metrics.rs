@@ -321,3 +321,22 @@ fn a_log_that_is_read_slowly_costs_lines_which_are_counted_and_no_client() {
     assert_eq!(server.of("log_lines_lost")[0]["lines"].as_f64(), Some(lost));
     assert_eq!(server.of("request_refused").len() as f64 + lost, 18_000.0);
 }
+
+/// Whoever has stopped reading the log holds up lines, and neither the rest of the server nor its end.
+#[test]
+fn a_log_that_nobody_reads_holds_up_neither_the_admin_endpoint_nor_the_end() {
+    let mut server = start(&["--log-level", "debug"]);
+    let mut client = alice(&server);
+    let request = plain(Kind::request(Method::ALLOCATE), &new_id(), |_| ());
+    for _ in 0..18_000 {
+        assert_eq!(client.exchange(&request).code(), 401);
+    }
+    assert!(scrape(&server)["turnwire_log_events_lost_total"] > 0.0, "it is read");
+    // The main loop has something to say of each.
+    for _ in 0..3 {
+        server.signal("HUP");
+        assert_eq!(get(server.admin(), "/livez").0, 200);
+    }
+    server.signal("TERM");
+    server.is_gone();
+}

@@ -1,8 +1,10 @@
-//! The log: lines on standard error, as text or as JSON.
+//! The log: lines on standard error, as text or as JSON. Who reads them slowly holds up nobody (`out`).
 //!
 //! Lines that machines read carry an `event` in JSON (`session_ended`, `request_refused`,
 //! `stream_closed`, `ready`, `stopped`, ...), and its fields keep their names. Text shows the
 //! message instead, which is for people.
+
+mod out;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
@@ -32,7 +34,7 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 /// Sets the log up for the whole process. A second call changes nothing.
 pub(super) fn init(log: &Log) {
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(|| out::Line)
         .with_target(false)
         // It would complain on the very stream that is broken, and panic.
         .log_internal_errors(false);
@@ -102,19 +104,36 @@ impl<W: fmt::Write> fmt::Write for Harmless<W> {
 /// Starts the thread that turns the workers' events into lines. It ends when the last worker has.
 ///
 /// It stands between the workers and whoever reads the log: a reader that is slow or gone costs
-/// lines, which the workers count, and never a packet.
+/// lines, which the workers count, and never a packet. From now on nobody else waits for that reader either.
 ///
 /// # Errors
 /// The system gives no thread.
 pub(super) fn spawn(events: Receiver<Event>) -> io::Result<JoinHandle<()>> {
+    out::begin()?;
     let thread = thread::Builder::new().name("log".to_owned());
     thread.spawn(move || {
+        out::may_wait();
         while let Ok(event) = events.recv() {
             line(&event);
             events.try_iter().for_each(|event| line(&event));
             thread::sleep(NAP);
         }
     })
+}
+
+/// Lines of other threads than the workers that found no room.
+pub(super) fn lost() -> u64 {
+    out::lost()
+}
+
+/// Waits for the thread to write the last worker's last line, as long as somebody reads.
+pub(super) fn join(thread: JoinHandle<()>) {
+    out::wait_until(|| thread.is_finished());
+}
+
+/// Waits until all that was said is written, as long as somebody reads.
+pub(super) fn finish() {
+    out::finish();
 }
 
 fn line(event: &Event) {

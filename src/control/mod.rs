@@ -11,8 +11,8 @@
 //!    API answered, and the configuration is read again when that is wanted (`reload`);
 //! 7. the end: every session is ended and logged, then the ready file goes.
 //!
-//! One small single-threaded tokio runtime does all of that beside the workers, and one thread
-//! writes the log. Neither is ever waited for by a worker.
+//! One small single-threaded tokio runtime does all of that beside the workers, and threads of its own write the log.
+//! Neither is ever waited for by a worker, nor the log by anybody.
 //!
 //! Not here: what is configured (`config`), and any packet (`worker`).
 
@@ -106,10 +106,12 @@ pub fn run(config: Config, flags: Flags) -> ExitCode {
         runtime.shutdown_timeout(LAST);
         served
     });
-    served.unwrap_or_else(|error| {
+    let code = served.unwrap_or_else(|error| {
         tracing::error!(event = "start_failed", "cannot start: {error}");
         ExitCode::FAILURE
-    })
+    });
+    log::finish();
+    code
 }
 
 async fn serve(config: Config, flags: Flags) -> Result<ExitCode, StartError> {
@@ -240,9 +242,8 @@ fn stop(running: Running, ready_file: Option<ReadyFile>, mut watch: Watch) {
     let cut = workers.live();
     workers.stop();
     sources.lost.close();
-    // It ends when it has written the last worker's last line.
-    let _ = log_thread.join();
     accounts.finish();
+    log::join(log_thread);
     watch.look(&sources.stats, sources.lost.get());
     if let Some(file) = ready_file {
         file.remove();

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::log;
 use crate::turn::{Cause, Counter};
 use crate::worker::{Events, Stats};
 
@@ -23,7 +24,7 @@ pub(super) fn live(stats: &[Arc<Stats>]) -> u64 {
     stats.iter().map(|stats| stats.turn.live()).sum()
 }
 
-/// Counts the events that found no place in the queue to the log.
+/// Counts the events and lines that found no place in a queue to the log.
 ///
 /// It holds an end of that queue, so it has to let go for the log's thread to see the end.
 pub(super) struct Lost(Mutex<Result<Events, u64>>);
@@ -36,7 +37,7 @@ impl Lost {
     /// The count so far.
     pub(super) fn get(&self) -> u64 {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Ok(events) => events.lost(),
+            Ok(events) => events.lost() + log::lost(),
             Err(last) => *last,
         }
     }

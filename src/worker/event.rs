@@ -1,11 +1,17 @@
 //! What workers tell the log. What is kept and counted of sessions goes another way (`record`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use super::{Records, Unfit};
 use crate::turn::{Case, FiveTuple, Move, Notice, Session};
+
+/// How long a worker that is stopping waits for room, and how often it looks for some meanwhile.
+const PATIENCE: u32 = 200;
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Something worth a log line, told by a worker.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub enum Event {
 pub struct Events {
     queue: SyncSender<Event>,
     lost: Arc<AtomicU64>,
+    /// Whether it was waited for in vain.
+    stuck: Arc<AtomicBool>,
     /// Where records go, if anywhere.
     pub(super) records: Option<Records>,
 }
@@ -55,7 +63,7 @@ impl Events {
     /// A queue of at most `capacity` events.
     pub fn queue(capacity: usize) -> (Self, Receiver<Event>) {
         let (queue, receiver) = sync_channel(capacity);
-        (Self { queue, lost: Arc::default(), records: None }, receiver)
+        (Self { queue, lost: Arc::default(), stuck: Arc::default(), records: None }, receiver)
     }
 
     /// With records of sessions beside the events.
@@ -74,10 +82,18 @@ impl Events {
         }
     }
 
-    /// Waits for room: for the last words of a worker that is stopping.
-    pub(super) fn tell_at_last(&self, event: Event) {
-        if self.queue.send(event).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// Waits for room: for the last words of a worker that is stopping. Not twice for a log that makes none.
+    pub(super) fn tell_at_last(&self, mut event: Event) {
+        let mut looks = 0;
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(event) {
+            if looks == PATIENCE || self.stuck.load(Ordering::Relaxed) {
+                self.stuck.store(true, Ordering::Relaxed);
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            event = back;
+            looks += 1;
+            thread::sleep(LOOK);
         }
     }
 }

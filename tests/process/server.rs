@@ -238,6 +238,15 @@ impl Server {
         status.code()
     }
 
+    /// Waits until it has ended, whoever reads its log.
+    pub(crate) fn is_gone(&mut self) {
+        let until = Instant::now() + LIMIT;
+        while self.child.try_wait().expect("a child of ours").is_none() {
+            assert!(Instant::now() < until, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// All lines, when the last one has been written.
     pub(crate) fn rest(&mut self) -> &[Value] {
         let until = Instant::now() + LIMIT;
