@@ -98,6 +98,45 @@ fn a_sound_server_works_by_every_way_and_the_table_says_so() {
     client.allocate();
 }
 
+#[test]
+fn all_ways_find_tls_on_the_port_of_plain_turn_or_say_that_there_is_none() {
+    let (authority, scratch) = (Authority::new("authority"), Scratch::new());
+    authority
+        .issue_for(&["localhost", "127.0.0.1"], 80, &rcgen::PKCS_ECDSA_P256_SHA256)
+        .put(&scratch.0);
+    certificate::put(&scratch.0, "ca.pem", &authority.pem());
+    let tls = ["--cert", "chain.pem", "--key", "key.pem", "--secret", "north"];
+    let server = Server::start_in(scratch, &[&HERE, &tls[..]].concat());
+    let (ca, plain) = (server.scratch.path("ca.pem"), turn(server.udp()));
+    let (ca, secure) = (ca.to_str().unwrap(), format!("turns:{}?transport=tcp", server.udp()));
+    let ways = ["udp", "tcp", "tls", "dtls"].len() as u64;
+    // What one URI has led to, another does not lead to again.
+    let found = check(&[&plain, &plain, "--secret", "north", "--ca", ca, "--all"]);
+    if cfg!(feature = "dtls") {
+        assert_eq!((&found["works"], &found["of"]), (&ways.into(), &ways.into()), "{found:#}");
+    }
+    assert_eq!(found["ways"][2]["uri"], secure, "{found:#}");
+    let found = check(&[&turn(sound(&[]).udp()), "--secret", "north", "--all"]);
+    let last = |way: usize| found["ways"][way]["stages"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&found["works"], &last(2)["fault"]),
+        (&2.into(), &"not-offered".into()),
+        "{found:#}"
+    );
+}
+
+#[test]
+fn next_to_the_server_nothing_is_outside() {
+    let flags =
+        ["--relay-ip", "127.0.0.1", "--external-ip", "127.0.0.1", "--relay-ports", "61000-61099"];
+    let server = Server::start(&[&flags[..], &["--secret", "north"]].concat());
+    let found = check(&[&turn(server.udp()), "--secret", "north"]);
+    assert_eq!(faults(&found), Vec::<String>::new(), "{found:#}");
+    let stages = found["ways"][0]["stages"].as_array().unwrap();
+    let outside = stages.iter().find(|it| it["stage"] == "outside").unwrap();
+    assert_eq!(outside["status"], "skipped", "{found:#}");
+}
+
 fn ephemeral(secret: &str) -> Credential {
     Credential::ephemeral(RestDigest::Sha1, secret, &format!("{}:test", now() + 3600))
 }

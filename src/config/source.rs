@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::keys::known;
 use super::{Excerpt, Origin};
+use crate::tls::Barrier;
 
 /// More than any configuration has; keeps a device file from filling the memory.
 const MAX_FILE: u64 = 16 << 20;
@@ -21,8 +22,8 @@ pub(super) struct Source {
 
 /// Why a file could not be read.
 pub(super) enum Unreadable {
-    /// The system's reason.
-    Io(io::Error),
+    /// The system's reason, and what is behind it where that can be seen.
+    Io(io::Error, Option<Barrier>),
     /// Larger than [`MAX_FILE`].
     TooLarge,
     /// The bytes before this one are UTF-8.
@@ -32,8 +33,12 @@ pub(super) enum Unreadable {
 /// Reads a whole file of text.
 pub(super) fn read_text(path: &Path) -> Result<String, Unreadable> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Unreadable::Io)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
+    let io = |error| {
+        let barrier = Barrier::behind(&error, path);
+        Unreadable::Io(error, barrier)
+    };
+    let file = File::open(path).map_err(io)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(Unreadable::TooLarge);
     }
@@ -47,7 +52,8 @@ impl Unreadable {
     /// In words.
     pub(super) fn phrase(&self) -> String {
         match self {
-            Self::Io(error) => format!("cannot be read: {error}"),
+            Self::Io(_, Some(barrier)) => format!("cannot be read: {barrier}"),
+            Self::Io(error, None) => format!("cannot be read: {error}"),
             Self::TooLarge => format!("is larger than {} MiB", MAX_FILE >> 20),
             Self::NotText(..) => "is not UTF-8 text".to_owned(),
         }

@@ -81,8 +81,8 @@ impl Files {
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, InvalidFile> {
     let invalid = |why| InvalidFile { path: path.to_owned(), why };
     let unreadable = |error: io::Error| {
-        let barrier = (error.kind() == ErrorKind::PermissionDenied).then(|| barrier(path));
-        invalid(Why::Unreadable(error, barrier.flatten().map(Box::new)))
+        let barrier = Barrier::behind(&error, path).map(Box::new);
+        invalid(Why::Unreadable(error, barrier))
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut text = Zeroizing::new(Vec::new());
@@ -93,18 +93,25 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, InvalidFile> {
     Ok(text)
 }
 
-/// Finds what stands in the way to a file that may not be read.
-fn barrier(path: &Path) -> Option<Barrier> {
-    let path = find_barrier(&std::path::absolute(path).ok()?, LINKS);
-    let about = fs::metadata(&path).ok()?;
-    Some(Barrier {
-        is_directory: about.is_dir(),
-        owner: net::user_name(about.uid()),
-        group: net::group_name(about.gid()),
-        mode: about.mode() & 0o7777,
-        reader: net::user_name(net::effective_user()),
-        path,
-    })
+impl Barrier {
+    /// Finds what stands in the way to a file that may not be read. `None` when it is something else than owner and
+    /// mode, such as the sandbox.
+    pub fn behind(error: &io::Error, path: &Path) -> Option<Self> {
+        if error.kind() != ErrorKind::PermissionDenied {
+            return None;
+        }
+        let path = find_barrier(&std::path::absolute(path).ok()?, LINKS);
+        let about = fs::metadata(&path).ok()?;
+        let open = if about.is_dir() { 0o001 } else { 0o004 };
+        (about.mode() & open == 0).then(|| Self {
+            is_directory: about.is_dir(),
+            owner: net::user_name(about.uid()),
+            group: net::group_name(about.gid()),
+            mode: about.mode() & 0o7777,
+            reader: net::user_name(net::effective_user()),
+            path,
+        })
+    }
 }
 
 /// The last part of the way that can be seen: what follows it is hidden by it.
@@ -153,10 +160,14 @@ impl fmt::Display for Barrier {
         }
         write!(
             f,
-            " {owner}:{group} with mode {mode:04o}, and this process is {reader}; let the server \
-             start as root with process.user, or give a group of {reader}'s the right to {}, or \
-             hand it over with systemd's LoadCredential",
-            if *is_directory { "enter it (chmod g+x)" } else { "read it (chmod g+r)" },
+            " {owner}:{group} with mode {mode:04o}, and this process is {reader}; give a group of \
+             {reader}'s the right to {}, or hand it over with systemd's LoadCredential; as root with \
+             process.user it is read at the start, and not when it has changed",
+            if *is_directory {
+                "enter it (chgrp, chmod g+x)"
+            } else {
+                "read it (chgrp, chmod g+r)"
+            },
         )
     }
 }

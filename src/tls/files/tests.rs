@@ -114,3 +114,18 @@ fn a_barrier_says_whose_it_is_who_asks_and_what_helps() {
     }
     assert!(barrier(false).to_string().contains("g+r"));
 }
+
+#[test]
+fn what_others_may_read_is_barred_by_something_else() {
+    let scratch = Scratch::new();
+    let file = scratch.0.join("secrets");
+    fs::write(&file, "").unwrap();
+    let behind = |mode: u32, kind: ErrorKind| {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        Barrier::behind(&kind.into(), &file).map(|it| it.mode)
+    };
+    assert_eq!(behind(0o640, ErrorKind::PermissionDenied), Some(0o640));
+    // As by the sandbox.
+    assert_eq!(behind(0o644, ErrorKind::PermissionDenied), None);
+    assert_eq!(behind(0o640, ErrorKind::NotFound), None);
+}

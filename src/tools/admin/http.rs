@@ -73,21 +73,30 @@ impl fmt::Display for Trouble {
 }
 
 impl Server {
-    /// The server behind the first of these paths at which one listens.
+    /// The server behind the first of these paths at which one listens that is for us: beside the system's there may
+    /// be one of our own.
     ///
     /// # Errors
     /// There is none, or its socket is not for us.
     pub fn find(paths: &[PathBuf]) -> Result<Self, Trouble> {
+        Self::choose(paths, |path| UnixStream::connect(path).map(drop))
+    }
+
+    fn choose(
+        paths: &[PathBuf],
+        connect: impl Fn(&Path) -> io::Result<()>,
+    ) -> Result<Self, Trouble> {
+        let mut barred = None;
         for path in paths {
-            match UnixStream::connect(path) {
-                Ok(_) => return Ok(Self { path: path.clone() }),
+            match connect(path) {
+                Ok(()) => return Ok(Self { path: path.clone() }),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(Trouble::Socket(path.clone(), error));
+                    barred.get_or_insert(Trouble::Socket(path.clone(), error));
                 }
                 Err(_) => {}
             }
         }
-        Err(Trouble::NoServer(paths.to_vec()))
+        Err(barred.unwrap_or_else(|| Trouble::NoServer(paths.to_vec())))
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Value, Trouble> {
@@ -247,5 +256,21 @@ mod tests {
             Server::find(&[PathBuf::from("/nonexistent/a"), PathBuf::from("/nonexistent/b")]);
         let said = trouble.err().unwrap().to_string();
         assert!(said.contains("none listens at /nonexistent/a or /nonexistent/b"), "{said}");
+    }
+
+    #[test]
+    fn a_server_that_is_not_for_us_does_not_hide_our_own() {
+        let paths = [PathBuf::from("/system"), PathBuf::from("/ours")];
+        let connect = |ours: io::ErrorKind| {
+            move |path: &Path| match path == Path::new("/ours") {
+                true if ours == io::ErrorKind::Other => Ok(()),
+                true => Err(ours.into()),
+                false => Err(io::ErrorKind::PermissionDenied.into()),
+            }
+        };
+        let found = Server::choose(&paths, connect(io::ErrorKind::Other)).unwrap();
+        assert_eq!(found.path, Path::new("/ours"));
+        let trouble = Server::choose(&paths, connect(io::ErrorKind::NotFound)).err().unwrap();
+        assert!(trouble.to_string().starts_with("/system is for the user"), "{trouble}");
     }
 }

@@ -37,6 +37,11 @@ pub(in crate::tools) enum Fault {
     NoRoute(String),
     Silent(Blame),
     UdpBlocked,
+    /// Neither at the usual port nor at the one that is named for plain TURN.
+    NotOffered {
+        usual: u16,
+        named: u16,
+    },
     NotStun(String),
     HungUp,
     NotTls,
@@ -116,6 +121,7 @@ impl Fault {
             Self::NoRoute(_) => "unreachable",
             Self::Silent(_) => "no-answer",
             Self::UdpBlocked => "udp-blocked",
+            Self::NotOffered { .. } => "not-offered",
             Self::NotStun(_) => "not-stun",
             Self::HungUp => "hung-up",
             Self::NotTls => "not-tls",
@@ -196,6 +202,9 @@ impl Fault {
             }
             Self::Silent(Blame::Stream) => {
                 "Open the port for TCP in the firewall and in the cloud's security group, and see that the server runs."
+            }
+            Self::NotOffered { .. } => {
+                "Nothing, if the server has no certificate: leave --all out. Else open the port in the firewall, or name the one that it has TLS on, as in turns:HOST:443."
             }
             Self::UdpBlocked => {
                 "Open the port for UDP, not only for TCP; if it is this network that drops UDP, clients in it need turn: over TCP or turns: on port 443."
@@ -334,6 +343,12 @@ impl fmt::Display for Fault {
             Self::NoRoute(why) => return write!(f, "there is no way to the server: {why}"),
             Self::Silent(Blame::Udp) => "no answer to any datagram",
             Self::Silent(Blame::Stream) => "no connection, and no refusal either",
+            Self::NotOffered { usual, named } => {
+                return write!(
+                    f,
+                    "it is neither at port {usual}, where it usually is, nor at {named}"
+                );
+            }
             Self::UdpBlocked => "no answer by UDP, while the same server answers by TCP",
             Self::NotStun(why) => return write!(f, "what answers there is no STUN server: {why}"),
             Self::HungUp => "the server closes the connection without an answer",

@@ -58,14 +58,15 @@ pub fn run(options: &Options) -> ExitCode {
     };
     let mut reports: Vec<Report> = Vec::new();
     for uri in &options.uris {
-        let found = Target::all(uri, options);
+        let mut found = Target::all(uri, options);
+        found.retain(|found| !found.as_ref().is_ok_and(|it| reports.iter().any(|so| so.is_of(it))));
         reports.extend(std::thread::scope(|scope| {
             let started = &started;
             let walks: Vec<_> = found
                 .into_iter()
                 .map(|found| {
                     scope.spawn(move || match found {
-                        Ok(target) => walk::walk(target, options, started),
+                        Ok(target) => walk_either(target, options, started),
                         Err(fault) => Report::nowhere(uri, fault),
                     })
                 })
@@ -83,6 +84,23 @@ pub fn run(options: &Options) -> ExitCode {
         0 => ExitCode::from(NOTHING),
         _ => ExitCode::FAILURE,
     }
+}
+
+/// Walks a way; TLS that is not where it usually is may be on the port of plain TURN.
+fn walk_either(target: Target, options: &Options, start: &Start) -> Report {
+    let beside = target.beside.map(|port| (target.address.port(), target.at(port)));
+    let mut report = walk::walk(target, options, start);
+    let nobody = ["port-closed", "no-answer", "unreachable"].iter().any(|it| report.last_is(it));
+    let Some((usual, beside)) = beside.filter(|_| nobody) else {
+        return report;
+    };
+    let named = beside.address.port();
+    let other = walk::walk(beside, options, start);
+    if other.is_secured() {
+        return other;
+    }
+    report.blame(|_| Some(Fault::NotOffered { usual, named }));
+    report
 }
 
 /// What one way alone cannot know: that silence over UDP is a firewall's when a stream gets through.

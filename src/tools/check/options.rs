@@ -142,8 +142,9 @@ impl Options {
         let identity = self.identity(unix)?;
         if identity.is_none() && self.uris.iter().any(|uri| uri.scheme == Scheme::Turn) {
             return Err(
-                "who are you? give --user with --password, or --secret, or --secret-file: \
-                        nobody gets a relay without credentials"
+                "who are you? nobody gets a relay without credentials: give --user with --password, \
+                 or --secret, or --secret-file (of a server that made its secret itself, the file \
+                 that its log names at the start)"
                     .to_owned(),
             );
         }

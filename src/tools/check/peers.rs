@@ -150,6 +150,11 @@ fn outside(walk: &mut Walk<'_>, client: &mut Dialogue) {
             return;
         }
     }
+    // A server may relay to its own address by its relays' ports alone.
+    if seen.ip() == relayed.ip() && !knock(&socket, client, relayed).0 {
+        let why = format!("{} is the server's own address; try from another host", seen.ip());
+        return walk.skip(Stage::Outside, why);
+    }
     let inside = walk.stage(Stage::Outside, |_| {
         let (came, from) = knock(&socket, client, relayed);
         let went = answer(&socket, client, from.unwrap_or(seen));

@@ -117,6 +117,19 @@ impl Report {
         self.steps.iter().any(is)
     }
 
+    /// Whether it is of this very way.
+    pub(super) fn is_of(&self, target: &Target) -> bool {
+        let same = |it: &Target| {
+            (it.way, it.address, it.relays) == (target.way, target.address, target.relays)
+        };
+        self.host == target.host && self.target.as_ref().is_some_and(same)
+    }
+
+    /// Whether TLS or DTLS was agreed on.
+    pub(super) fn is_secured(&self) -> bool {
+        self.steps.iter().any(|it| it.stage == Stage::Tls && it.verdict == Verdict::Fine)
+    }
+
     /// Whether the server has answered at all.
     pub(super) fn answered(&self) -> bool {
         let answer = [Stage::Binding, Stage::Challenge];

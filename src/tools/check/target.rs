@@ -55,6 +55,9 @@ pub(in crate::tools) struct Target {
     pub(in crate::tools) relays: bool,
     /// How it was found, if not by an address of the host's name.
     pub(in crate::tools) record: Option<Record>,
+    /// The port that the URI names for plain TURN, where only the usual one for TLS was asked: some servers, this one
+    /// among them, have both on one.
+    pub(in crate::tools) beside: Option<u16>,
 }
 
 /// A way that an SRV record tells of.
@@ -72,11 +75,12 @@ impl Target {
     pub(in crate::tools) fn all(uri: &Uri, options: &Options) -> Vec<Result<Self, Fault>> {
         let ways = if options.all { Way::ALL.to_vec() } else { vec![Way::of(uri)] };
         let direct = addresses(&uri.host, uri.port, options);
-        let target = |way, address, record| Self {
+        let target = |way: Way, address, record: Option<Record>| Self {
             host: uri.host.clone(),
             way,
             address,
             relays: uri.scheme == Scheme::Turn,
+            beside: (way.is_secure() && !uri.secure && record.is_none()).then_some(uri.port),
             record,
         };
         let mut all = Vec::new();
@@ -100,6 +104,12 @@ impl Target {
             Err(fault) if all.is_empty() => vec![Err(fault)],
             _ => all,
         }
+    }
+
+    /// The same way to another port.
+    pub(super) fn at(&self, port: u16) -> Self {
+        let address = SocketAddr::new(self.address.ip(), port);
+        Self { address, beside: None, ..self.clone() }
     }
 
     /// As a client would write it.
