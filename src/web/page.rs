@@ -60,7 +60,7 @@ const FIRST: &str = "index.html";
 
 /// What the browser keeps the page to: all of it comes from here, it speaks to nobody else (but, by WebRTC, to the servers
 /// and peers of a call), and no other page frames it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What the page may ask the person for.

@@ -86,6 +86,9 @@ addCase('browsers', 'page-key', async (context) => {
   };
   await page.until('document.querySelector("dialog[open]")?.innerText.includes("test it here")', 'the page does not say where the key is', 20);
   await page.picture('key');
+  // No header carries this one.
+  await enter('열쇠가-아닌-것');
+  await page.until('document.querySelector("dialog[open] .bad")', 'a key that is none is not refused', 20);
   await enter('another-key-that-is-none');
   await page.until('document.querySelector("dialog[open] .bad")', 'a wrong key is taken', 20);
   await enter(`https://${NAME}/#key=${KEY}`);
@@ -126,6 +129,14 @@ for (const kind of ['none', 'port-restricted-cone', 'symmetric']) {
     await click(page, '#nat-run');
     await reaches(page, 'nat', verdict, 45);
     await page.picture(`nat-${kind}`);
+    if (kind === 'symmetric') {
+      // Where nobody is: that nothing else is seen there proves nothing.
+      await page.call('() => { document.querySelector("#nat-second").value = "stun:203.0.113.99:3478"; }');
+      await click(page, '#nat-run');
+      await reaches(page, 'nat', 'running');
+      await reaches(page, 'nat', verdict, 45);
+      must(await page.evaluate('document.querySelector("#nat-silent") !== null'), 'the page does not say that the second STUN server is silent');
+    }
     sound(page);
     return verdict;
   });

@@ -37,7 +37,13 @@ export class Door {
   }
 
   async #ask() {
-    const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
+    let headers;
+    try {
+      headers = new Headers(this.#key ? { Authorization: `Bearer ${this.#key}` } : {});
+    } catch {
+      // What no header can carry is nobody's key.
+      return { ok: false, status: 401 };
+    }
     try {
       return await fetch(new URL('ice', import.meta.url), { headers, cache: 'no-store' });
     } catch {

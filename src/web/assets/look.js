@@ -18,6 +18,7 @@ const PATIENCE = 10_000;
  * @property {boolean} ip6 whether there is IPv6 that is valid on the Internet
  * @property {'none'|'same'|'other'|'untold'} mapping whether two places see us at the same address and port
  * @property {boolean} alone whether both places are at this one server
+ * @property {boolean} silent whether a STUN server has not answered, so that the second one says nothing
  */
 
 /**
@@ -30,18 +31,18 @@ export async function look(servers, second, tell, signal) {
   const turns = single(servers).filter(({ urls }) => /^turns?:/i.test(urls[0]));
   const [seen, errors] = [[], []];
   const note = ({ candidate, error }) => (candidate ? seen.push(candidate) : errors.push(error));
-  await gather([...stuns, ...turns], note, PATIENCE, signal);
+  const { complete } = await gather([...stuns, ...turns], note, PATIENCE, signal);
   tell('outside');
-  const mapping = second ? bySecond(seen, errors, second) : 'untold';
+  const silent = Boolean(second) && (!complete || errors.some(({ url }) => /^stuns?:/i.test(url ?? '')));
+  const mapping = second ? bySecond(seen, silent) : 'untold';
   const way = only(seen, 'relay').some((one) => (one.way ?? 'udp') === 'udp');
   const relay = way && turnServers(servers).find(({ place }) => place.way === 'udp');
   const outside = relay ? await fromOutside(relay.server, servers, signal) : null;
-  return judge(seen, outside, mapping);
+  return { ...judge(seen, outside, mapping), silent: silent && mapping === 'untold' };
 }
 
 /** Two STUN servers asked from the same sockets: one address and port for both, or one for each. */
-function bySecond(seen, errors, second) {
-  const silent = errors.some(({ url }) => url === second);
+function bySecond(seen, silent) {
   const reflexive = only(seen, 'srflx');
   if (reflexive.length === 0) return 'untold';
   // What is the same for both is told once; so more of them than sockets means that they differ.

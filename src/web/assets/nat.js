@@ -56,6 +56,7 @@ function shown(ctx, sight) {
   const state = STATES[sight.verdict];
   const verdict = h('div', { class: `card verdict ${state}`, id: 'nat-verdict', 'data-verdict': sight.verdict },
     h('h2', { class: `${state}-text`, say: `nat.is-${sight.verdict}` }), h('p', { say: `nat.so-${sight.verdict}` }),
+    sight.silent && h('p', { class: 'warn-text small', id: 'nat-silent', say: 'nat.second-silent' }),
     sight.verdict === 'cone' && sight.alone && h('p', { class: 'soft small', say: 'nat.alone' }));
   return [verdict, facts(ctx, sight), CALLS[sight.verdict] && calls(ctx, sight.verdict)].filter(Boolean);
 }

@@ -56,8 +56,15 @@ class Server {
 
   async #ask(path) {
     let answer;
+    let headers;
     try {
-      answer = await fetch(this.ctx.url(`admin/${path}`), { headers: { Authorization: `Bearer ${this.token}` }, cache: 'no-store' });
+      headers = new Headers({ Authorization: `Bearer ${this.token}` });
+    } catch {
+      // What no header can carry is nobody's token.
+      throw Object.assign(new Error(this.ctx.t('server.wrong')), { status: 401 });
+    }
+    try {
+      answer = await fetch(this.ctx.url(`admin/${path}`), { headers, cache: 'no-store' });
     } catch {
       throw new Error(this.ctx.t('door.silent'));
     }
