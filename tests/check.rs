@@ -108,7 +108,7 @@ fn all_ways_find_tls_on_the_port_of_plain_turn_or_say_that_there_is_none() {
     let tls = ["--cert", "chain.pem", "--key", "key.pem", "--secret", "north"];
     let server = Server::start_in(scratch, &[&HERE, &tls[..]].concat());
     let (ca, plain) = (server.scratch.path("ca.pem"), turn(server.udp()));
-    let (ca, secure) = (ca.to_str().unwrap(), format!("turns:{}?transport=tcp", server.udp()));
+    let (ca, secure) = (ca.to_str().unwrap(), format!("turns:{}", server.udp()));
     let ways = ["udp", "tcp", "tls", "dtls"].len() as u64;
     // What one URI has led to, another does not lead to again.
     let found = check(&[&plain, &plain, "--secret", "north", "--ca", ca, "--all"]);

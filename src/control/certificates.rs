@@ -335,7 +335,7 @@ impl Watched {
                 name,
                 file,
                 days,
-                "the certificate that is there now cannot be used, the one read before stays ({days} days \
+                "the certificate that is there now cannot be used, the one before it stays ({days} days \
                  left): {invalid}",
             ),
             Remark::Recovered => tracing::info!(

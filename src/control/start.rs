@@ -188,7 +188,7 @@ fn log_datapath(wanted: bool, offload: Offload) {
         ),
         (true, true) => tracing::info!(
             event = "datapath",
-            "datagrams of one way move together where they come together (UDP_GRO, UDP_SEGMENT)"
+            "datagrams that come together go through the kernel together (UDP_GRO, UDP_SEGMENT)"
         ),
         (true, false) => tracing::warn!(
             event = "datapath",

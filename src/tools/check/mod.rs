@@ -59,7 +59,12 @@ pub fn run(options: &Options) -> ExitCode {
     let mut reports: Vec<Report> = Vec::new();
     for uri in &options.uris {
         let mut found = Target::all(uri, options);
-        found.retain(|found| !found.as_ref().is_ok_and(|it| reports.iter().any(|so| so.is_of(it))));
+        // What another URI has led to already.
+        let is_walked = |target: &Target| reports.iter().any(|report| report.is_of(target));
+        found.retain(|found| {
+            let beside = |it: &Target| it.beside.is_some_and(|port| is_walked(&it.at(port)));
+            !found.as_ref().is_ok_and(|it| is_walked(it) || beside(it))
+        });
         reports.extend(std::thread::scope(|scope| {
             let started = &started;
             let walks: Vec<_> = found
