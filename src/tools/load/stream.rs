@@ -51,6 +51,10 @@ impl Stream {
         socket.set_tcp_nodelay(true)?;
         socket.bind(&source.into())?;
         match socket.connect(&server.into()) {
+            // The port is somebody else's who is connected there: only now the system sees that.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                return Err(ErrorKind::AddrInUse.into());
+            }
             Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
             _ => {}
         }
@@ -218,5 +222,25 @@ fn cut(stream: &[u8], each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
             Ok(Frame::Partial { .. }) => return Ok(at),
             Err(hopeless) => return Err(io::Error::new(ErrorKind::InvalidData, hopeless)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::interrupt::Interrupt;
+    use super::*;
+
+    #[test]
+    fn a_port_from_which_somebody_else_is_connected_to_the_server_is_in_use() {
+        let io = Io::new(false, Interrupt::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let first = Stream::open(&io, "127.0.0.1:0".parse().unwrap(), server, 1, None).unwrap();
+        let source = first.socket.local_addr().unwrap();
+        let (_accepted, _) = listener.accept().unwrap();
+        let second = Stream::open(&io, source, server, 2, None).map(drop);
+        assert_eq!(second.unwrap_err().kind(), ErrorKind::AddrInUse);
     }
 }
