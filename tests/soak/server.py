@@ -1,8 +1,10 @@
 """Turnwire itself, with what changes from minute to minute, and what is seen of it from outside."""
 
 import collections
+import contextlib
 import json
 import os
+import random
 import re
 import resource
 import signal
@@ -23,15 +25,15 @@ ALWAYS = {"certificate_doubted", "certificate_key_exposed", "certificate_expires
 
 
 def free_port() -> int:
-    """A port that was free for both transports a moment ago."""
+    """A port that was free for both transports a moment ago, of those that neither clients nor relays are given: a listener
+    that is taken away and put back later finds its port as it was."""
     while True:
+        place = ("127.0.0.1", random.randrange(10_000, 19_000))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            try:
-                tcp.bind(udp.getsockname())
-                return udp.getsockname()[1]
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                udp.bind(place)
+                tcp.bind(place)
+                return place[1]
 
 
 class Log:
@@ -166,8 +168,8 @@ drain = "30s"
     def wait_for(self, event: str, beyond: int = 0, limit: float = 30):
         end = time.monotonic() + limit
         while self.log.read()[event] <= beyond:
-            if self.child.poll() is not None or time.monotonic() > end:
-                sys.exit(f"no {event}:\n" + (self.place / "log").read_text()[-3000:])
+            if self.child.poll() is not None or self.log.unexpected or time.monotonic() > end:
+                sys.exit(f"no {event}:\n" + "\n".join(self.log.unexpected or (self.place / "log").read_text().splitlines()[-5:]))
             time.sleep(0.1)
 
     def reload(self, number: int):
