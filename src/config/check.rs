@@ -5,12 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use super::OtherServer;
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::Draft;
-use super::endpoint::{self, KEYS as WEB_KEYS, LISTEN, PAGE};
 use super::events::{CA_FILE, REDIS, SECRET, URL, redis, webhook};
+use super::https::{BACKEND, HEADER, PLAIN, backend};
 use super::keys::DTLS;
 use super::stores::{self, ASK};
 use super::value::{Wrong, show_duration};
-use super::web::{BACKEND, HEADER, PLAIN, web};
+use super::web::{self, KEYS as WEB_KEYS, LISTEN, PAGE};
 use crate::auth::{Authority, InvalidCredential, Settings, prepare};
 
 /// What is wrong, and the values concerned, the likeliest culprit first.
@@ -24,8 +24,8 @@ const CHECKS: &[Check] = &[
     (&["listen.addresses", "listen.tls", CERTIFICATES], tls_listeners),
     (&["listen.addresses", DTLS, CERTIFICATES], dtls_listeners),
     (&["listen.addresses", "listen.tls", "admin.listen"], admin),
-    (&[BACKEND, HEADER, PLAIN, CERTIFICATES, "listen.addresses", "listen.tls"], web),
-    (&[PAGE, WEB_KEYS, LISTEN, BACKEND, "listen.addresses", "admin.listen"], endpoint::check),
+    (&[BACKEND, HEADER, PLAIN, CERTIFICATES, "listen.addresses", "listen.tls"], backend),
+    (&[PAGE, WEB_KEYS, LISTEN, BACKEND, "listen.addresses", "admin.listen"], web::check),
     (&["listen.addresses", "listen.nat_alternates", "relay.external"], alternates),
     (&[URL, SECRET, CA_FILE], webhook),
     (&[REDIS], redis),

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::{Draft, Place};
-use super::keys::{DTLS, FORMATS, LEVELS, WORKERS};
+use super::keys::{DTLS, FORMATS, LEVELS, WORKERS, put};
 use super::value::{
     Wrong, admin_socket, choice, external, ip_address, number, path, ports, prefix, socket_address,
     text,
@@ -260,10 +260,4 @@ fn read<'t, T>(
 
 fn first<T>(values: Option<Vec<T>>) -> Option<T> {
     values?.into_iter().next()
-}
-
-fn put<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
-    }
 }

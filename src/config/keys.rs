@@ -3,9 +3,9 @@ use std::time::Duration;
 
 use super::certificates::{self, CERTIFICATES, KEYS as CERTIFICATE_KEYS};
 use super::draft::Draft;
-use super::endpoint::{KEYS as WEB_KEYS, LISTEN, PAGE, TTL, origin, uri};
 use super::events;
 use super::found::Found;
+use super::https::{BACKEND, HEADER, HEADERS, PLAIN, endpoint};
 use super::realms;
 use super::stores::{self, ASK};
 use super::value::{
@@ -13,7 +13,7 @@ use super::value::{
     name_and_password, path, ports, prefix, secret, separator, size, socket_address, software,
     text,
 };
-use super::web::{BACKEND, HEADER, HEADERS, PLAIN, endpoint};
+use super::web::{KEYS as WEB_KEYS, LISTEN, PAGE, TTL, origin, uri};
 use super::{Format, Level};
 use crate::auth::{OnExpiry, OnRevocation, RestDigest};
 use crate::tls::Version;

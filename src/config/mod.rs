@@ -12,9 +12,17 @@
 //! realms    further realms, each a draft of its own
 //! value     text to values, for the file and the flags alike
 //! flags     the command line, over the file
+//! https, web, events, stores, certificates, tokens, others
+//!           sections with keys that need more than one line each
+//! secrets   what stands in files of its own
 //! check     what no value shows by itself
 //! doubts    what may be wrong and may be meant
+//! settings  the result, with its defaults
+//! change    what of it can change under a running server
+//! reach     the files and directories that such a server needs
+//! shown     all of it, as somebody may see it
 //! source    where something stands, and what of its line may be shown
+//! manual    the reference, as a file and as a page
 //! import    coturn's `turnserver.conf` to a file of ours
 //! ```
 //!
@@ -30,11 +38,11 @@ mod change;
 mod check;
 mod doubts;
 mod draft;
-mod endpoint;
 mod events;
 mod flags;
 mod found;
 mod grammar;
+mod https;
 pub mod import;
 mod keys;
 mod manual;
@@ -54,7 +62,6 @@ mod tokens;
 mod value;
 mod web;
 
-pub use endpoint::{Web, WebKey};
 pub use flags::Flags;
 pub use keys::known_keys;
 pub use manual::{REFERENCE, reference_page};
@@ -65,6 +72,7 @@ pub use settings::{
     Turn,
 };
 pub use shown::Shown;
+pub use web::{Web, WebKey};
 
 use crate::tls::Identity;
 use draft::{Draft, Place};
@@ -132,7 +140,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     }
     let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     secrets::read(directory, &mut draft);
-    endpoint::read_secrets(directory, &mut draft);
+    web::read_secrets(directory, &mut draft);
     certificates::resolve(directory, &mut draft);
     stores::resolve(directory, &mut draft);
     flags.apply(&mut draft);

@@ -12,7 +12,7 @@ use super::alternates::Others;
 use super::base::{self, Base, cap_limits, generated_secret};
 use super::certificates::Certificates;
 use super::error::StartError;
-use super::health::{Health, Itself, Readiness};
+use super::health::{Echoes, Health, Itself, Readiness};
 use super::metrics::Sources;
 use super::places::{self, Listened, Places};
 use super::ready::{self, Bound, ReadyFile};
@@ -21,9 +21,10 @@ use super::secret::state_directories;
 use super::stores::Stores;
 use super::uris;
 use super::watch::Lost;
-use super::web::{self, WebServer};
+use super::web::{self, Doors, WebServer};
 use super::wishes::Wisher;
 use super::{invitation, listen, log, privileges};
+use crate::auth::Realms;
 use crate::config::{AdminSocket, Config, Level};
 use crate::net::Offload;
 use crate::turn::Ledger;
@@ -42,6 +43,178 @@ pub(super) struct Running {
     pub(super) log_thread: JoinHandle<()>,
 }
 
+/// What is open before anybody is served there.
+struct Open {
+    sockets: Sockets,
+    endpoint: Option<std::net::TcpListener>,
+    admin_socket: Option<(Socket, UnixListener)>,
+    doors: Doors,
+    echoes: Echoes,
+}
+
+/// The datapath at work, and those who hear of it.
+struct Working {
+    workers: Workers,
+    ledger: Arc<Ledger>,
+    accounts: Accounts,
+    lost: Lost,
+    log_thread: JoinHandle<()>,
+}
+
+/// Starts everything in an order in which nobody is let in before all of it works.
+pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base), StartError> {
+    let clock = Clock::start();
+    if let Some(path) = &config.ready_file {
+        ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
+    }
+    let told_nothing = !config.has_credentials();
+    let (mut base, open) = open(&mut config, clock)?;
+    let Open { sockets, endpoint, admin_socket, doors, echoes } = open;
+    let bound = base.listened.bound();
+    let realms = Arc::new(base.realms(&config, &bound)?);
+    privileges::drop(config.user.as_deref(), config.group.as_deref())?;
+    base.sandbox = Sandbox::enter(&config, state_directories(&config));
+    // As the user who will read them again.
+    base.stores.open(&config)?;
+    let working = work(&config, &mut base, sockets, &realms, clock)?;
+    let readiness = Readiness::watch(&base.itself, echoes, &bound.udp, clock)?;
+    let Working { workers, ledger, accounts, lost, log_thread } = working;
+    let sources = Arc::new(Sources {
+        stats: workers.stats().to_vec(),
+        ledger,
+        alternates: base.alternates.shown(),
+        lost,
+        clock,
+        certificates: Arc::clone(&base.certificates.report),
+        health: Health::new(workers.stats().len()),
+        readiness,
+        records: accounts.stats(),
+        stores: Arc::clone(&base.stores),
+        web: base.web.app(),
+    });
+    let admin = Admin::new(Arc::clone(&sources), wisher, &workers, &config);
+    let admin_socket = serve_admin(&admin, endpoint, admin_socket)?;
+    base.web.serve(doors, &admin)?;
+    if told_nothing {
+        invite(&config, &base, clock);
+    }
+    base.ready_file = announce(&config, &bound)?;
+    let running = Running { workers, accounts, admin, admin_socket, sources, log_thread };
+    Ok((running, base))
+}
+
+/// Finds out what has to be known of this host, and opens what may need its rights. The configuration gets what was
+/// found.
+fn open(config: &mut Config, clock: Clock) -> Result<(Base, Open), StartError> {
+    let facts = Facts::gather();
+    let chosen = places::choose(config, &facts, &[])?;
+    let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
+    places::lay_out(config, &relays, &facts)?;
+    config.web.page = web::has_page(config);
+    let (web, doors) = WebServer::bind(config, clock)?;
+    let generated = generated_secret(config)?;
+    let mut master = [0; 16];
+    getrandom::fill(&mut master).map_err(StartError::Random)?;
+    let (itself, echoes) = Itself::new()?;
+    let stores = Stores::new(config);
+    config.auth.directory = stores.directory_for(config);
+    let sockets = Sockets::bind(&config.worker)?;
+    places::try_relays(&chosen)?;
+    let endpoint = config.admin.map(bind_admin).transpose()?;
+    let (endpoint, admin) = endpoint.unzip();
+    let admin_socket = bind_socket(config)?;
+    let own = doors.own().map_err(|error| StartError::System("an address for the web", error))?;
+    let listened = Listened { listening: sockets.listening().clone(), admin, web: own };
+    config.worker.web = web.passed(config);
+    cap_limits(config, &relays, true);
+    let certificates = Certificates::watch(clock);
+    let fresh = certificates.prepare(&config.tls.certificates)?;
+    let identities = fresh.identities.clone();
+    config.worker.identities = identities.clone();
+    config.worker.tls = base::tls_server(None, identities.as_ref(), &config.tls)?;
+    certificates.commit(fresh);
+    let tls = config.worker.tls.clone();
+    let places = Places::complete(chosen, config, &listened, &[], &facts)?;
+    places.report(config);
+    warn_of_exposed(config);
+    places.check_backend(config)?;
+    let site = (&places, &listened);
+    let settings = web::settings(config, site, identities.as_ref(), generated.as_ref());
+    web.replace(settings, &config.worker.proxies);
+    let alternates = Others::new(&config.redirect, clock);
+    let (ready_file, sandbox) = (None, Sandbox::default());
+    let base = Base {
+        places,
+        listened,
+        certificates,
+        tls,
+        alternates,
+        master,
+        itself,
+        stores,
+        generated,
+        ready_file,
+        sandbox,
+        web,
+    };
+    Ok((base, Open { sockets, endpoint, admin_socket, doors, echoes }))
+}
+
+/// Starts the workers, and before them whoever hears of what they do.
+fn work(
+    config: &Config,
+    base: &mut Base,
+    sockets: Sockets,
+    realms: &Arc<Realms>,
+    clock: Clock,
+) -> Result<Working, StartError> {
+    let settings = Arc::new(base.turn_settings(config, &base.places, Vec::new()));
+    let ledger = Arc::new(Ledger::new(&settings));
+    let (accounts, records) = Accounts::start(config, clock)?;
+    let (events, queue) = Events::queue(QUEUE);
+    let events = events.with(records);
+    let log_thread =
+        log::spawn(queue).map_err(|error| StartError::System("a thread for the log", error))?;
+    let workers =
+        Workers::start(sockets, &config.worker, &settings, realms, &ledger, clock, &events)
+            .map_err(|error| StartError::System("what a worker needs", error))?;
+    base.stores.serve(&workers, clock);
+    log_datapath(config.worker.trains, workers.offload());
+    workers.set_verbose(config.log.level >= Level::Debug);
+    base.alternates.commit(Arc::clone(&settings.alternates), &config.redirect, &config.auth);
+    Ok(Working { workers, ledger, accounts, lost: Lost::of(events), log_thread })
+}
+
+/// Answers on the admin endpoint and on the admin socket from now on.
+fn serve_admin(
+    admin: &Arc<Admin>,
+    endpoint: Option<std::net::TcpListener>,
+    socket: Option<(Socket, UnixListener)>,
+) -> Result<Option<Socket>, StartError> {
+    if let Some(listener) = endpoint {
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|error| StartError::System("the admin endpoint", error))?;
+        tokio::spawn(Arc::clone(admin).serve(listener));
+    }
+    let Some((socket, listener)) = socket else { return Ok(None) };
+    let listener = tokio::net::UnixListener::from_std(listener)
+        .map_err(|error| StartError::System("the admin socket", error))?;
+    tokio::spawn(Arc::clone(admin).serve_socket(listener));
+    Ok(Some(socket))
+}
+
+/// Tells the owner of a server that was told nothing how to come in.
+fn invite(config: &Config, base: &Base, clock: Clock) {
+    let Some(secret) = &base.generated else { return };
+    // What NAT discovery adds is not where clients are to begin.
+    let listeners = base.listened.listening.configured(&config.worker.listeners);
+    let urls = uris::over(&listeners, &base.places.relays());
+    let key = web::own_secret(config, Some(secret));
+    let links = key.map(|key| invitation::links(&listeners, &urls, &key)).unwrap_or_default();
+    let json = invitation::ice_servers(secret, &config.auth, &urls, clock.now().unix);
+    invitation::print(&json, &links);
+}
+
 /// Nobody sees the rights of a file who does not look for them.
 fn warn_of_exposed(config: &Config) {
     for path in &config.exposed {
@@ -51,131 +224,6 @@ fn warn_of_exposed(config: &Config) {
             path.display(),
         );
     }
-}
-
-/// Starts everything in an order in which nobody is let in before all of it works.
-pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base), StartError> {
-    let clock = Clock::start();
-    if let Some(path) = &config.ready_file {
-        ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
-    }
-    let facts = Facts::gather();
-    let chosen = places::choose(&config, &facts, &[])?;
-    let relays: Vec<_> = chosen.iter().map(|chosen| chosen.relay).collect();
-    places::lay_out(&mut config, &relays, &facts)?;
-    let told_nothing = !config.has_credentials();
-    config.web.page = web::has_page(&config);
-    let (server, doors) = WebServer::bind(&config, clock)?;
-    let generated = generated_secret(&mut config)?;
-    let mut master = [0; 16];
-    getrandom::fill(&mut master).map_err(StartError::Random)?;
-    let (itself, echoes) = Itself::new()?;
-    let stores = Stores::new(&config);
-    config.auth.directory = stores.directory_for(&config);
-    let sockets = Sockets::bind(&config.worker)?;
-    places::try_relays(&chosen)?;
-    let endpoint = config.admin.map(bind_admin).transpose()?;
-    let admin_socket = bind_socket(&config)?;
-    let admin = endpoint.as_ref().map(|(_, address)| *address);
-    let own = doors.own().map_err(|error| StartError::System("an address for the web", error))?;
-    let listened = Listened { listening: sockets.listening().clone(), admin, web: own };
-    let bound = listened.bound();
-    config.worker.web = server.passed(&config);
-    cap_limits(&mut config, &relays, true);
-    let certificates = Certificates::watch(clock);
-    let fresh = certificates.prepare(&config.tls.certificates)?;
-    config.worker.identities = fresh.identities.clone();
-    config.worker.tls = base::tls_server(None, fresh.identities.as_ref(), &config.tls)?;
-    let identities = fresh.identities.clone();
-    certificates.commit(fresh);
-    let tls = config.worker.tls.clone();
-    let places = Places::complete(chosen, &config, &listened, &[], &facts)?;
-    places.report(&config);
-    warn_of_exposed(&config);
-    places.check_backend(&config)?;
-    let site = (&places, &listened);
-    let settings = web::settings(&config, site, identities.as_ref(), generated.as_ref());
-    server.replace(settings, &config.worker.proxies);
-    let others = Others::new(&config.redirect, clock);
-    let report = Arc::clone(&certificates.report);
-    let mut base = Base {
-        places,
-        listened,
-        certificates,
-        tls,
-        alternates: others,
-        master,
-        itself,
-        stores,
-        generated,
-        ready_file: None,
-        sandbox: Sandbox::default(),
-        web: server,
-    };
-    let realms = Arc::new(base.realms(&config, &bound)?);
-    privileges::drop(config.user.as_deref(), config.group.as_deref())?;
-    base.sandbox = Sandbox::enter(&config, state_directories(&config));
-    // As the user who will read them again.
-    base.stores.open(&config)?;
-    let settings = Arc::new(base.turn_settings(&config, &base.places, Vec::new()));
-    let ledger = Arc::new(Ledger::new(&settings));
-    let (accounts, records) = Accounts::start(&config, clock)?;
-    let (events, queue) = Events::queue(QUEUE);
-    let events = events.with(records);
-    let log_thread =
-        log::spawn(queue).map_err(|error| StartError::System("a thread for the log", error))?;
-    let workers =
-        Workers::start(sockets, &config.worker, &settings, &realms, &ledger, clock, &events)
-            .map_err(|error| StartError::System("what a worker needs", error))?;
-    base.stores.serve(&workers, clock);
-    log_datapath(config.worker.trains, workers.offload());
-    workers.set_verbose(config.log.level >= Level::Debug);
-    let lost = Lost::of(events);
-    let alternates = Arc::clone(&settings.alternates);
-    base.alternates.commit(alternates, &config.redirect, &config.auth);
-    let readiness = Readiness::watch(&base.itself, echoes, &bound.udp, clock)?;
-    let sources = Sources {
-        stats: workers.stats().to_vec(),
-        ledger,
-        alternates: base.alternates.shown(),
-        lost,
-        clock,
-        certificates: report,
-        health: Health::new(workers.stats().len()),
-        readiness,
-        records: accounts.stats(),
-        stores: Arc::clone(&base.stores),
-        web: base.web.app(),
-    };
-    let sources = Arc::new(sources);
-    let admin = Admin::new(Arc::clone(&sources), wisher, &workers, &config);
-    if let Some((listener, _)) = endpoint {
-        let listener = tokio::net::TcpListener::from_std(listener)
-            .map_err(|error| StartError::System("the admin endpoint", error))?;
-        tokio::spawn(Arc::clone(&admin).serve(listener));
-    }
-    let admin_socket = match admin_socket {
-        None => None,
-        Some((socket, listener)) => {
-            let listener = tokio::net::UnixListener::from_std(listener)
-                .map_err(|error| StartError::System("the admin socket", error))?;
-            tokio::spawn(Arc::clone(&admin).serve_socket(listener));
-            Some(socket)
-        }
-    };
-    base.web.serve(doors, &admin)?;
-    if let Some(secret) = base.generated.as_ref().filter(|_| told_nothing) {
-        // What NAT discovery adds is not where clients are to begin.
-        let listeners = base.listened.listening.configured(&config.worker.listeners);
-        let urls = uris::over(&listeners, &relays);
-        let key = web::own_secret(&config, Some(secret));
-        let links = key.map(|key| invitation::links(&listeners, &urls, &key)).unwrap_or_default();
-        let json = invitation::ice_servers(secret, &config.auth, &urls, clock.now().unix);
-        invitation::print(&json, &links);
-    }
-    base.ready_file = announce(&config, &bound)?;
-    let running = Running { workers, accounts, admin, admin_socket, sources, log_thread };
-    Ok((running, base))
 }
 
 /// Says once what the kernel does for the datapath.

@@ -41,4 +41,3 @@ mod webhook;
 pub use hub::{Hub, NoSink, Prepared};
 pub use settings::{File, Redis, Settings, Spool, Webhook};
 pub use stats::{Sink, Stats};
-pub use webhook::signature;

@@ -17,6 +17,7 @@
 mod client;
 mod connect;
 mod error;
+mod signature;
 mod url;
 
 pub use client::{Answer, Client, Limits, Request};
@@ -24,4 +25,5 @@ pub use error::Error;
 pub use hyper::body::Bytes;
 pub use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use hyper::{Method, StatusCode};
+pub use signature::{SIGNATURE, signature};
 pub use url::{InvalidUrl, Url};

@@ -58,11 +58,6 @@ impl Desk {
         Ok(Self { shelves: all.iter().map(shelf).collect::<Result<_, _>>()? })
     }
 
-    /// Whether there is no store.
-    pub fn is_empty(&self) -> bool {
-        self.shelves.is_empty()
-    }
-
     /// Whether one of them may have an MD5 key only of somebody. An application is known to when it has said so.
     pub fn may_have_only_md5(&self) -> bool {
         self.shelves.iter().any(|it| it.settings.kind.is_md5_only() || it.store.is_md5_only())

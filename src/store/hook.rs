@@ -15,15 +15,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use super::{Found, Proof, Question, Reply, Settings, Store, StoreError, key_of};
 use crate::auth::Secret;
 use crate::http::{
-    Answer, Client, Error, HeaderMap, HeaderName, HeaderValue, Limits, Request, StatusCode, Url,
-    header,
+    Answer, Client, Error, HeaderMap, HeaderValue, Limits, Request, SIGNATURE, StatusCode, Url,
+    header, signature,
 };
 use crate::tls::Trust;
 
@@ -33,8 +31,6 @@ const LONGEST: usize = 16 << 10;
 const SECRETS: usize = 64;
 /// The longest time for which an application may say that its answer is good, in seconds.
 const DAY: u64 = 86400;
-/// Beside the body: when it was signed and with what result.
-const SIGNATURE: HeaderName = HeaderName::from_static("x-turnwire-signature");
 
 /// An application that knows the users.
 pub(super) struct Hook {
@@ -79,8 +75,7 @@ impl Hook {
         let mut headers = self.headers.clone();
         if let Some(secret) = &self.signature {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
-            // unwrap: digits and letters are a header's.
-            let value = HeaderValue::from_str(&sign(secret, now, &body)).expect("printable");
+            let value = signature(secret.expose().as_bytes(), now, body.as_bytes());
             headers.insert(SIGNATURE, value);
         }
         let answer = self.client.send(Request { headers, ..Request::post(body) }).await;
@@ -128,15 +123,6 @@ impl Store for Hook {
             secrets.iter().take(SECRETS).map(secret).collect()
         })
     }
-}
-
-/// `t=SECONDS,v1=HEX`: HMAC-SHA256 over the seconds, a point, and the body.
-fn sign(secret: &Secret, now: u64, body: &str) -> String {
-    // unwrap: HMAC takes a key of any length.
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("any length");
-    mac.update(format!("{now}.{body}").as_bytes());
-    let hex: String = mac.finalize().into_bytes().iter().map(|it| format!("{it:02x}")).collect();
-    format!("t={now},v1={hex}")
 }
 
 /// What an answer says of a user.
@@ -216,14 +202,5 @@ mod tests {
         ] {
             assert!(matches!(found(&wrong), Err(StoreError::Unusable(_))), "{wrong}");
         }
-    }
-
-    #[test]
-    fn the_signature_is_what_a_shell_makes_of_it() {
-        // printf '1700000000.{}' | openssl dgst -sha256 -hmac north
-        let signature = sign(&Secret::new("north"), 1_700_000_000, "{}");
-        let expected =
-            "t=1700000000,v1=e1f46f9ddf43499de0426610bd42c72d2fea8ad4c6b4438434fd9b1f30382ea1";
-        assert_eq!(signature, expected);
     }
 }

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
-use turnwire::auth::Secret;
-use turnwire::events::signature;
+use turnwire::http::signature;
 
 use super::common::eventually;
 
@@ -120,7 +119,7 @@ impl Shared {
             let value: Value = serde_json::from_slice(&body).expect("JSON");
             let unix = signed.strip_prefix("t=").and_then(|rest| rest.split(',').next());
             let unix = unix.and_then(|unix| unix.parse().ok()).expect("a time");
-            assert_eq!(signed, signature(&Secret::new(SECRET), unix, &body));
+            assert_eq!(signed, signature(SECRET.as_bytes(), unix, &body));
             assert_eq!(value["v"], 1);
             if mood == Mood::Silent as u32 {
                 thread::park();

@@ -11,7 +11,7 @@ use super::ready;
 use crate::time::Mono;
 use crate::worker::Workers;
 
-pub(super) use readiness::{Checked, Itself, Readiness};
+pub(super) use readiness::{Checked, Echoes, Itself, Readiness};
 
 /// A worker that has not looked for work for so long is stuck: it is asked to every second.
 const WORKER: Duration = Duration::from_secs(10);
