@@ -1,3 +1,5 @@
+//! A configuration in the making: what has been read, from where, and what is wrong with it, until it is finished.
+
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! The flags of `turnwire serve`: in place of what the file says, or beside it, checked together with it.
+
 use std::path::PathBuf;
 
 use super::certificates::{CERTIFICATES, KEYS};

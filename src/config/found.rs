@@ -1,3 +1,5 @@
+//! The value of one key as the file has it: read as what it is to be, with what is wrong with it and where.
+
 use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;

@@ -1,3 +1,6 @@
+//! What may be written: every key with where its value goes. All else follows from this table: the reader, the sections,
+//! what is secret, the reference.
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What a misspelt word most likely stands for.
+
 /// The candidate that `word` most likely stands for: the one with the fewest letters to change,
 /// if these are few.
 pub(super) fn nearest<'a>(

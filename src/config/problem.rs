@@ -1,3 +1,5 @@
+//! What is wrong with a configuration, for people: where, what, what would be right, and the line.
+
 use std::fmt;
 
 /// Something in the configuration that cannot be used.

@@ -1,3 +1,5 @@
+//! Walks the TOML by the table of keys, and says what was meant by what it does not know.
+
 use std::fmt;
 
 use toml::Spanned;

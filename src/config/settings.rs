@@ -1,3 +1,5 @@
+//! The configuration when it is checked: the settings of each room, and what an empty file means.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The text of a file: read with a bound, its places in lines and columns, and what of a line may be shown.
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;

@@ -1,3 +1,5 @@
+//! The page about refusals, made of the table of causes.
+
 use std::fmt::Write as _;
 
 use crate::turn::{Cause, NOTICES};

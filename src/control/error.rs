@@ -1,3 +1,5 @@
+//! Why the server does not start or does not take a configuration, on one line with what to do.
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Whole lines on their way into a file, however writing fails.
+
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,3 +1,5 @@
+//! The reading end of the spool: batches of lines for one sink, and the place up to which it has taken them.
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Which records are made and where they go, as it is configured.
+
 use std::path::PathBuf;
 use std::time::Duration;
 

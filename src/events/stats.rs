@@ -1,3 +1,5 @@
+//! What has become of records, by sink.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,3 +1,5 @@
+//! Pauses between attempts to connect.
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Why a store cannot say.
+
 /// Why a store cannot say. The words stand in the log, so there is no secret in them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

@@ -1,3 +1,5 @@
+//! Everything that stands in a database of coturn's, as whoever moves away from coturn reads it.
+
 use super::{Settings, StoreError, open};
 use crate::auth::Secret;
 

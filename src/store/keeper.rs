@@ -1,3 +1,5 @@
+//! Stores that can be written, and what is written: keys, and no passwords.
+
 use super::{Inventory, Reply, Store};
 use crate::auth::{Algorithm, Key, Secret, prepare};
 

@@ -1,3 +1,5 @@
+//! A store of its settings.
+
 use std::sync::Arc;
 
 use super::hook::Hook;

@@ -1,3 +1,5 @@
+//! Where a database is, as one word of a command line.
+
 use std::path::PathBuf;
 
 use super::{Kind, Settings, StoreError};

@@ -1,3 +1,5 @@
+//! One store as it is configured.
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What a store was asked, what came of it and how long that took.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

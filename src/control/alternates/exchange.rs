@@ -1,3 +1,5 @@
+//! A conversation of this server with a TURN server as its client, over UDP, TCP or TLS: one request at a time.
+
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
