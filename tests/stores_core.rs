@@ -282,6 +282,34 @@ fn what_waits_is_bounded_for_one_address_and_for_all() {
     assert_eq!(stats.parked.get(), stats.unparked.get());
 }
 
+/// No store has failed then, and no log tells of one: it is said that too many wait.
+#[test]
+fn on_a_stream_it_is_said_that_there_is_no_room_to_wait() {
+    let mut house = House::new(Retention::default());
+    let come = |house: &mut House, n: u16| {
+        let (address, name) = (format!("192.0.2.1:{}", 4000 + n), format!("u{n}"));
+        over(house, Transport::Tcp, &address, &name, "x")
+    };
+    for n in 0..64 {
+        let mut client = come(&mut house, n);
+        park(&mut house, &mut client);
+    }
+    let mut late = come(&mut house, 64);
+    let packet = late.build(Method::ALLOCATE, transport);
+    let response = house.server.ask(&late.client, &packet);
+    assert_eq!(response.code(), SERVER_ERROR);
+    let reason = response.reason();
+    assert!(reason.contains("u64") && reason.contains("too many"), "{reason}");
+    assert_eq!(house.refused(Cause::Auth(auth::DenialKind::StoreDown)), 0);
+    assert_eq!(house.refused(Cause::Auth(auth::DenialKind::NotAsked)), 1);
+    assert_eq!(house.dropped(), 0, "it was answered");
+    // As soon as there is room it waits like the others.
+    let user = house.server.lookups().remove(0);
+    house.answer(&user, Answer::NoUser);
+    assert_eq!(house.responses()[0].1.code(), 401);
+    park(&mut house, &mut late);
+}
+
 #[test]
 fn a_store_that_cannot_say_is_no_reason_to_call_somebody_unknown() {
     let retention = Retention { keep: Duration::from_secs(60), ..Retention::default() };

@@ -68,7 +68,7 @@ pub enum DenialKind {
     /// 420: an access token where none are taken.
     UnexpectedToken,
     /// The stores have to be asked whether there is such a user. A request with that waits for the answer; it is
-    /// refused with 500 when it cannot.
+    /// refused with 500 when there is no room for that.
     NotAsked,
     /// 500: the stores cannot say whether there is such a user.
     StoreDown,

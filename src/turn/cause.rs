@@ -162,10 +162,11 @@ impl Cause {
             Self::TryAlternate(_) => 49,
             Self::Draining => 50,
             Self::Auth(DenialKind::WrongSecret) => 51,
-            Self::Auth(DenialKind::StoreDown | DenialKind::NotAsked) => 52,
+            Self::Auth(DenialKind::StoreDown) => 52,
             Self::Auth(DenialKind::OnlyMd5) => 53,
             Self::RealmQuota(_) => 54,
             Self::Auth(DenialKind::Revoked) => 55,
+            Self::Auth(DenialKind::NotAsked) => 56,
         }
     }
 

@@ -20,7 +20,7 @@ const HOSTILE: &str =
     "Nobody's client does this by itself: something between alters packets, or somebody is trying.";
 
 /// In the order of [`super::Cause::index`].
-pub(super) const TABLE: [Entry; 56] = [
+pub(super) const TABLE: [Entry; 57] = [
     entry(
         "challenge",
         401,
@@ -330,5 +330,13 @@ pub(super) const TABLE: [Entry; 56] = [
         "the credential was taken back",
         "An operator has revoked this user (turnwire revoke); turnwire revoke --list tells until when, and --undo lets \
          it in again.",
+    ),
+    entry(
+        "store_wait",
+        500,
+        "too many wait to be looked up: try again",
+        "More requests of users who are not known wait for [stores.ask] than may (512 at one worker, 64 of one client \
+         address): a store is slow (turnwire_store_answer_seconds), or somebody tries names; clients come in when they \
+         try again.",
     ),
 ];

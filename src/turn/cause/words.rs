@@ -104,8 +104,11 @@ fn denial(f: &mut fmt::Formatter<'_>, kind: DenialKind, facts: &Facts<'_>) -> fm
         }
         DenialKind::UnknownUser => write!(f, "unknown user {user}"),
         DenialKind::WrongPassword => write!(f, "wrong password for user {user}"),
-        DenialKind::StoreDown | DenialKind::NotAsked => {
+        DenialKind::StoreDown => {
             write!(f, "no store can say whether there is a user {user}: try again")
+        }
+        DenialKind::NotAsked => {
+            write!(f, "too many wait to be looked up for asking about {user} as well: try again")
         }
         DenialKind::WrongSecret => {
             write!(f, "the password of {user} was not made with a secret of this server")
