@@ -192,6 +192,17 @@ const FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::
 /// Requests of ioctl(2) that put words into a terminal (ioctl_tty(2), ioctl_console(2)).
 const TYPING: [u32; 2] = [libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
+// By the kernel's headers: the libc crate has none of these for every target.
+pub(super) const F_SETSIG: i32 = 10;
+pub(super) const F_SETOWN_EX: i32 = 15;
+pub(super) const FIOSETOWN: u32 = 0x8901;
+pub(super) const SIOCSPGRP: u32 = 0x8902;
+
+/// Commands of fcntl(2) that have the kernel send a signal when something arrives: any signal, to any process of this user.
+const OWNERS: [i32; 3] = [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX];
+/// Requests of ioctl(2) that do the same.
+const OWNING: [u32; 2] = [FIOSETOWN, SIOCSPGRP];
+
 /// Leaves this process those system calls, for all of its threads; tells how many there are.
 ///
 /// # Errors
@@ -241,9 +252,14 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError>
     // Its own limits.
     let is = when(0, SeccompCmpOp::Eq, 0)?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is])?]);
-    // Nothing is typed into the terminal that it was started from, whose shell would execute it.
-    let others = TYPING.map(|typing| when(1, SeccompCmpOp::Ne, typing.into()));
+    // No signal by way of a file that says whom to tell.
+    let others = OWNERS.map(|command| when(1, SeccompCmpOp::Ne, command as u64));
     let others = others.into_iter().collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_fcntl, vec![SeccompRule::new(others)?]);
+    // Nothing is typed into the terminal that it was started from, whose shell would execute it.
+    let others = TYPING.into_iter().chain(OWNING);
+    let others = others.map(|request| when(1, SeccompCmpOp::Ne, request.into()));
+    let others = others.collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(others)?]);
     Ok(rules)
 }

@@ -128,6 +128,7 @@ fn make_spool(config: &Config, state: &[PathBuf]) {
 
 #[cfg(test)]
 mod tests {
+    use super::calls::{F_SETOWN_EX, F_SETSIG, FIOSETOWN, SIOCSPGRP};
     use super::*;
     use std::fs;
     use std::io::ErrorKind;
@@ -161,6 +162,11 @@ mod tests {
         for (what, done) in [
             ("types into a terminal", typed()),
             ("sends a signal to its parent", signalled(std::os::unix::process::parent_id())),
+            ("has the kernel signal another", owned(libc::F_SETOWN)),
+            ("has the kernel signal another (F_SETOWN_EX)", owned(F_SETOWN_EX)),
+            ("says which signal the kernel sends", owned(F_SETSIG)),
+            ("makes another the owner of a file", given(FIOSETOWN)),
+            ("makes another the owner of a socket", given(SIOCSPGRP)),
             ("sees its parent's limits", limits(std::os::unix::process::parent_id())),
         ] {
             assert!(done.is_err_and(denied), "{what}");
@@ -184,6 +190,17 @@ mod tests {
     fn signalled(process: u32) -> std::io::Result<()> {
         // SAFETY: it has numbers as arguments only; signal 0 is none.
         told(unsafe { libc::syscall(libc::SYS_tgkill, process, process, 0) })
+    }
+
+    fn owned(command: i32) -> std::io::Result<()> {
+        // SAFETY: there is no such descriptor, so that nothing is read from the argument.
+        told(unsafe { libc::fcntl(-1, command, 0) }.into())
+    }
+
+    fn given(request: u32) -> std::io::Result<()> {
+        let process = std::os::unix::process::parent_id();
+        // SAFETY: there is no such descriptor, and the number outlives the call.
+        told(unsafe { libc::ioctl(-1, request.into(), &raw const process) }.into())
     }
 
     fn limits(process: u32) -> std::io::Result<()> {
