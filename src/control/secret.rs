@@ -150,9 +150,10 @@ fn read(path: &Path) -> Result<Option<Secret>, SecretError> {
 
 /// Makes the file with its whole content at once, or not at all; never over another.
 fn create(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
+    // No number of a process: in another container somebody else has the same, and keeps the state here too.
+    let unlike = generate().map_err(io::Error::other)?;
+    let temporary = path.with_extension(format!("{}.new", *unlike));
     let written = write_new(&temporary, text).and_then(|()| fs::hard_link(&temporary, path));
-    // Also when nothing was written: a leftover of a crashed process of the same number.
     let _ = fs::remove_file(&temporary);
     written
 }

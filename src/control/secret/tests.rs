@@ -47,13 +47,26 @@ fn it_is_made_once_for_its_owner_only_and_found_again() {
 #[test]
 fn servers_that_start_together_agree() {
     let scratch = Scratch::new();
-    // The temporary name carries the process: of one process, one at a time gets that far.
-    let text = generate().unwrap();
     create(&scratch.file(), "the other server's secret").unwrap();
-    let late = create(&scratch.file(), &text).unwrap_err();
+    let late = create(&scratch.file(), &generate().unwrap()).unwrap_err();
     assert_eq!(late.kind(), io::ErrorKind::AlreadyExists);
     let kept = find_or_make(Some(&scratch.0), vec![]).unwrap();
     assert_eq!(kept.secret.expose(), "the other server's secret");
+}
+
+/// In containers that share the directory each may be process 1, and so is whoever was killed before.
+#[test]
+fn the_number_of_the_process_tells_nobody_apart() {
+    let scratch = Scratch::new();
+    let leftover = scratch.file().with_extension(format!("{}.new", std::process::id()));
+    fs::write(leftover, "half a sec").unwrap();
+    let start = || find_or_make(Some(&scratch.0), vec![]).unwrap().secret;
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(fs::read_to_string(scratch.file()).unwrap().trim(), all[0].expose());
+    assert!(all.iter().all(|secret| *secret == all[0]));
 }
 
 #[test]
