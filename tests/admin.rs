@@ -79,7 +79,6 @@ fn where_nobody_said_where_the_socket_is_to_be_a_server_starts_without() {
     assert!(!socket(&off).exists());
 }
 
-/// What a request over TCP is answered with, with a token or without.
 /// A token that is taken out has no end of its own: what was begun with it ends with it.
 #[test]
 fn who_follows_a_client_with_a_token_is_told_no_more_when_that_is_taken_out() {
@@ -107,6 +106,7 @@ fn who_follows_a_client_with_a_token_is_told_no_more_when_that_is_taken_out() {
     assert!(!rest.iter().any(|line| line.contains(&told)), "{rest:?}");
 }
 
+/// What a request over TCP is answered with, with a token or without.
 fn over_tcp(server: &Server, method: &str, path: &str, token: &str) -> (u16, String) {
     let header = match token {
         "" => String::new(),
