@@ -162,8 +162,10 @@ level = "{('info', 'debug', 'info')[number % 3]}"
 state_directory = "{self.place}/state"
 drain = "30s"
 """
-        (self.place / "new.toml").write_text(text)
-        os.rename(self.place / "new.toml", self.place / "turnwire.toml")
+        new = self.place / "new.toml"
+        new.touch(0o600)
+        new.write_text(text)
+        new.rename(self.place / "turnwire.toml")
 
     def wait_for(self, event: str, beyond: int = 0, limit: float = 30):
         end = time.monotonic() + limit
