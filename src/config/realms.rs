@@ -8,6 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::certificates::{CERTIFICATES, KEYS};
 use super::draft::{Draft, Place};
 use super::found::{Found, expected};
 use super::keys::known;
@@ -270,6 +271,9 @@ pub(super) fn finish(directory: Option<&Path>, draft: &mut Draft) {
         if draft.is_read(&["listen.addresses", "listen.tls", "listen.dtls"]) {
             realm.check_listeners(&draft.config);
         }
+        if draft.certificates.is_empty() && draft.is_read(&[CERTIFICATES, KEYS]) {
+            realm.doubt_names();
+        }
         draft.config.realms.push(Realm {
             auth: realm.draft.config.auth.clone(),
             reach: realm.reach.clone(),
@@ -297,6 +301,16 @@ impl RealmDraft {
                     self.draft.complain_of(&[(key, place)], wrong);
                 }
             }
+        }
+    }
+
+    /// Names that nobody can ask for. By them alone nobody gets there, and /ice has no URI to give.
+    fn doubt_names(&mut self) {
+        if !self.reach.server_names.is_empty() && self.draft.is_read(&[NAMES]) {
+            let wrong =
+                Wrong::new("no client says a name without TLS, and there is no certificate for it");
+            let hint = "set tls.certificates, or --cert and --key";
+            self.draft.remark_on(&[(NAMES, 0)], wrong.hint(hint));
         }
     }
 

@@ -69,6 +69,23 @@ fn ports_that_are_too_few_for_the_limit_are_counted() {
 }
 
 #[test]
+fn names_that_no_client_can_ask_for_are_doubted() {
+    let realm = |more: &str| format!("[[realm]]\nname = \"r\"\nsecrets = [\"s\"]\n{more}\n");
+    assert_remark(
+        &realm("server_names = [\"turn.example.org\"]"),
+        "4:17: realm.server_names: no client says a name without TLS, and there is no certificate for it",
+    );
+    assert_eq!(remarks(&realm("listeners = [\"0.0.0.0:3478\"]")), [""; 0]);
+    let file = TempFile::new("");
+    let certified = rcgen::generate_simple_self_signed(["turn.example.org".to_owned()]).unwrap();
+    let pem = certified.cert.pem() + &certified.signing_key.serialize_pem();
+    std::fs::write(file.name(), pem).unwrap();
+    let tls = format!("[tls]\ncertificates = [{0:?}]\nkeys = [{0:?}]\n", file.name());
+    let others = remarks(&(tls + &realm("server_names = [\"turn.example.org\"]")));
+    assert!(!others.iter().any(|remark| remark.contains("server_names")), "{others:?}");
+}
+
+#[test]
 fn an_address_that_is_private_outside_is_doubted_unless_all_stays_on_this_host() {
     assert_remark(
         "[relay]\nexternal = [\"192.168.1.7\"]",
