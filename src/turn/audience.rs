@@ -6,7 +6,7 @@ use foldhash::quality::RandomState;
 
 use super::guard::prefix;
 use super::{Cause, DeniedBy, FiveTuple, Prefix, Session};
-use crate::auth::DenialKind;
+use crate::auth::{DenialKind, parse_username};
 use crate::time::Mono;
 
 /// Those who follow a client at a time.
@@ -77,13 +77,18 @@ impl Whom {
     }
 }
 
-/// The user part of `EXPIRY:USER` or, as coturn reads it, `USER:EXPIRY`, in a name that may be nobody's: whichever
-/// separator its realm has.
+/// A number of fewer than 9 digits is no expiry of this century, but part of somebody's name.
+const FIRST_EXPIRY: u64 = 100_000_000;
+
+/// The user part of an ephemeral name in a realm that may be nobody's: whatever stands beside the digits at either end
+/// may be its separator.
 fn user_part(name: &str) -> Option<&str> {
     let digit = |c: char| c.is_ascii_digit();
-    let behind = || name.trim_start_matches(digit).strip_prefix(separates);
-    let before = || name.trim_end_matches(digit).strip_suffix(separates);
-    if name.starts_with(digit) { behind() } else { before().filter(|_| name.ends_with(digit)) }
+    let behind = name.trim_start_matches(digit).chars().next();
+    let before = name.trim_end_matches(digit).chars().next_back();
+    let separators = [behind, before].into_iter().flatten().filter(|c| separates(*c));
+    let mut readings = separators.filter_map(|separator| parse_username(name, separator));
+    readings.find(|(expiry, _)| *expiry >= FIRST_EXPIRY).map(|(_, user)| user)
 }
 
 fn separates(c: char) -> bool {
@@ -260,7 +265,13 @@ mod tests {
             assert!(filter("alice").fits(&about(Some(name))), "{name}");
         }
         assert!(filter("1700000000:alice").fits(&about(Some("1700000000:alice"))));
+        assert!(filter("2bob").fits(&about(Some("2bob:1700000000"))));
+        assert!(filter("2bob").fits(&about(Some("1700000000:2bob"))));
+        assert!(filter("alice-2").fits(&about(Some("1700000000:alice-2"))));
         for name in ["bob", "1700000000", "1700000000:", "alice2", ":alice", "alice:", ""] {
+            assert!(!filter("alice").fits(&about(Some(name))), "{name}");
+        }
+        for name in ["alice-2", "alice.7", "alice@3", "20241231:alice", "1700000000:alice-2"] {
             assert!(!filter("alice").fits(&about(Some(name))), "{name}");
         }
         assert!(!filter("alic").fits(&about(Some("alice2"))));
