@@ -65,13 +65,13 @@ fn answers(server: SocketAddr) -> bool {
     let socket = UdpSocket::bind((LOCAL, 0)).expect("a socket");
     socket.connect(server).expect("a route");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let request = common::plain(
-        turnwire::stun::Kind::request(turnwire::stun::Method::BINDING),
-        &common::new_id(),
-        |_| (),
-    );
-    let _ = socket.send(&request);
+    let _ = socket.send(&binding());
     socket.recv(&mut [0; 500]).is_ok()
+}
+
+fn binding() -> Vec<u8> {
+    let kind = turnwire::stun::Kind::request(turnwire::stun::Method::BINDING);
+    common::plain(kind, &common::new_id(), |_| ())
 }
 
 #[test]
@@ -232,12 +232,19 @@ fn dtls_comes_and_goes_too() {
     goes_on(&mut beside, &beside_peer);
     // A certificate that is withdrawn is shown to nobody any more.
     configured.accepts(&with);
-    assert!(begins_dtls(first));
+    eventually("DTLS is begun", || begins_dtls(first).then_some(()));
+    let (mut open, open_peer) = call(Client::udp_to(first));
     configured.accepts(&plain);
     assert!(!begins_dtls(first));
+    // Nor to those who are known there already.
+    let common::Leg::Udp(socket) = &open.leg else { panic!("it is on UDP") };
+    assert_eq!(first_answer(socket, &binding()), 1, "a STUN response");
+    let sealed = beside.dtls().sealed(&binding());
+    assert_eq!(first_answer(beside.dtls().socket(), &sealed), 23, "a record under keys");
+    goes_on(&mut open, &open_peer);
     goes_on(&mut beside, &beside_peer);
     configured.accepts(&with);
-    assert!(begins_dtls(first));
+    eventually("DTLS is begun", || begins_dtls(first).then_some(()));
 }
 
 /// Whether a new client of DTLS is served.
@@ -248,6 +255,26 @@ fn begins_dtls(server: SocketAddr) -> bool {
     let mut new = common::Dtls::new(socket);
     new.socket().set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
     new.step()
+}
+
+/// What comes first of all when a client begins with DTLS and then sends a datagram: the first byte.
+#[cfg(feature = "dtls")]
+fn first_answer(socket: &UdpSocket, datagram: &[u8]) -> u8 {
+    socket.send(&client_hello()).expect("the client can send");
+    socket.send(datagram).expect("the client can send");
+    let mut answer = [0; 1500];
+    socket.recv(&mut answer).expect("an answer");
+    answer[0]
+}
+
+/// What a client of DTLS begins with.
+#[cfg(feature = "dtls")]
+fn client_hello() -> Vec<u8> {
+    let [client, server] = [(); 2].map(|()| UdpSocket::bind((LOCAL, 0)).expect("a socket"));
+    client.connect(server.local_addr().expect("an address")).expect("a route");
+    client.set_nonblocking(true).expect("an option");
+    assert!(!common::Dtls::new(client).step());
+    common::receive(&server)
 }
 
 #[test]

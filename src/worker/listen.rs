@@ -200,8 +200,12 @@ impl Engine {
 
     /// Whether a listener that lets nobody new in knows the client.
     pub(super) fn is_known(&self, tuple: &FiveTuple) -> bool {
-        let dtls = FiveTuple { transport: Transport::Dtls, ..*tuple };
-        self.server.has_allocation(self.now, tuple)
-            || self.dtls.as_ref().is_some_and(|it| it.knows(&dtls))
+        self.server.has_allocation(self.now, tuple) || self.has_association(tuple)
+    }
+
+    /// Whether a client of UDP has an association of DTLS.
+    pub(super) fn has_association(&self, tuple: &FiveTuple) -> bool {
+        let tuple = FiveTuple { transport: Transport::Dtls, ..*tuple };
+        self.dtls.as_ref().is_some_and(|it| it.knows(&tuple))
     }
 }

@@ -64,7 +64,7 @@ impl Dtls {
 }
 
 impl Engine {
-    pub(super) const fn on_dtls(&mut self, _: &Client, _: Piece, _: &Stats) {}
+    pub(super) const fn on_dtls(&mut self, _: &Client, _: Piece, _: bool, _: &Stats) {}
 
     pub(super) const fn shake_hands_by_dtls(&mut self) {}
 

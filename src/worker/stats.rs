@@ -28,7 +28,7 @@ pub struct Stats {
     pub send_too_big: Counter,
     /// Datagrams dropped for another reason.
     pub send_other: Counter,
-    /// Datagrams dropped because their listener, or DTLS on it, is configured no more and they belong to no allocation.
+    /// Datagrams dropped because their listener, or DTLS on it, is configured no more and nothing was begun there before.
     pub listener_gone: Counter,
     /// Datagrams of mobile clients dropped because their allocations are at another worker, which
     /// has no room for letters, or are under way and too many wait.

@@ -131,8 +131,9 @@ impl Engine {
         }
         for piece in pieces(&datagram, self.passed_class) {
             if serves.as_dtls(self.outbox.buffers.slot(piece.slot)[piece.start]) {
-                if takes_dtls && !leaves || self.is_known(&tuple) {
-                    self.on_dtls(&client, piece, stats);
+                let begins = takes_dtls && !leaves;
+                if begins || self.has_association(&tuple) {
+                    self.on_dtls(&client, piece, begins, stats);
                 } else {
                     stats.listener_gone.add(1);
                 }

@@ -14,8 +14,14 @@ use crate::worker::outbox::Piece;
 
 impl Engine {
     /// Takes a datagram that is DTLS by its first byte, or by its listener. The client is as UDP
-    /// knows it.
-    pub(in crate::worker) fn on_dtls(&mut self, client: &Client, piece: Piece, stats: &Stats) {
+    /// knows it. `begins`: a new association may be begun; without, the certificate is shown to nobody.
+    pub(in crate::worker) fn on_dtls(
+        &mut self,
+        client: &Client,
+        piece: Piece,
+        begins: bool,
+        stats: &Stats,
+    ) {
         let (slot, place) = (piece.slot, piece.place());
         let tuple = FiveTuple { transport: Transport::Dtls, ..client.tuple };
         let client = &Client { tuple, leg: client.leg };
@@ -24,6 +30,9 @@ impl Engine {
             return;
         };
         if let Some(hello) = ClientHello::parse(datagram) {
+            if !begins {
+                return stats.listener_gone.add(1);
+            }
             let (now, from, to) = (self.now.mono, tuple.client, tuple.server);
             if dtls.cookies.admits(now, from, to, &hello) {
                 return self.on_hello(client, slot, place, stats);
