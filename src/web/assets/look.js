@@ -30,10 +30,13 @@ export async function look(servers, second, tell, signal) {
   const stuns = [...stunServers(servers), ...(second ? [{ urls: [second] }] : [])];
   const turns = single(servers).filter(({ urls }) => /^turns?:/i.test(urls[0]));
   const [seen, errors] = [[], []];
-  const note = ({ candidate, error }) => (candidate ? seen.push(candidate) : errors.push(error));
-  const { complete } = await gather([...stuns, ...turns], note, PATIENCE, signal);
+  const note = ({ candidate }) => candidate && seen.push(candidate);
+  const all = gather([...stuns, ...turns], note, PATIENCE, signal);
+  // By themselves, so that a relay that does not answer is not taken for a STUN server that does not.
+  const witnesses = second && gather(stuns, ({ error }) => error && errors.push(error), PATIENCE, signal);
+  const [, asked] = await Promise.all([all, witnesses]);
   tell('outside');
-  const silent = Boolean(second) && (!complete || errors.some(({ url }) => /^stuns?:/i.test(url ?? '')));
+  const silent = Boolean(second) && (!asked.complete || errors.length > 0);
   const mapping = second ? bySecond(seen, silent) : 'untold';
   const way = only(seen, 'relay').some((one) => (one.way ?? 'udp') === 'udp');
   const relay = way && turnServers(servers).find(({ place }) => place.way === 'udp');
