@@ -121,6 +121,25 @@ fn an_allocation_s_own_credential_may_expire_as_well() {
 }
 
 #[test]
+fn who_meets_what_no_rule_opens_is_not_sent_to_the_rules() {
+    let mut setup = Setup::default();
+    let turn = &mut setup.turn;
+    turn.peers =
+        PeerPolicy::new(vec![], turn.relays.clone(), turn.ports, vec![at("203.0.113.1:3478")]);
+    let mut server = setup.server();
+    let mut client = alice();
+    client.allocate(&mut server);
+    client.bind(&mut server, 0x4000, at("203.0.113.1:3478"));
+    let (own, _) = refusal(&mut server);
+    assert_eq!(own.words, "peer 203.0.113.1 denied: the server itself, not a relayed address");
+    assert!(own.hint.contains("no rule opens a port on which it listens"), "{}", own.hint);
+    client.permit(&mut server, &[at("0.0.0.0:3478")]);
+    let (unspecified, _) = refusal(&mut server);
+    let hint = "No rule opens it: an unspecified address leads to this server's own host";
+    assert_eq!(unspecified.hint, hint);
+}
+
+#[test]
 fn a_403_names_the_peer_and_the_rule() {
     let mut setup = Setup::default();
     let rule = PeerRule { prefix: "8.8.8.0/24".parse().unwrap(), allow: false };

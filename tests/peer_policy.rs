@@ -226,6 +226,43 @@ fn no_rule_opens_the_servers_own_sockets() {
     }
 }
 
+/// The same socket goes by other names: an unspecified address leads to this host, and what listens on all addresses
+/// listens on each of 127.0.0.0/8.
+#[test]
+fn no_rule_opens_them_by_another_name() {
+    let server = Setup::new()
+        .flag("--allow-peer", "0.0.0.0/0")
+        .flag("--allow-peer", "::/0")
+        .listen("0.0.0.0:0")
+        .listen("[::]:0")
+        .flag("--relay-ip", "127.0.0.1")
+        .flag("--relay-ip", "::1")
+        .start();
+    let (v4, v6) = (server.listeners()[0].port(), server.listeners()[1].port());
+    let admin = server.admin().port();
+    let at = |ip: &str, port| SocketAddr::new(ip.parse().expect("an address"), port);
+    let clients = || [Client::udp_to(at("127.0.0.1", v4)), Client::tcp_to(at("127.0.0.1", v4))];
+    let [mut client, mut control] = clients();
+    client.allocate();
+    control.allocate_tcp();
+    for name in ["0.0.0.0", "127.0.0.2", "127.255.255.254"] {
+        for port in [v4, admin] {
+            let own = at(name, port);
+            assert_eq!(client.try_bind(0x4000, own).code(), 403, "{own}");
+            assert_eq!(control.try_connect(own).code(), 403, "{own}");
+        }
+    }
+    let neighbour = Peer::at(Ipv4Addr::new(127, 0, 0, 2).into());
+    client.bind(0x4001, neighbour.address);
+    client.channel(0x4001, b"hello");
+    assert_eq!(neighbour.payload(), b"hello");
+    let [mut client, _] = clients();
+    client.allocate_family(2);
+    for own in [at("::", v6), at("::1", v6), at("::ffff:0.0.0.0", v4), at("64:ff9b::", v4)] {
+        assert_eq!(client.try_bind(0x4000, own).code(), 403, "{own}");
+    }
+}
+
 /// Another program's port on the relay address is none of an allocation's.
 #[test]
 fn other_ports_of_the_relay_address_are_denied() {

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use super::audience::{About, Notice};
 use super::cause::{Facts, Told};
+use super::peers::unspecified;
 use super::request::Request;
 use super::{
     Cause, Client, DeniedBy, Effect, FiveTuple, Prefix, Reply, Server, SessionId, Verdict,
@@ -234,6 +235,14 @@ impl Server {
 /// What the operator may do, with the peer that it is about.
 fn hint(cause: Cause) -> String {
     match cause {
+        Cause::PeerDenied { peer, .. } if unspecified(peer).is_some() => {
+            "No rule opens it: an unspecified address leads to this server's own host".to_owned()
+        }
+        Cause::PeerDenied { peer, by: DeniedBy::OwnPort } => format!(
+            "It leads to this server itself: no rule opens a port on which it listens; for another program's port \
+             there: peers.allow or --allow-peer {}",
+            Prefix::host(peer)
+        ),
         Cause::PeerDenied { peer, by: DeniedBy::Special(_) } => format!(
             "Normal if another candidate pair works: browsers offer all that they have. To relay there: peers.allow \
              or --allow-peer {}",

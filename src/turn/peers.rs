@@ -52,8 +52,9 @@ pub enum Decision {
 /// Decides which peers may be relayed to.
 ///
 /// The most specific of the operator's rules that matches decides, deny wins a tie, and any of
-/// them comes before the built-in ones, except that no rule opens a port on which this server
-/// itself listens. Without a rule, the server's own relayed transport addresses are allowed (two of
+/// them comes before the built-in ones, except that no rule opens an unspecified address, which
+/// leads to this host, nor a port on which this server itself listens: one that listens on all
+/// addresses or on a loopback one is taken to listen on all loopback addresses of its family. Without a rule, the server's own relayed transport addresses are allowed (two of
 /// its clients must be able to talk to each other), addresses that are not globally reachable are
 /// denied, and all others are allowed. An IPv6 address with an IPv4 address inside is allowed only
 /// if both are.
@@ -103,6 +104,9 @@ impl PeerPolicy {
 
     /// Decides about an address.
     pub fn decide(&self, peer: IpAddr) -> Decision {
+        if let Some(special) = unspecified(peer) {
+            return Decision::Deny(DeniedBy::Special(special));
+        }
         let outer = self.decide_one(peer);
         match (outer, embedded_ipv4(peer)) {
             // Its own address leads to no translator.
@@ -111,7 +115,11 @@ impl PeerPolicy {
                 Decision::Allow => outer,
                 // A rule of the operator's that reaches into the inner address has decided it, and so has
                 // a realm's where the operator has none.
-                _ if reaches(longest(&self.rules, peer), length) => outer,
+                _ if reaches(longest(&self.rules, peer), length)
+                    && !self.is_listener(inner.into()) =>
+                {
+                    outer
+                }
                 _ if reaches(longest(&self.further, peer), length)
                     && longest(&self.rules, inner.into()).is_none_or(|rule| rule.allow)
                     && !self.is_own(inner.into()) =>
@@ -139,10 +147,7 @@ impl PeerPolicy {
         if self.is_relay(peer) || further.is_some() {
             return Decision::Guarded;
         }
-        let special = SPECIAL.iter().filter(|special| special.prefix().contains(peer));
-        if let Some(special) = special.max_by_key(|special| special.length)
-            && special.denied.is_some()
-        {
+        if let Some(special) = special(peer).filter(|special| special.denied.is_some()) {
             return Decision::Deny(DeniedBy::Special(special));
         }
         if self.is_listener(peer) { Decision::Guarded } else { Decision::Allow }
@@ -154,7 +159,7 @@ impl PeerPolicy {
     }
 
     fn is_listener(&self, ip: IpAddr) -> bool {
-        self.listeners.iter().any(|listener| listener.ip() == ip)
+        self.listeners.iter().any(|listener| listens_at(listener.ip(), ip))
     }
 
     fn is_relay(&self, ip: IpAddr) -> bool {
@@ -166,7 +171,8 @@ impl PeerPolicy {
         let of = |relay: &RelayAddress| relay.local == peer.ip() || relay.advertised == peer.ip();
         let relayed = |(relay, ports): &(_, PortRange)| of(relay) && ports.contains(peer.port());
         let opened = || !self.is_relay(peer.ip()) || longest(&self.rules, peer.ip()).is_some();
-        !self.listeners.contains(&peer) && (self.relays.iter().any(relayed) || opened())
+        let listens = |it: &SocketAddr| it.port() == peer.port() && listens_at(it.ip(), peer.ip());
+        !self.listeners.iter().any(listens) && (self.relays.iter().any(relayed) || opened())
     }
 
     /// Where a packet for the peer has to go: one of this server's relayed transport addresses
@@ -199,6 +205,25 @@ impl PeerPolicy {
         });
         own.map(move |(relay, _)| SocketAddr::new(relay.advertised, sender.port()))
     }
+}
+
+/// Whether what is bound to one address may be reached at the other. What is bound to all is reached at every loopback
+/// address, of which a host lists one at most; for one of loopback this is closed as well.
+fn listens_at(bound: IpAddr, peer: IpAddr) -> bool {
+    let here = || bound.is_unspecified() || bound.is_loopback();
+    bound == peer || bound.is_ipv4() == peer.is_ipv4() && peer.is_loopback() && here()
+}
+
+/// What is built in about an unspecified address, also one inside of an IPv6 address. The kernel sends to this host
+/// what is sent there.
+pub(super) fn unspecified(peer: IpAddr) -> Option<&'static Special> {
+    let innermost = embedded_ipv4(peer).map_or(peer, |(inner, _)| inner.into());
+    if innermost.is_unspecified() { special(innermost) } else { None }
+}
+
+fn special(ip: IpAddr) -> Option<&'static Special> {
+    let special = SPECIAL.iter().filter(|special| special.prefix().contains(ip));
+    special.max_by_key(|special| special.length)
 }
 
 /// The longest of the prefixes that hold the address; deny wins a tie.

@@ -86,7 +86,7 @@ pub(super) const TABLE: [Entry; 57] = [
         403,
         "peer denied",
         "Normal for private addresses if another candidate pair works: browsers offer all that they have; to relay \
-         there, name the prefix in peers.allow (--allow-peer).",
+         there, name the prefix in peers.allow (--allow-peer). No rule opens the server's own listeners.",
     ),
     entry("unknown_attribute", 420, "Unknown Attribute", OWN_MISTAKE),
     entry(

@@ -174,6 +174,59 @@ fn a_rule_opens_other_ports_of_the_servers_addresses_and_none_that_it_listens_on
 }
 
 #[test]
+fn no_rule_of_anybodys_opens_an_unspecified_address() {
+    let all = [rule("0.0.0.0/0", true), rule("::/0", true)];
+    let named = [
+        rule("0.0.0.0/32", true),
+        rule("::/128", true),
+        rule("::ffff:0.0.0.0/128", true),
+        rule("64:ff9b::/128", true),
+        rule("2002::/48", true),
+    ];
+    let none = policy(&[]);
+    for policy in
+        [policy(&all), policy(&named), none.of_realm(all.into()), none.of_realm(named.into())]
+    {
+        for text in ["0.0.0.0", "::", "::ffff:0.0.0.0", "::ffff:0:0.0.0.0", "64:ff9b::", "2002::1"]
+        {
+            assert!(!allowed(&policy, text), "{text}");
+        }
+    }
+    assert!(allowed(&policy(&all), "0.0.0.1"));
+}
+
+#[test]
+fn a_listener_on_this_host_alone_or_on_all_addresses_stands_for_all_of_loopback() {
+    let all = || vec![rule("0.0.0.0/0", true), rule("::/0", true)];
+    for (listener, names, apart) in [
+        ("0.0.0.0:9090", ["127.0.0.1", "127.0.0.2"], "::1"),
+        ("127.0.0.1:9090", ["127.0.0.2", "127.255.255.255"], "::1"),
+        ("[::]:9090", ["::1", "::1"], "127.0.0.1"),
+        ("[::1]:9090", ["::1", "::1"], "127.0.0.1"),
+    ] {
+        let listeners = vec![listener.parse().unwrap()];
+        let server =
+            |rules| PeerPolicy::new(rules, vec![], PortRange::default(), listeners.clone());
+        for policy in [server(all()), server(vec![]).of_realm(all())] {
+            for name in names {
+                let ip = name.parse().unwrap();
+                assert_eq!(policy.decide(ip), Decision::Guarded, "{name} for {listener}");
+                assert!(!policy.admits_port(SocketAddr::new(ip, 9090)), "{name} for {listener}");
+                assert!(policy.admits_port(SocketAddr::new(ip, 9091)), "{name} for {listener}");
+            }
+            assert_eq!(policy.decide(apart.parse().unwrap()), Decision::Allow);
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_names_a_listener_inside_of_ipv6_does_not_open_it() {
+    let policy = policy(&[rule("64:ff9b::9.9.9.9/128", true), rule("9.9.9.9", true)]);
+    let denied = Decision::Deny(DeniedBy::OwnPort);
+    assert_eq!(policy.decide("64:ff9b::9.9.9.9".parse().unwrap()), denied);
+}
+
+#[test]
 fn own_advertised_addresses_are_reached_inside_of_the_nat() {
     let policy = policy(&[]);
     let (outside, inside) =
