@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits for what has to come. Long, because the machine may be busy; a test
 /// that passes never waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Looks again and again until there is something to see.
 #[track_caller]
