@@ -14,7 +14,7 @@ use super::{
 };
 use crate::auth::OnExpiry;
 use crate::stun::{Family, attribute};
-use crate::time::Now;
+use crate::time::{Mono, Now};
 
 /// UDP in REQUESTED-TRANSPORT (RFC 8656 §18.8).
 const PROTOCOL_UDP: u8 = 17;
@@ -181,23 +181,9 @@ impl Server {
         // The slot that `insert` will use: the worker knows the socket by it.
         let slot = self.allocations.vacant_key() as u32;
         let Addresses { opened, missing } = self.open_all(slot, plan, owner, context, sockets)?;
-        let pair = opened.iter().flatten().find(|opened| opened.reserved_next);
-        let reservation = pair.map(|first| {
-            let token = self.random.next_u64().to_be_bytes();
-            let third_party = context.who.credential.key().is_session();
-            let place = (first.relay, first.port + 1);
-            self.ledger.reserve(token, owner, third_party, place, now.mono);
-            token
-        });
+        let reservation = self.reserve_next(&opened, owner, context);
         let lifetime = self.granted(context);
         let expires = now.mono + Duration::from_secs(lifetime.into());
-        let mut relays = [None; 2];
-        for Opened { relay, port, .. } in opened.iter().flatten() {
-            let [local, advertised] =
-                [relay.local, relay.advertised].map(|ip| SocketAddr::new(ip, *port));
-            let family = Family::of(&relay.local);
-            relays[family as usize] = Some(Relay { local, advertised, expires });
-        }
         let hard_end = self.hard_end(context);
         self.born += 1;
         let allocation = Allocation {
@@ -215,7 +201,7 @@ impl Server {
                 reservation,
                 address_error: missing.map(|(family, why)| (family, why.code())),
             },
-            relays,
+            relays: relays(&opened, expires),
             permissions: Vec::new(),
             channels: Vec::new(),
             tcp: (plan.protocol == Protocol::Tcp).then(Box::<TcpRelay>::default),
@@ -238,6 +224,21 @@ impl Server {
             self.tell_birth(slot, now.mono);
         }
         Ok(slot)
+    }
+
+    /// Keeps the port after an even one for whoever brings the token.
+    fn reserve_next(
+        &mut self,
+        opened: &[Option<Opened>; 2],
+        owner: &Arc<Owner>,
+        context: &Context<'_>,
+    ) -> Option<Token> {
+        let first = opened.iter().flatten().find(|opened| opened.reserved_next)?;
+        let token = self.random.next_u64().to_be_bytes();
+        let third_party = context.who.credential.key().is_session();
+        let place = (first.relay, first.port + 1);
+        self.ledger.reserve(token, owner, third_party, place, context.now.mono);
+        Some(token)
     }
 
     /// Opens what the plan asks for: of two addresses one is enough, and then it is said why
@@ -293,7 +294,7 @@ impl Server {
     }
 
     /// When the allocation ends because its credential does.
-    pub(super) fn hard_end(&self, context: &Context<'_>) -> Option<crate::time::Mono> {
+    pub(super) fn hard_end(&self, context: &Context<'_>) -> Option<Mono> {
         let ends = context.realm.authority.on_expiry() == OnExpiry::End
             || context.who.credential.key().is_session();
         let expires = context.who.credential.expires().filter(|_| ends)?;
@@ -388,4 +389,16 @@ impl Server {
         writer.xor_address(attribute::XOR_MAPPED_ADDRESS, context.client.tuple.client);
         context.finish(writer, self.settings.software.as_deref())
     }
+}
+
+/// The relayed transport addresses of what was opened, each in its family's place.
+fn relays(opened: &[Option<Opened>; 2], expires: Mono) -> [Option<Relay>; 2] {
+    let mut relays = [None; 2];
+    for Opened { relay, port, .. } in opened.iter().flatten() {
+        let [local, advertised] =
+            [relay.local, relay.advertised].map(|ip| SocketAddr::new(ip, *port));
+        let family = Family::of(&relay.local);
+        relays[family as usize] = Some(Relay { local, advertised, expires });
+    }
+    relays
 }

@@ -90,7 +90,6 @@ impl Server {
         let reply = match verdict {
             Verdict::Reply(reply) | Verdict::Bound(reply, _) => Some(reply),
             Verdict::Later | Verdict::Park => None,
-            Verdict::Drop(reason) => return self.tally(now, &client.tuple, *reason),
             // Whoever decides about it tells it.
             _ => return,
         };

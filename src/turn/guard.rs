@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
 
-use super::{Client, FiveTuple, Server};
+use super::{Cause, Client, FiveTuple, Reply, Server, Verdict};
 use crate::time::Mono;
 
 /// Number of cells; 512 KiB, and never more, whatever strangers send.
@@ -116,6 +116,31 @@ impl Kind {
 }
 
 impl Server {
+    /// Whether the limits for each address apply to a client.
+    pub(super) fn guards(&self, tuple: &FiveTuple) -> bool {
+        !self.settings.limits.exempts(tuple.client.ip()) && !self.settings.may_be_self_check(tuple)
+    }
+
+    /// Whether a request of a client without an allocation is answered.
+    pub(super) fn admit_stranger(&self, now: Mono, tuple: &FiveTuple) -> bool {
+        let rate = self.settings.limits.unauthenticated_per_second;
+        // What has waited for the stores has been counted when it came.
+        let counted = self.origin.is_some() || self.resumed;
+        rate == 0 || counted || self.ledger.guard.admit(tuple, now, rate)
+    }
+
+    /// Gives back what [`Self::admit_stranger`] took, if the request has authenticated itself.
+    pub(super) fn refund_stranger(&self, tuple: &FiveTuple, verdict: &Verdict) {
+        let rate = self.settings.limits.unauthenticated_per_second;
+        let doubted = matches!(
+            verdict,
+            Verdict::Park | Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. })
+        );
+        if rate != 0 && !doubted {
+            self.ledger.guard.refund(tuple, rate);
+        }
+    }
+
     /// Whether a request that its client has not signed is answered on the 5-tuple of an allocation:
     /// on UDP, anybody can send it whom a peer has told the client's address.
     pub(super) fn admit_unsigned(&self, now: Mono, client: &Client) -> bool {

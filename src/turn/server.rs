@@ -18,7 +18,7 @@ use super::{
     Audience, Cause, Client, ConnectionId, Dropped, Effect, FiveTuple, Ledger, Random,
     RelaySockets, Reply, Seat, Settings, Stats, Verdict,
 };
-use crate::auth::{Authenticated, DenialKind, Realms};
+use crate::auth::{Authenticated, Denial, DenialKind, Realms};
 use crate::stun::{Class, Error, Message, Method};
 use crate::time::{Mono, Now};
 
@@ -161,6 +161,7 @@ impl Server {
         })
     }
 
+    #[inline]
     fn stun(
         &mut self,
         now: Now,
@@ -181,59 +182,62 @@ impl Server {
             }
             (Class::Indication, Method::BINDING) => Ok(Verdict::Ignore),
             (Class::Request, method) if self.serves(method) => {
-                if message.is_classic() && method != Method::BINDING {
-                    return Err(Dropped::Unserved);
-                }
-                let slot = self.find_live(now, &client.tuple, sockets, stats);
-                if slot.is_none()
-                    && method != Method::BINDING
-                    && !self.here
-                    && let Some(verdict) = self.guest_request(now, &client.tuple)
-                {
-                    return verdict;
-                }
-                let guarded = !self.settings.limits.exempts(client.tuple.client.ip())
-                    && !self.settings.may_be_self_check(&client.tuple);
-                let rate = self.settings.limits.unauthenticated_per_second;
-                let bounded = slot.is_none() && guarded && rate != 0;
-                let admit = || self.ledger.guard.admit(&client.tuple, now.mono, rate);
-                // What has waited for the stores has been counted when it came.
-                let first = self.origin.is_none() && !self.resumed;
-                if bounded && first && !admit() {
-                    return Err(Dropped::RateLimited);
-                }
-                let mut request = Request::read(message, packet);
-                if slot.is_none()
-                    && let Some(verdict) = self.stray(client, &request)
-                {
-                    return verdict;
-                }
-                let verdict = if method == Method::BINDING {
-                    if slot.is_some() && !self.admit_unsigned(now.mono, client) {
-                        return Err(Dropped::RateLimited);
-                    }
-                    let answer = self.discover(client, &mut request, packet.len());
-                    if let Ok(Some(answer)) = &answer {
-                        self.admit_discovery(now.mono, client, answer, guarded, stats)?;
-                    }
-                    Verdict::Reply(self.binding(client, &request, answer, out, stats))
-                } else {
-                    self.authenticated(now, client, &request, slot, (packet, out), sockets, stats)
-                };
-                let doubted = matches!(
-                    verdict,
-                    Verdict::Park
-                        | Verdict::Drop(_)
-                        | Verdict::Reply(Reply { refusal: Some(Cause::Auth(_)), .. })
-                );
-                if bounded && !doubted && method != Method::BINDING {
-                    self.ledger.guard.refund(&client.tuple, rate);
-                }
-                self.tell(now, client, &request, slot, &verdict, out);
-                Ok(verdict)
+                self.request(now, client, message, (packet, out), sockets, stats)
             }
             _ => Err(Dropped::Unserved),
         }
+    }
+
+    /// Takes a request: a stranger's within the rate of its address only.
+    fn request(
+        &mut self,
+        now: Now,
+        client: &Client,
+        message: Message<'_>,
+        (packet, out): (&[u8], &mut [u8]),
+        sockets: &mut dyn RelaySockets,
+        stats: &Stats,
+    ) -> Result<Verdict, Dropped> {
+        let (tuple, method) = (&client.tuple, message.kind().method);
+        if message.is_classic() && method != Method::BINDING {
+            return Err(Dropped::Unserved);
+        }
+        let slot = self.find_live(now, tuple, sockets, stats);
+        if slot.is_none()
+            && method != Method::BINDING
+            && !self.here
+            && let Some(verdict) = self.guest_request(now, tuple)
+        {
+            return verdict;
+        }
+        let guarded = self.guards(tuple);
+        let bounded = slot.is_none() && guarded;
+        if bounded && !self.admit_stranger(now.mono, tuple) {
+            return Err(Dropped::RateLimited);
+        }
+        let mut request = Request::read(message, packet);
+        if slot.is_none()
+            && let Some(verdict) = self.stray(client, &request)
+        {
+            return verdict;
+        }
+        let verdict = if method == Method::BINDING {
+            if slot.is_some() && !self.admit_unsigned(now.mono, client) {
+                return Err(Dropped::RateLimited);
+            }
+            let answer = self.discover(client, &mut request, packet.len());
+            if let Ok(Some(answer)) = &answer {
+                self.admit_discovery(now.mono, client, answer, guarded, stats)?;
+            }
+            Verdict::Reply(self.binding(client, &request, answer, out, stats))
+        } else {
+            self.authenticated(now, client, &request, slot, (packet, out), sockets, stats)?
+        };
+        if bounded && method != Method::BINDING {
+            self.refund_stranger(tuple, &verdict);
+        }
+        self.tell(now, client, &request, slot, &verdict, out);
+        Ok(verdict)
     }
 
     /// Lets a request through authentication (RFC 8489 §9.2.4) to its handler.
@@ -247,7 +251,7 @@ impl Server {
         (packet, out): (&[u8], &mut [u8]),
         sockets: &mut dyn RelaySockets,
         stats: &Stats,
-    ) -> Verdict {
+    ) -> Result<Verdict, Dropped> {
         let address = client.tuple.client;
         // RFC 8016 §3.2.2: a ticket stands for its allocation, wherever it comes from; so does the
         // name of a connection (RFC 6062 §4.3).
@@ -272,29 +276,14 @@ impl Server {
         let who = match checked {
             Ok(who) => who,
             Err(denial) => {
-                let unsigned = slot.is_some() && !denial.signed;
-                if unsigned && !self.admit_unsigned(now.mono, client) {
-                    stats.drop(Dropped::RateLimited);
-                    return Verdict::Drop(Dropped::RateLimited);
-                }
-                if denial.kind == DenialKind::NotAsked && !self.resumed {
-                    if let Some(verdict) = self.park(now.mono, client, request, packet, stats) {
-                        return verdict;
-                    }
-                    // Nobody repeats a request on a stream: there the refusal is said.
-                    if !client.tuple.transport.is_stream() {
-                        stats.drop(Dropped::StoreWait);
-                        return Verdict::Drop(Dropped::StoreWait);
-                    }
-                }
                 let denied = (&*realm, denial);
-                return Verdict::Reply(self.deny(now, client, request, denied, out, stats));
+                return self.denied(now, client, request, slot, denied, (packet, out), stats);
             }
         };
         let context = Context { now, client, request, who: &who, realm: &realm, stats };
         let method = request.method;
         let reply = |length, refusal| Reply { length, method, refusal, proven: true, detour: None };
-        match self.handle(&context, slot, out, sockets) {
+        Ok(match self.handle(&context, slot, out, sockets) {
             Ok(Answer::Now(length)) => Verdict::Reply(reply(length, None)),
             Ok(Answer::Later) => Verdict::Later,
             Ok(Answer::Bound(length, connection)) => {
@@ -308,7 +297,35 @@ impl Server {
                 let length = self.refuse(&context, cause, out);
                 Verdict::Reply(reply(length, Some(cause)))
             }
+        })
+    }
+
+    /// A request that authentication refuses waits for the stores, if they may know its user, or is answered.
+    #[expect(clippy::too_many_arguments, reason = "what it is answered from")]
+    fn denied(
+        &mut self,
+        now: Now,
+        client: &Client,
+        request: &Request<'_>,
+        slot: Option<u32>,
+        (realm, denial): (&Realm, Denial),
+        (packet, out): (&[u8], &mut [u8]),
+        stats: &Stats,
+    ) -> Result<Verdict, Dropped> {
+        let unsigned = slot.is_some() && !denial.signed;
+        if unsigned && !self.admit_unsigned(now.mono, client) {
+            return Err(Dropped::RateLimited);
         }
+        if denial.kind == DenialKind::NotAsked && !self.resumed {
+            if let Some(verdict) = self.park(now.mono, client, request, packet, stats) {
+                return Ok(verdict);
+            }
+            // Nobody repeats a request on a stream: there the refusal is said.
+            if !client.tuple.transport.is_stream() {
+                return Err(Dropped::StoreWait);
+            }
+        }
+        Ok(Verdict::Reply(self.deny(now, client, request, (realm, denial), out, stats)))
     }
 
     fn handle(
