@@ -212,6 +212,13 @@ fn what_the_server_may_carry_in_all_is_taken_along() {
         assert!(toml.contains(&format!("\nall_bytes_per_second = {key}\n")), "{toml}");
         assert!(!text(&output.stderr).contains("bps"), "{}", text(&output.stderr));
     }
+    // coturn asks nothing of it for allocations that have no bound of their own.
+    for lines in ["bps-capacity=1000000", "max-bps=0\nbps-capacity=1000000"] {
+        let output = import(&Scratch::new(), lines, &[]);
+        let toml = text(&output.stdout);
+        assert!(!toml.contains("\nall_bytes_per_second"), "{toml}");
+        assert!(toml.contains("limits nobody in coturn without max-bps"), "{toml}");
+    }
 }
 
 /// As they stand in a compose file or behind `docker run`.

@@ -1,6 +1,7 @@
 //! How much of everything, and how TURN is spoken.
 
 use super::facts::{Facts, OFF};
+use super::grammar::number;
 use super::page::Page;
 use super::page::Weight::{Lost, Same};
 
@@ -29,15 +30,37 @@ pub(super) fn quotas(facts: &Facts<'_>, page: &mut Page) {
     }
 }
 
+/// coturn sets aside of its capacity what max-bps says, and nothing where that is 0 or missing.
 fn capacity(facts: &Facts<'_>, page: &mut Page) {
     let from = facts.all("bps-capacity");
     let Some(number) = facts.number("bps-capacity", page) else { return };
+    if number > 0 && !bounds_each(facts) {
+        let text = "it limits nobody in coturn without max-bps: limits.all_bytes_per_second bounds what all have together";
+        page.note("limits", Same, &from, text);
+        return;
+    }
     page.key("limits", "all_bytes_per_second", number.min(i64::MAX as u64) as i64, &from);
     if number > 0 {
         let text = "coturn sets max-bps of it aside for each allocation and refuses those for which nothing is left; \
                     here those share it that use it, in each realm by itself";
         page.note("limits", Same, &from, text);
     }
+}
+
+/// The same for a further realm, where its own max-bps makes a difference.
+pub(super) fn capacity_of_realm(own: &Facts<'_>, facts: &Facts<'_>, page: &mut Page) {
+    let capacity = facts.value("bps-capacity").map_or(0, |value| number(value).0);
+    let from = own.all("max-bps");
+    if capacity == 0 || from.is_empty() || bounds_each(own) == bounds_each(facts) {
+        return;
+    }
+    let bound = if bounds_each(own) { capacity.min(i64::MAX as u64) as i64 } else { 0 };
+    page.key("limits", "all_bytes_per_second", bound, &from);
+}
+
+/// Whether an allocation is bounded.
+fn bounds_each(facts: &Facts<'_>) -> bool {
+    facts.value("max-bps").is_some_and(|value| number(value).0 > 0)
 }
 
 fn lifetimes(facts: &Facts<'_>, page: &mut Page) {

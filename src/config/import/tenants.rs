@@ -295,6 +295,7 @@ impl<'t> Tenants<'t> {
             rules(inventory, realm, &mut own);
         }
         limits::quotas(&own, page);
+        limits::capacity_of_realm(&own, facts, page);
         peers::realm(&own, facts, page);
         let left = self.tokens(facts, Some(realm), page);
         page.close_realm();

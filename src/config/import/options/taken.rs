@@ -110,7 +110,13 @@ pub(super) static TAKEN: &[Opt] = &[
     opt("user-quota", Value, Room("`limits.allocations_per_user`")),
     opt("total-quota", Value, Room("`limits.allocations`")),
     opt("max-bps", Value, Room("`limits.bytes_per_second`")),
-    opt("bps-capacity", Value, Room("`limits.all_bytes_per_second`, for each realm by itself")),
+    opt(
+        "bps-capacity",
+        Value,
+        Room(
+            "`limits.all_bytes_per_second`, for each realm by itself; without `max-bps` it limits nobody in coturn",
+        ),
+    ),
     opt("unauthorized-ratelimit", Flag, Room("always on: `limits.unauthenticated_per_second`")),
     opt("unauthorized-ratelimit-rps", Value, Room("`limits.unauthenticated_per_second`")),
     opt("max-allocate-timeout", Value, Room("`limits.streams.idle`, `limits.dtls.idle`")),

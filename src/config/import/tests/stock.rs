@@ -52,6 +52,23 @@ fn what_coturn_does_not_read_is_not_taken() {
 }
 
 #[test]
+fn a_realm_has_a_part_in_the_capacity_where_its_allocations_are_bounded() {
+    let of = |file: &str, bound: &str| {
+        let inventory = Inventory {
+            options: vec![["b.example", "max-bps", bound].map(str::to_owned)],
+            origins: vec![pair("https://b.example", "b.example")],
+            ..Inventory::default()
+        };
+        let (_, all) = load(&format!("{FILE}bps-capacity=90\n{file}"), inventory);
+        (all.limits.all_bytes_per_second, all.realms[0].limits.all_bytes_per_second)
+    };
+    assert_eq!(of("", "7"), (0, 90));
+    assert_eq!(of("max-bps=5\n", "7"), (90, 90));
+    assert_eq!(of("max-bps=5\n", "0"), (90, 0));
+    assert_eq!(of("", "0"), (0, 0));
+}
+
+#[test]
 fn nobody_is_let_in_whom_coturn_keeps_out() {
     let origins = vec![pair("https://b.example", "b.example")];
     let tokens = vec![StockedToken {
