@@ -120,11 +120,45 @@ fn secrets_that_everybody_may_read_are_told_with_what_takes_that_away() {
         assert_says(&told[0], &[&format!("may read {file}, in which secrets are"), "chmod o-r"]);
     }
     assert_eq!(start(0o640, 0o600), [""; 0]);
-    // What has nothing secret in it may be read.
-    let scratch = Scratch::new();
-    fs::write(scratch.path("t.toml"), "[auth]\nrealm = \"r\"\nsecrets = []\n").unwrap();
-    let flags = [&USER[..], &["--config", "t.toml"]].concat();
-    assert_eq!(warnings(Server::start_in(scratch, &flags)), [""; 0]);
+}
+
+#[test]
+fn a_configuration_without_a_secret_of_its_own_may_be_read() {
+    let start = |text: &str, way: u32| {
+        let scratch = Scratch::new();
+        let put = |name: &str, text: &str, mode: u32| {
+            fs::write(scratch.path(name), text).unwrap();
+            fs::set_permissions(scratch.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        put("t.toml", text, 0o644);
+        put("secret", "a-secret-of-32-bytes-0123456789\n", 0o600);
+        put("both", "north-sea\n", 0o644);
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(way)).unwrap();
+        warnings(Server::start_in(scratch, &[&USER[..], &["--config", "t.toml"]].concat()))
+    };
+    let bare = [
+        "[auth]\nrealm = \"r\"\nsecrets = []\n",
+        "[web.keys]\napp = { secret_file = \"secret\", label = \"app\" }\n[web]\npage = true\n",
+        "[stores.ask]\nx = { kind = \"sqlite\", path = \"none/users.db\" }\n",
+        "[events.webhook]\nurl = \"http://127.0.0.1:9/x\"\nsecret_file = \"secret\"\n",
+    ];
+    let exposed = |told: &[String]| told.iter().filter(|it| it.contains("chmod o-r")).count();
+    for text in bare {
+        let told = start(text, 0o755);
+        assert_eq!(exposed(&told), 0, "{text}: {told:?}");
+    }
+    let secretive = [
+        "[events.webhook]\nurl = \"http://127.0.0.1:9/x?token=y\"\nsecret_file = \"secret\"\n",
+        "[[realm]]\nname = \"a\"\nusers = { a = \"b\" }\n",
+        // A file that two name is told once.
+        "[[realm]]\nname = \"a\"\nsecrets_file = \"both\"\n[[realm]]\nname = \"b\"\nsecrets_file = \"both\"\n",
+    ];
+    for text in secretive {
+        let told = start(text, 0o755);
+        assert_eq!(exposed(&told), 1, "{text}: {told:?}");
+        // Behind a closed directory nobody finds it.
+        assert_eq!(exposed(&start(text, 0o750)), 0, "{text}");
+    }
 }
 
 /// As `echo secret > file` writes it, and as an editor of Windows does.

@@ -5,6 +5,7 @@ mod common;
 mod server;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use common::{Authority, Client, Credential};
 use server::{Scratch, Server};
@@ -67,6 +68,16 @@ fn a_reload_reads_new_files_beside_the_old_ones_and_says_why_it_cannot_elsewhere
         fs::rename(&new, &file).unwrap();
     };
     replace(tls(&elsewhere.0));
+    server.signal("HUP");
+    let told = server.line_of(&["reload_failed", "reloaded"]);
+    let words = told["message"].as_str().unwrap();
+    assert_eq!(told["event"], "reload_failed", "{told}");
+    assert!(words.contains("sandbox") && words.contains("restart"), "{words}");
+    // A file of this process's own, which nobody else may read, is kept from it by nothing else.
+    let secret = elsewhere.path("secret");
+    fs::write(&secret, "north-sea\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    replace(format!("[auth]\nsecrets_file = {secret:?}\n{USERS}"));
     server.signal("HUP");
     let told = server.line_of(&["reload_failed", "reloaded"]);
     let words = told["message"].as_str().unwrap();

@@ -138,6 +138,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
         reader::read(source.text(), &mut draft);
         draft.config.shown = Shown::of(source.text());
     }
+    let is_secretive = secrets::are_in_text(&draft);
     let directory = flags.config.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     secrets::read(directory, &mut draft);
     web::read_secrets(directory, &mut draft);
@@ -146,7 +147,7 @@ fn draft(flags: &Flags) -> (Draft, Source) {
     flags.apply(&mut draft);
     secrets::read_flag(flags.secret_file.as_deref(), &mut draft);
     realms::finish(Some(directory), &mut draft);
-    draft.config.exposed = secrets::exposed(flags.config.as_deref(), &draft);
+    draft.config.exposed = secrets::exposed(flags.config.as_deref(), is_secretive, &draft);
     check(&mut draft);
     (draft, source)
 }

@@ -142,6 +142,11 @@ pub(super) fn read(value: &Spanned<DeValue<'_>>, draft: &mut Draft) {
 }
 
 impl RealmDraft {
+    /// What has been read of it.
+    pub(super) const fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
     fn section(&mut self, path: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let inner = format!("{path}.{}", name.get_ref());

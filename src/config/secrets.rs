@@ -1,8 +1,7 @@
 //! Secrets that stand in files of their own, for systemd's LoadCredential, a Docker secret, or a directory that fewer
 //! people read. A relative path counts from the configuration's own directory.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -13,7 +12,9 @@ use super::source::read_text;
 use super::stores;
 use super::value::{self, Wrong};
 use crate::auth::Secret;
+use crate::http::Url;
 use crate::store::Kind;
+use crate::tls::others_may_read;
 
 /// Adds what stands in files of its own: shared secrets, the admin's tokens, the webhook's secret and the stores'.
 pub(super) fn read(directory: &Path, draft: &mut Draft) {
@@ -60,18 +61,48 @@ pub(super) fn read(directory: &Path, draft: &mut Draft) {
     }
 }
 
-/// Files with secrets in them that everybody on this host may read; `own` is the configuration itself.
-pub(super) fn exposed(own: Option<&Path>, draft: &Draft) -> Vec<PathBuf> {
-    // An empty list hides nothing.
-    let is_secretive = draft.hidden.iter().any(|span| span.len() > 2);
+/// Whether secrets stand in the text itself, as long as no file beside it has been read.
+pub(super) fn are_in_text(draft: &Draft) -> bool {
+    let config = &draft.config;
+    let (auth, events) = (&config.auth, &config.events);
+    let has_password = |url: &Secret| has_password(url.expose());
+    !auth.secrets.is_empty()
+        || !auth.users.is_empty()
+        || !auth.tokens.keys.is_empty()
+        || !config.admin_tokens.is_empty()
+        || config.redirect.credentials.is_some()
+        || config.web.keys.iter().any(|key| key.secret.is_some())
+        || config.stores.iter().any(|store| {
+            store.token.is_some()
+                || store.signature_secret.is_some()
+                || store.url.as_ref().is_some_and(has_password)
+        })
+        || events.webhook.secret.is_some()
+        || events.webhook.url.as_ref().is_some_and(Url::has_query)
+        || events.redis.url.as_ref().is_some_and(has_password)
+        || draft.realms.iter().any(|realm| are_in_text(realm.draft()))
+}
+
+/// Whether something in a URL lets one in: `//NAME:PASSWORD@` or `?token=...`.
+fn has_password(url: &str) -> bool {
+    const NAMES: [&str; 6] = ["password=", "passwd=", "token=", "key=", "api_key=", "secret="];
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':'))
+        || rest.split(['?', '&', ' ']).any(|part| NAMES.iter().any(|name| part.starts_with(name)))
+}
+
+/// Files with secrets in them that everybody on this host may read, each once; `own` is the configuration itself.
+pub(super) fn exposed(own: Option<&Path>, is_secretive: bool, draft: &Draft) -> Vec<PathBuf> {
     let own = |path: &Path| own == Some(path);
     let files = draft.config.files.iter().filter(|path| !own(path) || is_secretive);
     let stores = draft.config.stores.iter().filter(|store| store.kind == Kind::File);
     let all = files.chain(stores.filter_map(|store| store.path.as_ref()));
     // Docker's secrets are everybody's, in a container that is nobody else's.
     let all = all.filter(|path| !path.starts_with("/run/secrets"));
-    let everybodys = |path: &&PathBuf| fs::metadata(path).is_ok_and(|it| it.mode() & 0o004 != 0);
-    all.filter(everybodys).cloned().collect()
+    let all: BTreeSet<_> = all.filter(|path| others_may_read(path) == Some(true)).collect();
+    all.into_iter().cloned().collect()
 }
 
 /// Remarks on them, but for the configuration itself, which may lie elsewhere while it is checked.

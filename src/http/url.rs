@@ -117,6 +117,11 @@ impl Url {
         matches!(self.origin, Origin::Tcp { secure: true, .. })
     }
 
+    /// Whether there is a query, in which tokens are used to stand.
+    pub fn has_query(&self) -> bool {
+        self.target.query().is_some()
+    }
+
     /// The request's target, with more of a query behind it: `name=value&...`, percent-encoded.
     pub(super) fn target(&self, query: Option<&str>) -> Result<Uri, InvalidUrl> {
         let Some(query) = query else {

@@ -83,4 +83,6 @@ pub use stream::{read, write};
 pub use terminal::without_echo;
 pub use thread::ThreadClock;
 pub use transmit::SendReport;
-pub use user::{Account, account, become_user, effective_user, group, group_name, user_name};
+pub use user::{
+    Account, account, become_user, effective_groups, effective_user, group, group_name, user_name,
+};

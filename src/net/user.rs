@@ -82,6 +82,22 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The groups whose rights this process has.
+///
+/// # Errors
+/// The system does not tell them.
+pub fn effective_groups() -> io::Result<Vec<u32>> {
+    // SAFETY: it takes nothing and cannot fail.
+    let first = unsafe { libc::getegid() };
+    // SAFETY: with no room asked for, nothing is written.
+    let count = unsafe { libc::getgroups(0, ptr::null_mut()) };
+    check(count.min(0))?;
+    let mut groups = vec![first; count as usize + 1];
+    // SAFETY: there is room for as many as are said to be there; the last one stays.
+    check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) }.min(0))?;
+    Ok(groups)
+}
+
 /// Becomes a user for good, with all of its groups and `group` (or its own) as the first one. All
 /// threads of the process change together.
 ///

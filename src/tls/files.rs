@@ -74,8 +74,23 @@ impl Files {
 
     /// Whether everybody on this host may read the key; `None` when that cannot be seen.
     pub fn key_is_exposed(&self) -> Option<bool> {
-        fs::metadata(&self.key).ok().map(|about| about.mode() & 0o004 != 0)
+        others_may_read(&self.key)
     }
+}
+
+/// Whether everybody on this host may read a file, and come to it; `None` when that cannot be seen.
+pub fn others_may_read(path: &Path) -> Option<bool> {
+    let path = fs::canonicalize(path).ok()?;
+    let allows = |path: &Path, right| Some(fs::metadata(path).ok()?.mode() & right != 0);
+    if !allows(&path, 0o004)? {
+        return Some(false);
+    }
+    for directory in path.ancestors().skip(1) {
+        if !allows(directory, 0o001)? {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, InvalidFile> {
@@ -102,8 +117,10 @@ impl Barrier {
         }
         let path = find_barrier(&std::path::absolute(path).ok()?, LINKS);
         let about = fs::metadata(&path).ok()?;
-        let open = if about.is_dir() { 0o001 } else { 0o004 };
-        (about.mode() & open == 0).then(|| Self {
+        let wanted = if about.is_dir() { 0o1 } else { 0o4 };
+        let groups = net::effective_groups().ok()?;
+        let allowed = rights(&about, net::effective_user(), &groups);
+        (allowed & wanted == 0).then(|| Self {
             is_directory: about.is_dir(),
             owner: net::user_name(about.uid()),
             group: net::group_name(about.gid()),
@@ -111,6 +128,18 @@ impl Barrier {
             reader: net::user_name(net::effective_user()),
             path,
         })
+    }
+}
+
+/// What owner and mode let a user with these groups do: as others, as one of the group, or as the owner.
+fn rights(about: &impl MetadataExt, user: u32, groups: &[u32]) -> u32 {
+    let mode = about.mode();
+    if about.uid() == user {
+        mode >> 6 & 0o7
+    } else if groups.contains(&about.gid()) {
+        mode >> 3 & 0o7
+    } else {
+        mode & 0o7
     }
 }
 

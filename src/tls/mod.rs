@@ -45,7 +45,7 @@ mod testing;
 pub use chain::{Doubt, Roots};
 pub use client::{Client, Dislike, NoClient, Objection, Trust};
 pub use failure::{Cause, Failure};
-pub use files::{Barrier, Files, InvalidFile, Why};
+pub use files::{Barrier, Files, InvalidFile, Why, others_may_read};
 pub use identities::{Identities, NoIdentity};
 pub use identity::{Identity, InvalidIdentity};
 pub use probe::{Opinion, Probe, Probes, Shown, dtls_greeting, is_dtls_answer};

@@ -43,6 +43,9 @@ fn a_pair_is_read_and_a_key_for_everybody_is_seen() {
         fs::set_permissions(&files.key, fs::Permissions::from_mode(mode)).unwrap();
         assert_eq!(files.key_is_exposed(), Some(exposed));
     }
+    // Nobody comes through a directory that is closed.
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(files.key_is_exposed(), Some(false));
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn a_barrier_says_whose_it_is_who_asks_and_what_helps() {
 }
 
 #[test]
-fn what_others_may_read_is_barred_by_something_else() {
+fn what_owner_and_mode_let_read_is_barred_by_something_else() {
     let scratch = Scratch::new();
     let file = scratch.0.join("secrets");
     fs::write(&file, "").unwrap();
@@ -124,8 +127,17 @@ fn what_others_may_read_is_barred_by_something_else() {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         Barrier::behind(&kind.into(), &file).map(|it| it.mode)
     };
-    assert_eq!(behind(0o640, ErrorKind::PermissionDenied), Some(0o640));
-    // As by the sandbox.
-    assert_eq!(behind(0o644, ErrorKind::PermissionDenied), None);
-    assert_eq!(behind(0o640, ErrorKind::NotFound), None);
+    assert_eq!(behind(0o040, ErrorKind::PermissionDenied), Some(0o040));
+    // As by the sandbox: the owner may, who is this process.
+    for mode in [0o600, 0o640, 0o644] {
+        assert_eq!(behind(mode, ErrorKind::PermissionDenied), None, "{mode:o}");
+    }
+    assert_eq!(behind(0o040, ErrorKind::NotFound), None);
+    // The first that fits counts, as in the kernel.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o421)).unwrap();
+    let about = fs::metadata(&file).unwrap();
+    let (owner, group) = (about.uid(), about.gid());
+    assert_eq!(rights(&about, owner, &[group]), 4);
+    assert_eq!(rights(&about, owner + 1, &[group + 1, group]), 2);
+    assert_eq!(rights(&about, owner + 1, &[group + 1]), 1);
 }
