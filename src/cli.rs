@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use turnwire::config::import::{Imported, Weight};
 use turnwire::config::{Config, Flags};
 use turnwire::tls::Identity;
@@ -201,13 +201,14 @@ pub(crate) enum Reference {
 }
 
 impl Cli {
-    /// Reads the command line. Whoever names the configuration as other servers want it is told how it is named here.
+    /// Reads the command line. Whoever names the configuration as other servers want it is told how it is named here,
+    /// if what was asked for takes one.
     pub(crate) fn read() -> Self {
         Self::try_parse().unwrap_or_else(|mut error| {
             let named = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
             let named = named.map(|kind| error.get(kind).map(ToString::to_string));
             let Some(file) = named.into_iter().flatten().next() else { error.exit() };
-            if file == "-c" || Path::new(&file).is_file() {
+            if takes_config() && (file == "-c" || Path::new(&file).is_file()) {
                 let tip = "the configuration is named with '--config FILE'".into();
                 error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
             }
@@ -219,6 +220,15 @@ impl Cli {
     pub(crate) fn command(self) -> Command {
         self.command.unwrap_or_else(|| Command::Serve(Box::new(self.flags)))
     }
+}
+
+/// Whether what the command line asks for has a flag `--config`.
+fn takes_config() -> bool {
+    let command = <Cli as CommandFactory>::command();
+    let first = std::env::args_os().nth(1).unwrap_or_default();
+    command
+        .find_subcommand(first)
+        .is_none_or(|it| it.get_arguments().any(|flag| flag.get_long() == Some("config")))
 }
 
 /// A configuration in one line.

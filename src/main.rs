@@ -139,7 +139,11 @@ fn import(file: Option<&Path>, database: Option<&str>, output: Option<&Path>) ->
     };
     let name = file.map_or("coturn's database".into(), |file| file.display().to_string());
     // Users without a password stand in a file of their own.
-    let users = output.map(|path| path.with_extension("users"));
+    let users = output.map(|path| {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".users");
+        PathBuf::from(beside)
+    });
     let users_name = users.as_deref().and_then(Path::file_name).and_then(OsStr::to_str);
     let imported = import::import(&text, &name, stock.as_ref(), users_name);
     let target = output.map_or("standard output".into(), |path| path.display().to_string());

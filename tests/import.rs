@@ -180,7 +180,7 @@ const CAROL: &str = "user=carol:0xae156e7795c90d29bab24003795f5450";
 fn users_known_by_their_md5_keys_come_along_in_a_file_of_their_own() {
     let lines = format!("lt-cred-mech\nrealm=example.org\nuser=alice:wonder\n{CAROL}\n");
     let server = start(&lines);
-    let beside = server.scratch.path("out.users");
+    let beside = server.scratch.path("out.toml.users");
     assert_eq!(mode(&beside), 0o600);
     assert!(fs::read_to_string(&beside).unwrap().ends_with(&format!("\n{CAROL}\n")));
     for (name, password, code) in
@@ -194,8 +194,11 @@ fn users_known_by_their_md5_keys_come_along_in_a_file_of_their_own() {
     fs::remove_file(scratch.path("out.toml")).unwrap();
     let again = import(&scratch, &lines, &["--output", "out.toml"]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(text(&again.stderr).contains("out.users cannot be written: File exists"));
+    assert!(text(&again.stderr).contains("out.toml.users cannot be written: File exists"));
     assert!(!scratch.path("out.toml").exists());
+    let named = import(&scratch, &lines, &["--output", "x.users"]);
+    assert_eq!(named.status.code(), Some(0), "{}", text(&named.stderr));
+    assert!(scratch.path("x.users").exists() && scratch.path("x.users.users").exists());
     // Without a place for them they are left behind, and it is said what to do.
     let nowhere = import(&scratch, &lines, &[]);
     assert_eq!(nowhere.status.code(), Some(3));
@@ -237,6 +240,20 @@ fn options_of_a_command_line_are_told_once_with_the_form_of_the_file() {
             "{told}"
         );
         assert!(!told.contains("Pw00"), "{told}");
+    }
+}
+
+/// Nobody is left behind by them.
+#[test]
+fn options_of_a_command_line_that_let_nobody_in_are_told_and_no_more() {
+    for (option, code) in
+        [("-v", 0), ("--verbose", 0), ("turnserver -n --no-cli", 0), ("-va", 3), ("--realm=r", 3)]
+    {
+        let output = import(&Scratch::new(), &format!("user=a:b\n{option}\n"), &[]);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{option}: {told}");
+        assert!(told.contains("options of the command line"), "{told}");
+        assert_eq!(told.contains("not everybody"), code == 3, "{told}");
     }
 }
 

@@ -60,14 +60,15 @@ fn assert_says(text: &str, parts: &[&str]) {
     }
 }
 
-/// Starts it with so few descriptors.
+/// Starts it with so few descriptors. Each worker needs its own, so how many cores there are must not matter.
 fn with_descriptors(number: u64, flags: &[&str]) -> Server {
-    let server = Server::spawn_under(
-        Scratch::new(),
-        &["prlimit", &format!("--nofile={number}:{number}")],
-        flags,
-    );
-    server.up()
+    under_limit(Scratch::new(), number, flags)
+}
+
+fn under_limit(scratch: Scratch, number: u64, flags: &[&str]) -> Server {
+    let flags = [flags, &["--workers", "2"]].concat();
+    let limit = format!("--nofile={number}:{number}");
+    Server::spawn_under(scratch, &["prlimit", &limit], &flags).up()
 }
 
 #[test]
@@ -80,8 +81,7 @@ fn a_limit_of_open_files_that_is_too_low_is_told_with_where_to_raise_it() {
     let scratch = Scratch::new();
     fs::write(scratch.path("t.toml"), "[limits]\nallocations = 2\n").unwrap();
     let flags = [&USER[..], &["--config", "t.toml"]].concat();
-    let few = Server::spawn_under(scratch, &["prlimit", "--nofile=300:300"], &flags).up();
-    assert_eq!(warnings(few), [""; 0]);
+    assert_eq!(warnings(under_limit(scratch, 300, &flags)), [""; 0]);
 }
 
 #[test]
@@ -177,10 +177,17 @@ fn what_stands_around_a_secret_in_its_file_is_no_part_of_it() {
 fn the_configuration_named_as_elsewhere_is_told_how_it_is_named_here() {
     let scratch = Scratch::new();
     fs::write(scratch.path("t.toml"), "").unwrap();
-    for words in [&["t.toml"][..], &["-c", "t.toml"], &["-c"]] {
+    let tip = "tip: the configuration is named with '--config FILE'";
+    for words in [&["t.toml"][..], &["-c", "t.toml"], &["-c"], &["serve", "t.toml"]] {
         let (code, told) = run(&scratch, words);
         assert_eq!(code, Some(2), "{told}");
-        assert_says(&told, &["tip: the configuration is named with '--config FILE'"]);
+        assert_says(&told, &[tip]);
+    }
+    // Where there is no such flag it would be refused next.
+    for words in [["import", "t.toml", "t.toml"], ["check-config", "t.toml", "t.toml"]] {
+        let (code, told) = run(&scratch, &words);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(!told.contains(tip), "{told}");
     }
     let (code, told) = run(&scratch, &["--lisen", "127.0.0.1:0"]);
     assert_eq!(code, Some(2));

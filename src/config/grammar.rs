@@ -8,6 +8,9 @@ use super::import;
 use super::keys::{is_section, known};
 use super::value::Wrong;
 
+/// The parser's words for a bracket that is open to the end of the file.
+const UNCLOSED: [&str; 2] = ["unclosed array", "unclosed inline table"];
+
 /// What is wrong with a text, with its place where it has one. One mistake is told once: what follows from it on the
 /// same line, or behind a bracket that is not closed, is not told.
 pub(super) fn told(text: &str, errors: &[Error]) -> Vec<(Option<Range<usize>>, Wrong)> {
@@ -15,15 +18,17 @@ pub(super) fn told(text: &str, errors: &[Error]) -> Vec<(Option<Range<usize>>, W
     let mut last = None;
     let mut errors: Vec<_> = errors.iter().map(|error| (error.span(), error.message())).collect();
     errors.sort_by_key(|(span, _)| span.as_ref().map_or(0, |span| span.start));
+    let is_unclosed =
+        errors.iter().any(|(_, message)| UNCLOSED.iter().any(|part| message.contains(part)));
     for (span, message) in errors {
         let line = span.as_ref().map(|span| line_of(text, span.start));
         if line.is_some() && line == last {
             continue;
         }
         last = line;
-        let (wrong, is_open) = one(text, span.clone().unwrap_or_default(), message);
+        let (wrong, may_be_open) = one(text, span.clone().unwrap_or_default(), message);
         all.push((span, wrong));
-        if is_open {
+        if may_be_open && is_unclosed {
             break;
         }
     }
@@ -39,18 +44,30 @@ pub(super) fn coturns(text: &str) -> Option<Wrong> {
     })
 }
 
-/// One of them, and whether the rest of the file cannot be judged with it.
+/// One of them, and whether the rest of the file cannot be judged if a bracket is not closed: this may be the place.
 fn one(text: &str, span: Range<usize>, message: &str) -> (Wrong, bool) {
     let is = |part: &str| message.contains(part);
     let line = line(text, span.start);
+    let before = before(text, span.start);
     let wrong = |what: &str, hint: &str| Wrong::new(what).hint(hint);
     let told = if is("duplicate key") {
         twice(text, &span)
+    } else if is("missing comma between key-value") || is("inline table") && is(", expected `,`") {
+        let hint =
+            "write { KEY = \"...\", KEY = \"...\" }, with a comma between two and } at the end";
+        let is_first = before.trim().is_empty();
+        return (wrong("a comma or the end of the table is missing", hint), is_first);
     } else if is("missing comma") || is("unclosed array") {
         let hint = "write [\"...\", \"...\"], with a comma between two and ] at the end";
-        return (wrong("a comma or the end of the list is missing", hint), true);
+        let is_first = before.trim().is_empty();
+        return (wrong("a comma or the end of the list is missing", hint), is_first);
+    } else if is("unclosed inline table") {
+        wrong("there is no } at the end of the table", "write { KEY = \"...\", KEY = \"...\" }")
     } else if is("unclosed table") {
         wrong("there is no ] behind the name of the section", "write it like [listen]")
+    } else if is("characters") && (is(" string") || is("comment")) {
+        let hint = "take it out, or write it as \\uXXXX in a string in double quotes";
+        wrong("there is a control character", hint)
     } else if is("basic string") || is("literal string") && !is("must be quoted") {
         return (wrong("the string does not end", "a quote is missing at its end"), true);
     } else if is("escape") {
@@ -61,8 +78,8 @@ fn one(text: &str, span: Range<usize>, message: &str) -> (Wrong, bool) {
     } else if is("unexpected key or value") {
         let hint = "one key on a line, no comma or point within a number, and a comment behind #";
         wrong("there is more behind the value", hint)
-    } else if is("leading zero") || is("must be quoted") || is("invalid") && line.contains('=') {
-        value(line)
+    } else if is("leading zero") || is("must be quoted") || is("invalid") && !is("table") {
+        value(text, span.start)
     } else {
         Wrong::new(message.lines().collect::<Vec<_>>().join(", "))
     };
@@ -113,9 +130,11 @@ fn name(line: &str) -> Wrong {
         .hint("write \"NAME\" = VALUE")
 }
 
-/// What stands behind the `=`.
-fn value(line: &str) -> Wrong {
-    let value = line.split_once('=').map_or("", |(_, value)| value).trim();
+/// What stands behind the `=`, or on a line of its own in a list.
+fn value(text: &str, offset: usize) -> Wrong {
+    let (line, before) = (line(text, offset), before(text, offset));
+    let behind = before.find('=').map(|equals| &line[equals + 1..]);
+    let value = behind.unwrap_or(line).trim();
     if value.is_empty() || value.starts_with('#') {
         return Wrong::new("there is no value behind the =")
             .hint("leave the line out for the default");
@@ -126,7 +145,11 @@ fn value(line: &str) -> Wrong {
     if value.starts_with('0') && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Wrong::new("a number does not begin with 0").hint("leave the 0 in front out");
     }
-    let form = if value.starts_with('[') { "[\"...\", \"...\"]" } else { "KEY = \"...\"" };
+    let form = if behind.is_none() || value.starts_with('[') {
+        "[\"...\", \"...\"]"
+    } else {
+        "KEY = \"...\""
+    };
     Wrong::new("this is neither a string nor a number")
         .hint(format!("a string stands in quotes, and so does a number with a unit: {form}"))
 }
@@ -138,4 +161,10 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 fn line(text: &str, offset: usize) -> &str {
     text.lines().nth(line_of(text, offset) - 1).unwrap_or_default()
+}
+
+/// What stands on the same line in front of it.
+fn before(text: &str, offset: usize) -> &str {
+    let text = &text[..text.floor_char_boundary(offset)];
+    text.rsplit('\n').next().unwrap_or_default()
 }

@@ -227,6 +227,8 @@ fn a_broken_grammar_is_told_with_its_place() {
     assert!(message.ends_with("\n      |                             ^"), "{message}");
     let text = "a string stands in quotes, and so does a number with a unit";
     let list = "a comma or the end of the list is missing: write [\"...\", \"...\"], with a comma between two and ] at the end";
+    let table = "a comma or the end of the table is missing: write { KEY = \"...\", KEY = \"...\" }, with a comma between two and } at the end";
+    let control = "there is a control character: take it out, or write it as \\uXXXX in a string in double quotes";
     let cases = [
         ("[log]\nlevel = \"info\"\nlevel = \"info\"", "3:1: \"level\" is there twice, first on line 2: keep one of them".to_owned()),
         ("[log]\n[auth]\n[log]\n", "3:2: [log] is there twice, first on line 1: write it once, with all its keys below it".to_owned()),
@@ -245,11 +247,33 @@ fn a_broken_grammar_is_told_with_its_place() {
         ("[auth]\nsecrets = [\"x\"\n[log]\nlevel = \"info\"", format!("3:1: {list}")),
         ("[auth\nrealm = \"x\"", "1:6: there is no ] behind the name of the section: write it like [listen]".to_owned()),
         ("[auth.users]\na@b.c = \"x\"", "2:2: a name with other characters than letters, digits, - and _ needs quotes: write \"NAME\" = VALUE".to_owned()),
+        ("[auth]\nsecrets = [\n  abc,\n]", format!("3:3: this is neither a string nor a number: {text}: [\"...\", \"...\"]")),
+        ("[listen]\naddresses = [\n  10.0.0.1:3478\n]", format!("3:7: this is neither a string nor a number: {text}: [\"...\", \"...\"]")),
+        ("[auth]\nsecrets = [\"a\"\n\"b\"]", format!("3:1: {list}")),
+        ("[stores.ask]\na = { kind = \"redis\" url = \"x\" }", format!("2:22: {table}")),
+        ("[stores.ask]\na = { kind = \"redis\"\n[log]\nlevel = \"info\"", format!("3:1: {table}")),
+        ("[auth]\nrealm = \"a\u{1b}b\"", format!("2:11: {control}")),
+        ("[auth]\nrealm = 'a\u{7}b'", format!("2:11: {control}")),
+        ("[auth]\nrealm = \"\"\"a\u{7}b\"\"\"", format!("2:13: {control}")),
+        ("# a\u{7}b\n[auth]", format!("1:4: {control}")),
         ("// the log\n[log]", "1:1: this is no key: a comment begins with #".to_owned()),
     ];
     for (text, message) in cases {
         assert_eq!(only(text), message, "{text}");
     }
+}
+
+#[test]
+fn a_broken_grammar_hides_no_further_mistake() {
+    for broken in ["[\"a\" \"b\"]", "\"a", "\"a\u{7}b\"", "{ a = 1 b = 2 }", "[\n \"a\"\n \"b\"]"] {
+        let text = format!("[auth]\nrealm = {broken}\n[log]\nlevel = info");
+        let told = problems(&text).to_string();
+        assert_eq!(told.matches("t.toml:").count(), 2, "{told}");
+        assert!(told.contains("this is neither a string nor a number"), "{told}");
+    }
+    // What is not closed hides the rest.
+    let told = problems("[auth]\nsecrets = [\"a\n[log]\nlevel = info").to_string();
+    assert_eq!(told.matches("t.toml:").count(), 1, "{told}");
 }
 
 #[test]

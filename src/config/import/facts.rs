@@ -12,7 +12,7 @@ pub(super) const OFF: &str = "it is switched off: nothing to write";
 #[derive(Default)]
 pub(super) struct Facts<'t> {
     lines: Vec<(&'static str, Shape, Line<'t>)>,
-    /// Whether there are options as on a command line, which nobody has read.
+    /// Whether there are options as on a command line, which nobody has read, about who comes in.
     pub(super) unread: bool,
 }
 
@@ -56,7 +56,7 @@ impl<'t> Facts<'t> {
                 (None, _) => facts.lines.push((opt.name, opt.shape, line)),
             }
         }
-        facts.unread = !dashed.is_empty();
+        facts.unread = dashed.iter().any(lets_in);
         command_line(&dashed, page);
         facts
     }
@@ -108,6 +108,35 @@ impl<'t> Facts<'t> {
         }
         Some(number)
     }
+}
+
+/// Options that say who comes in, by their long names and by their letters.
+const WHO: [&str; 13] = [
+    "user",
+    "realm",
+    "lt-cred-mech",
+    "use-auth-secret",
+    "static-auth-secret",
+    "oauth",
+    "userdb",
+    "db",
+    "psql-userdb",
+    "sql-userdb",
+    "mysql-userdb",
+    "mongo-userdb",
+    "redis-userdb",
+];
+const WHO_LETTERS: [char; 8] = ['u', 'r', 'a', 'b', 'e', 'M', 'J', 'N'];
+/// Letters without a value, behind which others can follow at once.
+const SWITCHES: [char; 6] = ['n', 'v', 'V', 'f', 'o', 'z'];
+
+/// Whether a line from a command line says who comes in.
+fn lets_in(line: &Line<'_>) -> bool {
+    let words = [line.name].into_iter().chain(line.value.split_ascii_whitespace());
+    words.filter_map(|word| word.strip_prefix('-')).any(|word| match word.strip_prefix('-') {
+        Some(long) => WHO.contains(&long.split('=').next().unwrap_or_default()),
+        None => word.trim_start_matches(SWITCHES).starts_with(WHO_LETTERS),
+    })
 }
 
 /// Lines from a command line, as `docker run` and compose files have it.

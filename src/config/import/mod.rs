@@ -56,7 +56,8 @@ pub struct Imported {
     /// How many keys were written.
     pub keys: usize,
     /// Whether somebody whom coturn lets in is not taken along: users known by their MD5
-    /// keys without a file for them, a database that cannot be asked, keys of access tokens.
+    /// keys without a file for them, a database that cannot be asked, keys of access tokens, options as on a command
+    /// line that are about who comes in.
     pub left_behind: bool,
 }
 
