@@ -31,7 +31,7 @@ fn listing_ten_thousand_sessions_loses_no_packet() {
     let words = format!(
         "--user alice --password wonder --clients {sessions} --rate 1000 --duration 8s --json"
     );
-    let load = Command::new(env!("CARGO_BIN_EXE_turnwire"))
+    let mut load = Command::new(env!("CARGO_BIN_EXE_turnwire"))
         .args(["load", &format!("turn:{}", server.udp())])
         .args(words.split(' '))
         .stdout(Stdio::piped())
@@ -39,7 +39,10 @@ fn listing_ten_thousand_sessions_loses_no_packet() {
         .spawn()
         .expect("it runs");
     let live = || call(&socket, "GET", "/v1/status", "").1["sessions"].as_u64();
-    eventually("all sessions are there", || (live()? >= sessions as u64).then_some(()));
+    eventually("all sessions are there", || {
+        assert_eq!(load.try_wait().expect("a child"), None, "the load has ended early");
+        (live()? >= sessions as u64).then_some(())
+    });
     for _ in 0..3 {
         let (mut seen, mut path) = (0, "/v1/sessions?limit=1000".to_owned());
         loop {

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::wait::eventually;
 
 /// From <linux/sockios.h>; the bindings have no name for it.
 const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
@@ -12,6 +14,16 @@ const SIOCGSTAMPNS: libc::c_ulong = 0x8907;
 pub(crate) fn stamp(socket: &UdpSocket) {
     // The first question turns it on, and has no answer.
     let _ = ask(socket);
+    let probe = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let own = probe.local_addr().expect("an address");
+    let _ = ask(&probe);
+    // A busy kernel does so a while later: what has come before is noted only when it is read.
+    eventually("the kernel notes it", || {
+        probe.send_to(b"now", own).expect("sent");
+        let sent = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+        probe.recv(&mut [0; 3]).expect("it comes");
+        (arrival(&probe) <= sent).then_some(())
+    });
 }
 
 /// When the datagram that was read last has come, on the system's clock.
