@@ -130,7 +130,9 @@ class Uclient:
         lost = re.findall(r"Total lost packets (-?\d+)", output)
         if not totals or not lost:
             counted.astray = 1 << 40
-            return Result(counted, [f"{self.name}: no totals: {output[-300:]}"])
+            # It has drawn a port from which it has an allocation that it forgot, and gives up.
+            own = "error 437" in output
+            return Result(counted, [] if own else [f"{self.name}: no totals: {output[-300:]}"])
         sent, received = map(int, totals[-1])
         counted.arrived["to_client"] = received
         counted.astray = max(0, sent - received)

@@ -17,8 +17,8 @@ use crate::net;
 
 /// How often overdue requests are looked for, in nanoseconds.
 const TICK: u64 = 20_000_000;
-/// How many ports in a row may be somebody else's.
-const TRIES: usize = 1000;
+/// How many ports in a row may be somebody else's: another load has as many as it has clients.
+const TRIES: usize = 1 << 16;
 /// Causes that are told apart: a server may have a new phrase for each.
 const CAUSES: usize = 100;
 
