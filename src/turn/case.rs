@@ -133,9 +133,6 @@ impl Server {
         let slot = self.find(&client.tuple).or(slot);
         let allocation = slot.and_then(|slot| self.allocations.get(slot as usize));
         let claim = &request.claim;
-        let text = |bytes: Option<&[u8]>| {
-            bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned))
-        };
         let claimed = text(claim.realm).and_then(|name| self.realm_named(&name));
         let authority = &claimed.unwrap_or(&self.realms[0]).authority;
         let hidden = || claim.userhash.and_then(|hash| authority.name_behind(hash));
@@ -156,13 +153,8 @@ impl Server {
         let outcome = match reply {
             None => Outcome::Pending,
             Some(Reply { refusal: None, length, .. }) => Outcome::Granted(given(&out[..*length])),
-            Some(Reply { refusal: Some(cause), .. }) => {
-                // The one that has answered: a challenge names it.
-                let answer = reply.and_then(|reply| out.get(..reply.length));
-                let answer = answer.and_then(|answer| Message::parse(answer).ok());
-                let mut said = answer.iter().flat_map(Message::attributes);
-                let said = said.find(|(kind, _)| *kind == attribute::REALM).map(|(_, value)| value);
-                let said = text(said.or(claim.realm));
+            Some(Reply { refusal: Some(cause), length, .. }) => {
+                let said = out.get(..*length).and_then(realm_of).or_else(|| text(claim.realm));
                 let realm = said.as_deref().unwrap_or(authority.realm());
                 let facts = Facts { request, realm, user: user.as_deref() };
                 let mut words = Told(*cause, facts).to_string();
@@ -254,6 +246,16 @@ fn hint(cause: Cause) -> String {
         ),
         cause => cause.hint().to_owned(),
     }
+}
+
+/// Who has answered: a challenge names it.
+fn realm_of(answer: &[u8]) -> Option<String> {
+    let answer = Message::parse(answer).ok()?;
+    text(answer.attribute(attribute::REALM))
+}
+
+fn text(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.and_then(|bytes| std::str::from_utf8(bytes).ok().map(str::to_owned))
 }
 
 /// A text of the client's, without what is no text, and not longer than it has to be.

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use turnwire::config::{Origin, parse};
 
-use super::{EVERYTHING, REFERENCE};
+use super::REFERENCE;
+use super::everything::EVERYTHING;
 
 /// A text with up to `most` pieces of it replaced.
 fn damaged(text: &'static str, most: usize) -> impl Strategy<Value = String> {

@@ -181,15 +181,34 @@ pub(super) fn session(answer: &Value) -> String {
         lines.push(("rate", format!("{} to peers", rate("to_peer_packets", "to_peer_bytes"))));
         lines.push(("", format!("{} to client", rate("to_client_packets", "to_client_bytes"))));
     }
-    if let Some(refusal) = it["last_refusal"].as_object() {
-        let (phrase, ago) = (word(&refusal["phrase"]), time(number(&refusal["seconds_ago"])));
-        let (count, code) = (word(&it["refusals"]), word(&refusal["code"]));
-        let of = refusal.get("peer").and_then(Value::as_str).map_or(String::new(), |peer| {
-            format!(", {} by {}", printable(peer), word(&refusal["rule"]))
-        });
-        lines.push(("refusals", format!("{count}, the last {ago} ago: {code} {phrase}{of}")));
-        lines.push(("", word(&refusal["hint"])));
+    refusals(it, &mut lines);
+    peers(answer, &mut lines);
+    let flags = [
+        ("mobile", "may move"),
+        ("away", "client is away"),
+        ("revoked", "credential was taken back"),
+    ];
+    for (flag, text) in flags {
+        if answer[flag] == Value::Bool(true) {
+            lines.push(("note", text.to_owned()));
+        }
     }
+    pairs(&lines)
+}
+
+fn refusals(it: &Value, lines: &mut Vec<(&str, String)>) {
+    let Some(refusal) = it["last_refusal"].as_object() else { return };
+    let (phrase, ago) = (word(&refusal["phrase"]), time(number(&refusal["seconds_ago"])));
+    let (count, code) = (word(&it["refusals"]), word(&refusal["code"]));
+    let of = refusal.get("peer").and_then(Value::as_str).map_or(String::new(), |peer| {
+        format!(", {} by {}", printable(peer), word(&refusal["rule"]))
+    });
+    lines.push(("refusals", format!("{count}, the last {ago} ago: {code} {phrase}{of}")));
+    lines.push(("", word(&refusal["hint"])));
+}
+
+/// Whom it may exchange data with.
+fn peers(answer: &Value, lines: &mut Vec<(&str, String)>) {
     let left = |value: &Value| time(number(&value["remaining_seconds"]));
     for it in list(&answer["permissions"]) {
         lines.push(("permission", format!("{}, {} left", word(&it["peer"]), left(it))));
@@ -204,17 +223,6 @@ pub(super) fn session(answer: &Value) -> String {
     for it in list(&answer["connections"]) {
         lines.push(("connection", format!("to {}, {}", word(&it["peer"]), word(&it["state"]))));
     }
-    let flags = [
-        ("mobile", "may move"),
-        ("away", "client is away"),
-        ("revoked", "credential was taken back"),
-    ];
-    for (flag, text) in flags {
-        if answer[flag] == Value::Bool(true) {
-            lines.push(("note", text.to_owned()));
-        }
-    }
-    pairs(&lines)
 }
 
 #[cfg(test)]

@@ -148,6 +148,23 @@ fn write_load(f: &mut Formatter<'_>, options: &Options, figures: &Figures) -> fm
         _ => "one way",
     };
     write_times(f, name, &figures.latency)?;
+    write_besides(f, figures)?;
+    if options.pid.is_some() {
+        let what = if options.mode == Mode::Binding { "requests" } else { "relayed packets" };
+        writeln!(
+            f,
+            "server      {:.3} CPU s per million {what} ({:.0}/s), {:.2} cores",
+            measured.cpu_per_million(),
+            measured.per_second(measured.passed),
+            measured.cpu.as_secs_f64() / measured.elapsed.as_secs_f64().max(1e-9)
+        )?;
+    }
+    Ok(())
+}
+
+/// What ran at the same time.
+fn write_besides(f: &mut Formatter<'_>, figures: &Figures) -> fmt::Result {
+    let measured = &figures.measured;
     if let Some(handshakes) = &figures.handshakes {
         writeln!(
             f,
@@ -164,16 +181,6 @@ fn write_load(f: &mut Formatter<'_>, options: &Options, figures: &Figures) -> fm
             "flood       {:.0}/s sent, {:.0}/s delivered, besides all of the above",
             measured.per_second(flood.sent),
             measured.per_second(flood.finished)
-        )?;
-    }
-    if options.pid.is_some() {
-        let what = if options.mode == Mode::Binding { "requests" } else { "relayed packets" };
-        writeln!(
-            f,
-            "server      {:.3} CPU s per million {what} ({:.0}/s), {:.2} cores",
-            measured.cpu_per_million(),
-            measured.per_second(measured.passed),
-            measured.cpu.as_secs_f64() / measured.elapsed.as_secs_f64().max(1e-9)
         )?;
     }
     Ok(())
