@@ -28,7 +28,7 @@ the last refusal of a session that is there, `turnwire explain CAUSE` one line o
 
 At `info`, the first refusal of each cause and client address in a minute has a line, at most {notices} of
 them; `untold=` says how many were not told since the one before. Private peers, which browsers offer in
-every call, have one line a minute for each range. Challenges and old nonces have none. At `debug` each
+every call, have one line a minute for each range. Challenges, old nonces and redirections (300) have none. At `debug` each
 refusal has one.
 
 ```

@@ -212,7 +212,7 @@ pub(super) const TABLE: [Entry; 57] = [
         "busy",
         508,
         "the server is too busy for this now",
-        "A worker's mailbox is full: the server has more to do than it can; look at its load and at turnwire_drops.",
+        "A worker's mailbox is full: the server has more to do than it can; look at its load and at turnwire_drops_total.",
     ),
     entry(
         "needs_stream",

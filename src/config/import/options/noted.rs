@@ -137,7 +137,7 @@ pub(super) static NOTED: &[Opt] = &[
         Flag,
         "https",
         Same,
-        "who speaks HTTP is always told that there is no web here",
+        "who speaks HTTP is always answered: that there is no web here, unless [web] or https.backend is on",
     ),
     note("stateless-nonce", Flag, "auth", Same, "nonces never cost memory here"),
     note(
