@@ -5,6 +5,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`time`] | the two clocks that the core is told of |
+//! | [`text`] | what others have written, fit for a line that people read |
 //! | [`stun`] | the wire: borrowed views and writers, no state |
 //! | [`net`] | system calls and nearly all of the `unsafe` |
 //! | [`auth`] | who is asking: keys, nonces, REST credentials |
@@ -29,6 +30,7 @@ pub mod http;
 pub mod net;
 pub mod store;
 pub mod stun;
+pub mod text;
 pub mod time;
 pub mod tls;
 pub mod tools;

@@ -325,15 +325,17 @@ fn words_of_the_client_s_cannot_leave_their_quotes_or_fill_the_phrase() {
     let mut client = alice();
     let first = client.build(Method::ALLOCATE, |_| ());
     client.learn(&server.ask(&client.client, &first));
-    for name in
-        [&b"x\" cause=\"granted\n\x1B[31m"[..], &[0xFF; 300], "\u{1F511}".repeat(99).as_bytes()]
-    {
+    for name in [
+        "x\" cause=\"granted\n\x1B[31m\u{202E}".as_bytes(),
+        &[0xFF; 300],
+        "\u{1F511}".repeat(99).as_bytes(),
+    ] {
         let forged = Forged { username: Some(name.to_vec()), ..Forged::allocate(&mut client) };
         let packet = forged.write(&mut client);
         let response = server.ask(&client.client, &packet);
         let told = response.reason();
         assert_eq!(response.code(), 401);
-        assert!(told.chars().count() < 128 && !told.chars().any(char::is_control), "{told:?}");
+        assert!(told.chars().count() < 128 && !told.contains(turnwire::text::steers), "{told:?}");
         assert_eq!(told.matches('"').count(), 2, "{told}");
     }
 }

@@ -5,28 +5,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up, each with the rooms it may import from.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("time", &[]),
+    ("text", &[]),
     ("stun", &[]),
     ("net", &[]),
     ("auth", &["stun", "time"]),
-    ("turn", &["auth", "stun", "time"]),
+    ("turn", &["auth", "stun", "text", "time"]),
     ("tls", &["net", "time"]),
     ("http", &["tls"]),
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
-    ("client", &["auth", "stun", "time"]),
-    ("store", &["http", "tls", "auth", "time"]),
+    ("client", &["auth", "stun", "text", "time"]),
+    ("store", &["http", "tls", "auth", "text", "time"]),
     ("web", &["auth", "time"]),
     ("events", &["store", "http", "worker", "turn", "tls", "auth", "time"]),
-    ("config", &["events", "store", "http", "worker", "turn", "tls", "auth", "net"]),
+    ("config", &["events", "store", "http", "worker", "turn", "tls", "auth", "net", "text"]),
     (
         "control",
         &[
             "config", "events", "client", "store", "web", "http", "worker", "turn", "tls", "auth",
-            "net", "stun", "time",
+            "net", "stun", "text", "time",
         ],
     ),
-    ("tools", &["client", "store", "net", "tls", "auth", "stun", "time"]),
+    ("tools", &["client", "store", "net", "tls", "auth", "stun", "text", "time"]),
 ];
 
 /// What the core is told and never asks for itself.
@@ -172,7 +173,7 @@ fn arrows_only_point_down() {
 #[test]
 fn the_core_is_told_everything() {
     for source in sources() {
-        if ["time", "stun", "auth", "turn"].contains(&&*source.room) {
+        if ["time", "text", "stun", "auth", "turn"].contains(&&*source.room) {
             for outside in OUTSIDE {
                 let named = source.code.contains(outside);
                 assert!(!named, "{} names {outside}", source.path.display());

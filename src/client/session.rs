@@ -8,6 +8,7 @@ use crate::stun::{
     Class, Error, Kind, Message, Method, TransactionId, Writer, attribute, decode_address,
     decode_xor_address, error_code,
 };
+use crate::text::printable;
 use crate::time::Mono;
 
 /// Room that a buffer for a request must have, in bytes: the longest username, realm and nonce fit with all
@@ -330,14 +331,14 @@ impl Session {
     }
 }
 
-/// ERROR-CODE (RFC 8489 §14.8) and its phrase, without control characters; 0 where it is missing or malformed.
+/// ERROR-CODE (RFC 8489 §14.8) and its phrase, [printable]; 0 where it is missing or malformed.
 pub fn error_of(message: &Message<'_>) -> (u16, String) {
     match message.attribute(attribute::ERROR_CODE) {
         Some([_, _, class, number, phrase @ ..]) => {
             // The phrase ends up on a terminal.
             let phrase = String::from_utf8_lossy(phrase);
-            let shown = phrase.chars().filter(|c| !c.is_control()).take(127).collect();
-            (u16::from(*class & 7) * 100 + u16::from(*number), shown)
+            let shown: String = phrase.chars().take(127).collect();
+            (u16::from(*class & 7) * 100 + u16::from(*number), printable(&shown))
         }
         _ => (0, "without an error code".to_owned()),
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::keys::known;
 use super::{Excerpt, Origin};
+use crate::text::steers;
 use crate::tls::Barrier;
 
 /// More than any configuration has; keeps a device file from filling the memory.
@@ -104,9 +105,9 @@ impl Source {
         }
         let marked = from.min(start + shown.len())..span.end.min(start + shown.len());
         let count = |range: Range<usize>| self.text.get(range).map_or(0, |it| it.chars().count());
-        // A control character could rewrite the terminal's line.
+        // It could rewrite the terminal's line, or turn it round.
         let clean = |c: char| {
-            if c.is_control() && c != '\t' { '\u{FFFD}' } else { c }
+            if steers(c) && c != '\t' { '\u{FFFD}' } else { c }
         };
         Some(Excerpt {
             line: shown.chars().map(clean).chain(cut.iter().flat_map(|_| CUT.chars())).collect(),

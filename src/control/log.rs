@@ -21,6 +21,7 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Format, Level, Log};
+use crate::text::steers;
 use crate::turn::{Case, Cause, FiveTuple, Notice, Outcome, Session, Transport};
 use crate::worker::{Event, Unfit};
 
@@ -86,11 +87,11 @@ struct Harmless<W>(W);
 
 impl<W: fmt::Write> fmt::Write for Harmless<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for piece in text.split_inclusive(char::is_control) {
+        for piece in text.split_inclusive(steers) {
             match piece.chars().next_back() {
                 // What is told of a configuration has several lines.
                 Some('\n') => write!(self.0, "{piece}    ")?,
-                Some(last) if last.is_control() => {
+                Some(last) if steers(last) => {
                     let rest = piece.strip_suffix(last).unwrap_or_default();
                     write!(self.0, "{rest}{}", last.escape_default())?;
                 }

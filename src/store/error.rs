@@ -28,5 +28,5 @@ pub enum StoreError {
 /// What a database says, for a line of the log or of a terminal.
 #[cfg(any(feature = "redis", feature = "sql"))]
 pub(super) fn on_one_line(words: &str) -> String {
-    words.replace(char::is_control, " ")
+    words.replace(crate::text::steers, " ")
 }

@@ -274,7 +274,7 @@ fn a_server_that_only_challenges_is_given_up() {
         match pair.session.receive(&packet[..length]) {
             Event::Challenged => assert!(round < CHALLENGES),
             Event::Failed(failure) => {
-                assert_eq!(failure.to_string(), "Allocate was refused: 438 Stale Nonce");
+                assert_eq!(failure.to_string(), "Allocate was refused: 438 Stale\\u{7} Nonce");
                 return assert_eq!(round, CHALLENGES);
             }
             other => panic!("{other:?}"),

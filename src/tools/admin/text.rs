@@ -5,19 +5,15 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::table::{bytes, pairs, table, time};
+use crate::text::printable;
 
-/// What is not there is an empty text.
+/// What is not there is an empty text; a client chooses its name, for one.
 fn word(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// A client chooses its name: it must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
 fn number(value: &Value) -> u64 {
@@ -242,7 +238,7 @@ mod tests {
         let text = sessions(&json!({ "sessions": [one], "next": "0.18" }));
         let lines: Vec<_> = text.lines().collect();
         assert!(lines[0].starts_with("SESSION  USER"), "{text}");
-        let cells = ["0-17", "al\u{FFFD}[31mice", "49152, [2001:db8::1]:49152", "1m01s", "1.23 kB"];
+        let cells = ["0-17", "al\\u{1b}[31mice", "49152, [2001:db8::1]:49152", "1m01s", "1.23 kB"];
         assert!(cells.iter().all(|cell| lines[1].contains(cell)), "{text}");
         assert_eq!(lines[2], "there are more: go on with --after 0.18");
     }

@@ -8,6 +8,7 @@ use crate::client::{
     error_of,
 };
 use crate::stun::{Class, Message, TransactionId, attribute, decode_address, decode_xor_address};
+use crate::text::printable;
 use crate::time::Mono;
 
 /// Five transmissions in 3 s, given up after 4.2 s.
@@ -217,5 +218,5 @@ fn age(due: Mono) -> Duration {
 
 /// For a terminal.
 fn shown(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).chars().filter(|c| !c.is_control()).take(127).collect()
+    printable(&String::from_utf8_lossy(value).chars().take(127).collect::<String>())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::case::{Case, Done, Stop};
+use crate::text::printable;
 
 /// One server and what came out.
 pub(super) struct Report {
@@ -197,7 +198,7 @@ pub(super) fn junit(reports: &[Report]) -> String {
 /// For an attribute's value or a text in XML 1.0, which has no place for control characters.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in text.chars().filter(|c| !c.is_control()) {
+    for c in printable(text).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
@@ -215,6 +216,6 @@ mod tests {
 
     #[test]
     fn what_a_server_says_cannot_break_out_of_the_xml() {
-        assert_eq!(escaped("a<b>\"&\u{1b}"), "a&lt;b&gt;&quot;&amp;");
+        assert_eq!(escaped("a<b>\"&\u{1b}"), "a&lt;b&gt;&quot;&amp;\\u{1b}");
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::text::printable;
+
 const RED: &str = "\x1B[31m";
 const GREEN: &str = "\x1B[32m";
 const DIM: &str = "\x1B[2m";
@@ -12,7 +14,7 @@ pub(super) fn heard(line: &Value, color: bool) -> String {
     let paint = |what: &str, text: &str| {
         if color { format!("{what}{text}{PLAIN}") } else { text.to_owned() }
     };
-    match text(line, "event") {
+    match line["event"].as_str().unwrap_or_default() {
         "following" => {
             let whom = ["user", "address", "realm"].map(|name| (name, text(line, name)));
             let whom = whom.iter().filter(|(_, value)| !value.is_empty());
@@ -38,8 +40,8 @@ pub(super) fn heard(line: &Value, color: bool) -> String {
             RED,
             &format!("{} lines were left out: they were not read in time", line["lines"]),
         ),
-        "over" => paint(DIM, text(line, "why")),
-        _ => line.to_string(),
+        "over" => paint(DIM, &text(line, "why")),
+        _ => printable(&line.to_string()),
     }
 }
 
@@ -47,7 +49,7 @@ fn request(line: &Value, paint: impl Fn(&str, &str) -> String) -> String {
     let method = text(line, "method");
     let asked = pairs(&line["asked"]);
     let head = format!("{} {} {method}", clock(line), whose(line));
-    let mut lines = match text(line, "decision") {
+    let mut lines = match text(line, "decision").as_str() {
         "granted" => {
             format!("{head}: {} {}", paint(GREEN, "granted"), pairs(&line["given"]))
         }
@@ -74,7 +76,7 @@ fn request(line: &Value, paint: impl Fn(&str, &str) -> String) -> String {
 /// User, client and session, as far as they are known.
 fn whose(line: &Value) -> String {
     let (user, session) = (text(line, "user"), text(line, "session"));
-    let user = if user.is_empty() { "(no name)".to_owned() } else { printable(user) };
+    let user = if user.is_empty() { "(no name)".to_owned() } else { user };
     let client = format!("{}/{}", text(line, "client"), text(line, "transport"));
     if session.is_empty() {
         format!("{user} {client}")
@@ -104,13 +106,9 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// What a client has written must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn text<'a>(line: &'a Value, name: &str) -> &'a str {
-    line[name].as_str().unwrap_or_default()
+/// What a client has written may be in any of them.
+fn text(line: &Value, name: &str) -> String {
+    printable(line[name].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -124,11 +122,11 @@ mod tests {
             "event": "request", "unix": 1_700_000_000, "client": "198.51.100.7:4000",
             "transport": "udp", "user": "al\u{1B}ice", "session": "0-1", "method": "CreatePermission",
             "asked": { "peer": ["10.0.0.1:5", "10.0.0.2:5"] }, "decision": "refused", "code": 403,
-            "cause": "peer_denied", "reason": "peer 10.0.0.1 denied", "hint": "do this",
+            "cause": "peer_denied", "reason": "peer 10.0.0.1 \u{202E}denied", "hint": "do this",
             "address_proven": true,
         });
-        let expected = "22:13:20 al?ice 198.51.100.7:4000/udp 0-1 CreatePermission: 403 peer_denied: \
-                        peer 10.0.0.1 denied\n         hint: do this\n         asked: peer 10.0.0.1:5 10.0.0.2:5";
+        let expected = "22:13:20 al\\u{1b}ice 198.51.100.7:4000/udp 0-1 CreatePermission: 403 peer_denied: \
+                        peer 10.0.0.1 \\u{202e}denied\n         hint: do this\n         asked: peer 10.0.0.1:5 10.0.0.2:5";
         assert_eq!(heard(&line, false), expected);
         assert!(heard(&line, true).contains("\x1B[31m403 peer_denied\x1B[0m"));
     }

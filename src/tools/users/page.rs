@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::auth::Secret;
 use crate::store::{Entry, Listed};
+use crate::text::printable;
 
 /// Characters of a secret that tell it from others and are no use to anybody.
 const START: usize = 4;
@@ -56,11 +57,12 @@ pub(super) fn users(users: &[Listed], json: bool) -> String {
         let row = |user: &Listed| json!({ "realm": user.realm, "name": user.name, "sha256": user.sha256 });
         return format!("{}\n", json!(users.iter().map(row).collect::<Vec<_>>()));
     }
+    // Other programs write into the database as well.
     let rows: Vec<_> = users
         .iter()
         .map(|user| {
             let keys = if user.sha256 { "MD5, SHA-256" } else { "MD5" };
-            [shown(&user.name), shown(&user.realm), keys.to_owned()]
+            [printable(&user.name), printable(&user.realm), keys.to_owned()]
         })
         .collect();
     table(["USER", "REALM", "KEYS"], &rows)
@@ -77,21 +79,9 @@ pub(super) fn secrets(realm: &str, secrets: &[Secret], show: bool, json: bool) -
         let row = |secret: &Secret| json!({ "realm": realm, "secret": word(secret) });
         return format!("{}\n", json!(secrets.iter().map(row).collect::<Vec<_>>()));
     }
-    let rows: Vec<_> = secrets.iter().map(|secret| [shown(&word(secret)), shown(realm)]).collect();
+    let rows: Vec<_> =
+        secrets.iter().map(|secret| [printable(&word(secret)), printable(realm)]).collect();
     table(["SECRET", "REALM"], &rows)
-}
-
-/// Without what would move a terminal's cursor: other programs write into the database as well.
-fn shown(text: &str) -> String {
-    let harmless = |c: char| !c.is_control();
-    text.chars()
-        .flat_map(|c| {
-            let plain = harmless(c).then_some(c);
-            plain
-                .into_iter()
-                .chain((!harmless(c)).then(|| c.escape_default()).into_iter().flatten())
-        })
-        .collect()
 }
 
 fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {

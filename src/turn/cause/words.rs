@@ -3,6 +3,7 @@ use std::fmt::{self, Write};
 use super::Cause;
 use crate::auth::DenialKind;
 use crate::stun::{Family, Method};
+use crate::text::steers;
 use crate::turn::DeniedBy;
 use crate::turn::request::Request;
 
@@ -164,7 +165,7 @@ impl fmt::Display for Name<'_> {
                     return f.write_str("...\"");
                 }
                 shown += 1;
-                f.write_char(if c.is_control() || c == '"' { '?' } else { c })?;
+                f.write_char(if steers(c) || c == '"' { '?' } else { c })?;
             }
         }
         f.write_char('"')
