@@ -6,6 +6,8 @@ mod server;
 
 #[path = "conformance/allocate.rs"]
 mod allocate;
+#[path = "conformance/allowed.rs"]
+mod allowed;
 #[path = "conformance/auth.rs"]
 mod auth;
 #[path = "conformance/corners.rs"]
@@ -196,6 +198,25 @@ fn what_is_late_is_not_taken_for_what_is_wrong() {
     let mixed = ["channel.to-peer", "channel.send-beside", "mobility.new-sends"];
     let sent = [&mixed[..], &["send.data", "send.dont-fragment"]].concat();
     assert_eq!(unsound(&examine(slow.place, MINTED, &sent)), [""; 0]);
+}
+
+#[test]
+fn what_a_server_may_do_is_not_called_broken() {
+    let server = start();
+    let place = server.udp();
+    let called: Vec<String> = std::thread::scope(|scope| {
+        let look = |it: &'static allowed::Allowed| {
+            let proxy = Saboteur::start(place, it.deed);
+            let cases = examine(proxy.place, MINTED, &[it.case]);
+            let wrong = cases.iter().filter(|case| case["name"] == it.case);
+            let wrong = wrong.filter(|case| case["status"] != it.status);
+            wrong.map(|case| format!("{}: {case:#}", it.what)).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> =
+            allowed::ALLOWED.iter().map(|it| scope.spawn(move || look(it))).collect();
+        threads.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
+    assert!(called.is_empty(), "{}", called.join("\n"));
 }
 
 /// Breaks one thing after another and looks whether the cases see it.

@@ -51,6 +51,20 @@ pub(crate) const BROKEN: &[Broken] = &[
         &["allocate.additional-ipv6"],
     ),
     broken(
+        "it is said that the address is missing that is there",
+        Deed::Response(|_, it, _| edit(it, attribute::ADDRESS_ERROR_CODE, |value| value[0] = 1)),
+        &["allocate.additional-ipv6"],
+    ),
+    broken(
+        "one family is all or nothing",
+        Deed::Response(|_, it, _| {
+            if it.has(attribute::ADDRESS_ERROR_CODE) {
+                refuse(it, 440)
+            }
+        }),
+        &["allocate.additional-ipv6"],
+    ),
+    broken(
         "every port is odd",
         Deed::Response(|_, it, _| edit(it, attribute::XOR_RELAYED_ADDRESS, |value| value[3] |= 1)),
         &["allocate.even-port", "allocate.reserve"],
@@ -59,6 +73,15 @@ pub(crate) const BROKEN: &[Broken] = &[
         "nobody is told the token",
         Deed::Response(|_, it, _| it.drop(attribute::RESERVATION_TOKEN)),
         &["allocate.reserve"],
+    ),
+    broken(
+        "no token is good for anything",
+        Deed::Response(|request, it, _| {
+            if request.has(attribute::RESERVATION_TOKEN) {
+                refuse(it, 508)
+            }
+        }),
+        &["allocate.reserved-taken"],
     ),
     broken(
         "a token brings any port",

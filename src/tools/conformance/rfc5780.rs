@@ -138,6 +138,7 @@ const CASES: &[Case] = &[
         section: "6.1",
         must: "If the Request contains the CHANGE-REQUEST attribute and the server does not have an alternate address and port, the server MUST generate an error response of type 420.",
         run: |stand| {
+            stand.needs_binding()?;
             let place = stand.udp_place()?;
             if other_of(&ask(stand, place, |_| ())?.reply)?.is_some() {
                 return Stop::skipped("the server has an alternate address and port");
@@ -171,7 +172,7 @@ const CASES: &[Case] = &[
         must: "If the Request (with PADDING) also contains the RESPONSE-PORT attribute the server MUST return an error response of type 400.",
         run: |stand| {
             places(stand)?;
-            // Wherever the answer goes, it is this socket's port that is named.
+            // Any port but the one that asks: an answer that goes there is not seen.
             padded(stand, |writer| writer.number(attribute::RESPONSE_PORT, 9 << 16))?.refused(400)
         },
     },

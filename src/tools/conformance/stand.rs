@@ -59,7 +59,7 @@ impl Stand {
         stand.look()?;
         let beside = Target { way: opposite(stand.target.way), ..stand.target.clone() };
         stand.other = stand.serves(&beside).then_some(beside);
-        stand.peers = stand.try_peer();
+        stand.peers = stand.try_peer().before("a relay to this host");
         Ok(stand)
     }
 
