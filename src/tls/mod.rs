@@ -51,3 +51,5 @@ pub use identity::{Identity, InvalidIdentity};
 pub use probe::{Opinion, Probe, Probes, Shown, dtls_greeting, is_dtls_answer};
 pub use server::{Protocol, Server, ServerError, Settings, Version};
 pub use session::{INPUT_MAX, Received, Session};
+#[cfg(test)]
+pub(crate) use testing::talks_after_its_leave;

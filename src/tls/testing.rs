@@ -1,4 +1,13 @@
-//! Certificates for the tests of this room.
+//! Certificates for the tests of this room, and a server for those of others.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
@@ -62,4 +71,36 @@ fn authority(name: &str) -> CertificateParams {
     let mut params = params(name, &[]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params
+}
+
+/// Where a server says 4096 empty ChannelData messages to one client in the longest record, takes its leave, and talks
+/// on: what comes after a close_notify is ignored (RFC 8446 §6.1). It hangs up after its client has.
+pub(crate) fn talks_after_its_leave() -> SocketAddr {
+    let issued = self_signed(&["127.0.0.1"]);
+    let chain = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    let config =
+        ServerConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into());
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![chain], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut tls = ServerConnection::new(config).unwrap();
+        while tls.is_handshaking() {
+            tls.complete_io(&mut stream).unwrap();
+        }
+        tls.writer().write_all(&[0x40, 0, 0, 0].repeat(4096)).unwrap();
+        tls.send_close_notify();
+        let mut last = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut last).unwrap();
+        }
+        last.resize(65_536, 0);
+        // The client may have hung up already.
+        let _ = stream.write_all(&last);
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    address
 }

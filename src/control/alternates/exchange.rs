@@ -238,7 +238,10 @@ impl Sealed {
         }
         let mut rest = &bytes[..read];
         while !rest.is_empty() {
-            self.tls.read_tls(&mut rest)?;
+            if self.tls.read_tls(&mut rest)? == 0 {
+                // RFC 8446 §6.1: nothing counts that comes after its leave.
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
             self.tls
                 .process_new_packets()
                 .map_err(|error| io::Error::other(Dislike::from(error)))?;
@@ -305,4 +308,30 @@ fn new_id() -> TransactionId {
     // Without random numbers the process would not have started; the socket is connected besides.
     let _ = getrandom::fill(&mut id);
     TransactionId::new(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::tls::{Probes, Trust, talks_after_its_leave};
+
+    #[test]
+    fn a_server_that_talks_on_after_its_leave_has_closed_the_connection() {
+        let (told, tell) = mpsc::channel();
+        // Who turns in a circle never comes back, and no timer of its own thread stops it.
+        thread::spawn(move || {
+            let server = talks_after_its_leave();
+            let probe = Probes::trusting(&Trust::Anyone).unwrap().of(None, server.ip()).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let heard = runtime.unwrap().block_on(async {
+                let way = Way::Tls(server, probe);
+                Exchange::open(way, None, Clock::start()).await.unwrap().hear().await
+            });
+            told.send(heard.unwrap_err().kind())
+        });
+        assert_eq!(tell.recv_timeout(Duration::from_secs(10)), Ok(ErrorKind::UnexpectedEof));
+    }
 }

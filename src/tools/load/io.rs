@@ -16,7 +16,7 @@ use crate::time::Mono;
 
 /// Datagrams of one system call: many enough to be cheap, and few enough to be no burst for the server when they are
 /// sent back.
-pub(super) const BATCH: usize = 32;
+const BATCH: usize = 32;
 /// Room for what several sockets have received, and for an answer to each datagram of it.
 const SLOTS: usize = 8 * BATCH;
 /// Sockets that are told ready at once.

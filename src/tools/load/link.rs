@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::io::{BATCH, Io};
+use super::io::Io;
 use super::stream::Stream;
 use crate::net::{UdpOptions, relay_socket};
 use crate::tls;
@@ -94,21 +94,20 @@ impl Link {
         }
     }
 
-    /// Hands over what has come, message by message; whether there may be more.
+    /// Hands over what has come, message by message.
     ///
     /// # Errors
     /// The connection is lost, or what comes on it is no STUN.
-    pub(super) fn receive(&mut self, io: &mut Io, each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, io: &mut Io, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         match self {
             Self::Udp { socket, server } => {
                 let places = io.receive(socket.as_fd())?;
-                let more = places.len() == BATCH;
                 for datagram in places.filter_map(|place| io.datagram(place)) {
                     if datagram.from == *server {
                         datagram.segments().for_each(|range| each(io.bytes(datagram.slot, range)));
                     }
                 }
-                Ok(more)
+                Ok(())
             }
             Self::Stream(stream) => stream.receive(io, each),
         }

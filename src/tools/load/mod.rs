@@ -51,7 +51,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use options::{Direction, Mode, Options, Rate};
+pub use options::Options;
 
 use binding::Requests;
 use errand::Plan;
@@ -59,6 +59,7 @@ use fleet::{Fleet, Target};
 use interrupt::Interrupt;
 use io::Io;
 use link::Way;
+use options::Mode;
 use peer::Peer;
 use process::Process;
 use progress::Progress;

@@ -1,3 +1,5 @@
+//! What is asked for on the command line, and what cannot be asked for together.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,109 +23,109 @@ pub struct Options {
     /// The server: turn:HOST, turn:HOST:PORT, turn:HOST:PORT?transport=tcp, turns:HOST for TLS; stun:HOST for
     /// --mode binding
     #[arg(value_name = "URI")]
-    pub uri: Uri,
+    pub(super) uri: Uri,
 
     /// User name
     #[arg(long, value_name = "NAME")]
-    pub user: Option<String>,
+    pub(super) user: Option<String>,
 
     /// The user's password (`ps` shows it)
     #[arg(long, value_name = "PASSWORD", value_parser = argument::secret, requires = "user")]
-    pub password: Option<Secret>,
+    pub(super) password: Option<Secret>,
 
     /// Shared secret to mint an ephemeral credential with, instead of a password (`ps` shows it)
     #[arg(long, value_name = "SECRET", value_parser = argument::secret, conflicts_with = "password")]
-    pub secret: Option<Secret>,
+    pub(super) secret: Option<Secret>,
 
     /// Authenticate with SHA-256 where the server offers it (RFC 8489)
     #[arg(long)]
-    pub sha256: bool,
+    pub(super) sha256: bool,
 
     /// Allocations; with --mode binding sockets, with --mode churn cycles at a time
     #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=65_000))]
-    pub clients: u32,
+    pub(super) clients: u32,
 
     /// Packets (requests, cycles) per second over all clients, or `max`: as many as come back
     #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate)]
-    pub rate: Rate,
+    pub(super) rate: Rate,
 
     /// Bytes of each payload
     #[arg(long, value_name = "BYTES", default_value = "1200",
         value_parser = clap::value_parser!(u16).range(payload::MIN as i64..=SIZE_MAX as i64))]
-    pub size: u16,
+    pub(super) size: u16,
 
     /// Packets that a client sends back to back
     #[arg(long, value_name = "K", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub train: u32,
+    pub(super) train: u32,
 
     /// What to load the server with
     #[arg(long, value_enum, value_name = "MODE", default_value = "channel")]
-    pub mode: Mode,
+    pub(super) mode: Mode,
 
     /// Where the packets go: to the peer and back, to the peer, or from the peer
     #[arg(long, value_enum, value_name = "DIRECTION", default_value = "echo")]
-    pub direction: Direction,
+    pub(super) direction: Direction,
 
     /// Transport to the server [default: the URI's]
     #[arg(long, value_name = "udp|tcp", value_parser = transport)]
-    pub transport: Option<Transport>,
+    pub(super) transport: Option<Transport>,
 
     /// With turns: the file with the root certificates that vouch for the server [default: this system's]
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
-    pub ca: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 
     /// With turns: accept any certificate
     #[arg(long)]
-    pub insecure: bool,
+    pub(super) insecure: bool,
 
     /// How long to send, such as 10s, 500ms or 5m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    pub duration: Duration,
+    pub(super) duration: Duration,
 
     /// Another host's UDP echo service as the peer [default: a peer in this process]
     #[arg(long, value_name = "IP:PORT")]
-    pub peer: Option<SocketAddr>,
+    pub(super) peer: Option<SocketAddr>,
 
     /// One more client that sends so many packets per second besides, in trains of 32: what does it cost the others?
     /// Theirs are the figures of the load, its own stand apart
     #[arg(long, value_name = "PKT/S", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub flood: Option<u32>,
+    pub(super) flood: Option<u32>,
 
     /// Besides, so many TLS handshakes per second with the same address and port: what do they cost the others?
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub handshakes: Option<u32>,
+    pub(super) handshakes: Option<u32>,
 
     /// With --rate max: packets on their way at any time, over all clients
     #[arg(long, value_name = "N", default_value = "64",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(WINDOW_MAX)))]
-    pub window: u32,
+    pub(super) window: u32,
 
     /// Send trains in one piece and take them so (UDP_SEGMENT, UDP_GRO), as with a network card that has these
     /// offloads; without it every packet is a datagram of its own
     #[arg(long)]
-    pub offload: bool,
+    pub(super) offload: bool,
 
     /// With --mode churn: the same sockets again, with the nonce that they know [default: a new one for each cycle].
     /// coturn refuses that for about two seconds
     #[arg(long)]
-    pub reuse_sockets: bool,
+    pub(super) reuse_sockets: bool,
 
     /// The server's process, when it runs on this machine: report its CPU time and memory
     #[arg(long, value_name = "PID")]
-    pub pid: Option<u32>,
+    pub(super) pid: Option<u32>,
 
     /// Report as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 
     /// No progress line
     #[arg(long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// How fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rate {
+pub(super) enum Rate {
     /// So many per second.
     Fixed(u32),
     /// As fast as they come back.
@@ -132,7 +134,7 @@ pub enum Rate {
 
 /// What the server is loaded with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Mode {
+pub(super) enum Mode {
     /// ChannelData messages
     Channel,
     /// Send and Data indications
@@ -145,7 +147,7 @@ pub enum Mode {
 
 /// Which way the packets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Direction {
+pub(super) enum Direction {
     /// To the peer and back
     Echo,
     /// From clients to the peer
@@ -156,7 +158,7 @@ pub enum Direction {
 
 impl Options {
     /// The transport to use.
-    pub fn transport(&self) -> Transport {
+    pub(super) fn transport(&self) -> Transport {
         self.transport.unwrap_or(self.uri.transport)
     }
 
@@ -204,6 +206,11 @@ impl Options {
             return Err("--handshakes go beside packets: take another --mode than churn".to_owned());
         }
         if self.mode == Mode::Binding {
+            if self.peer.is_some() {
+                return Err("--peer: Binding requests go to no peer; leave it out, \
+                            or take --mode channel or send"
+                    .to_owned());
+            }
             return Ok(());
         }
         if self.uri.scheme == crate::client::Scheme::Stun {
@@ -228,7 +235,7 @@ impl Options {
 
 impl Mode {
     /// As on the command line and in reports.
-    pub const fn label(self) -> &'static str {
+    pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Channel => "channel",
             Self::Send => "send",
@@ -248,7 +255,7 @@ impl Mode {
 
 impl Direction {
     /// As on the command line and in reports.
-    pub const fn label(self) -> &'static str {
+    pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Echo => "echo",
             Self::Up => "up",
@@ -334,6 +341,7 @@ mod tests {
             ("turn:a --secret s --duration 99999999999999999999h", "24h"),
             ("turn:a --secret s --train 65", "65"),
             ("turn:a --secret s --peer 1.2.3.4:5 --direction up", "--peer"),
+            ("stun:a --mode binding --peer 1.2.3.4:5", "no peer"),
             ("turn:a --secret s --flood 0", "10000000"),
             ("turn:a --secret s --flood 5 --mode churn", "--mode channel"),
             ("turn:a --secret s --handshakes 5 --mode churn", "another --mode"),

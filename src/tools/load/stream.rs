@@ -151,11 +151,11 @@ impl Stream {
         io.poller.modify(self.socket.as_fd(), token, interest)
     }
 
-    /// Hands over what has come, message by message; whether there may be more.
+    /// Hands over what has come, message by message.
     ///
     /// # Errors
     /// The connection is lost, TLS has failed, or what comes is no STUN.
-    pub(super) fn receive(&mut self, io: &mut Io, each: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, io: &mut Io, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let slot = io.slot();
         let room = &mut io.out(slot)[..CHUNK];
         let count = match (&self.socket).read(room) {
@@ -164,32 +164,32 @@ impl Stream {
             Err(error) => {
                 return match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::NotConnected | ErrorKind::Interrupted => {
-                        Ok(false)
+                        Ok(())
                     }
                     _ => Err(error),
                 };
             }
         };
-        let more = count == room.len();
+        let read = io.bytes(slot, 0..count);
+        let mut open = true;
         if self.tls.is_some() {
-            self.open_records(io.bytes(slot, 0..count))?;
+            open = self.open_records(read)?;
         } else if self.partial.is_empty() {
-            let read = io.bytes(slot, 0..count);
             let taken = cut(read, each)?;
             self.partial.extend_from_slice(&read[taken..]);
-            return Ok(more);
+            return Ok(());
         } else {
-            self.partial.extend_from_slice(io.bytes(slot, 0..count));
+            self.partial.extend_from_slice(read);
         }
         let taken = cut(&self.partial, each)?;
         self.partial.drain(..taken);
-        Ok(more)
+        if open { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
 
-    /// Lays what is in these records behind what is kept.
-    fn open_records(&mut self, mut records: &[u8]) -> io::Result<()> {
+    /// Lays what is in these records behind what is kept; whether more may follow.
+    fn open_records(&mut self, mut records: &[u8]) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else {
-            return Ok(());
+            return Ok(true);
         };
         while !records.is_empty() {
             tls.read_tls(&mut records)?;
@@ -199,8 +199,13 @@ impl Stream {
             let start = self.partial.len();
             self.partial.resize(start + state.plaintext_bytes_to_read(), 0);
             tls.reader().read_exact(&mut self.partial[start..])?;
+            if state.peer_has_closed() {
+                // RFC 8446 §6.1: nothing counts that comes after its leave.
+                return Ok(false);
+            }
         }
-        self.take_sealed()
+        self.take_sealed()?;
+        Ok(true)
     }
 }
 
@@ -228,9 +233,13 @@ fn cut(stream: &[u8], each: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
     use super::super::interrupt::Interrupt;
     use super::*;
+    use crate::tls::{self, talks_after_its_leave};
 
     #[test]
     fn a_port_from_which_somebody_else_is_connected_to_the_server_is_in_use() {
@@ -242,5 +251,29 @@ mod tests {
         let (_accepted, _) = listener.accept().unwrap();
         let second = Stream::open(&io, source, server, 2, None).map(drop);
         assert_eq!(second.unwrap_err().kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_server_that_talks_on_after_its_leave_has_closed_the_connection() {
+        let (told, tell) = mpsc::channel();
+        // Who turns in a circle never comes back.
+        thread::spawn(move || {
+            let mut io = Io::new(false, Interrupt::default()).unwrap();
+            let server = talks_after_its_leave();
+            let tls = tls::Client::new(&tls::Trust::Anyone, "127.0.0.1").unwrap();
+            let (source, tls) = ("127.0.0.1:0".parse().unwrap(), tls.connect().unwrap());
+            let mut stream = Stream::open(&io, source, server, 1, Some(tls)).unwrap();
+            let (mut events, mut messages, mut ended) = (Io::events(), 0, None);
+            while ended.is_none() {
+                io.wait(&mut events, Duration::from_secs(1)).unwrap();
+                ended = stream.receive(&mut io, &mut |_| messages += 1).err();
+                // What it thinks of the end of the connection is nothing new.
+                let _ = stream.flush(&io, 1);
+                io.flush();
+            }
+            told.send((messages, ended.map(|error| error.kind())))
+        });
+        let ended = tell.recv_timeout(Duration::from_secs(10));
+        assert_eq!(ended, Ok((4096, Some(ErrorKind::UnexpectedEof))));
     }
 }
