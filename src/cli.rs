@@ -91,7 +91,8 @@ Examples:
 With --conformance the sentences of the RFCs are tried one by one: what fails breaks a MUST, what
 the server does not offer is skipped. Give the secret where there is one: two users are needed.
 
-Exit code: 0 when every way works or no sentence is broken, 1 when some do not, 3 when none does.
+Exit code: 0 when every way works, 1 when some do not, 3 when none does. With --conformance 1 when a
+sentence is broken or could not be tried, 3 when a server does not answer.
 ";
 
 const NAT_HELP: &str = "\

@@ -417,6 +417,13 @@ fn reports_are_read_by_people_scripts_and_ci() {
     assert!(String::from_utf8(failed.stdout).unwrap().contains("<failure message="));
     assert_eq!(run(&["turn:127.0.0.1:1", "--secret", "x"]).status.code(), Some(3));
     assert_eq!(run(&[&[uri], MINTED, &["--only", "no.such"]].concat()).status.code(), Some(3));
+    // One that is not there costs the other its report no more than it has to say.
+    let both = run(&[&["turn:127.0.0.1:1", uri, "--json"], MINTED, &one].concat());
+    assert_eq!(both.status.code(), Some(3));
+    let found: Value = serde_json::from_slice(&both.stdout).unwrap();
+    assert!(found["servers"].as_array().unwrap().len() == 1, "{found:#}");
+    assert_eq!(found["servers"][0]["passed"], 1);
+    assert!(String::from_utf8(both.stderr).unwrap().contains("turn:127.0.0.1:1"));
     // Without credentials what takes none is tried.
     let stun = format!("stun:{}", server.udp());
     let cases = examine_uri(&stun, &[]);

@@ -80,6 +80,16 @@ pub(crate) const ALLOWED: &[Allowed] = &[
         status: "skipped",
     },
     Allowed {
+        what: "no nonce is called stale, which is another case's",
+        deed: Deed::Response(|_, it, _| {
+            if it.code() == Some(438) {
+                it.put_code(401)
+            }
+        }),
+        case: "auth.nonce-stale-challenge",
+        status: "unable",
+    },
+    Allowed {
         what: "no permission is answered, which is another case's",
         deed: Deed::Back(|bytes, _| match Draft::read(&bytes, None) {
             Some(it) if it.kind == ANSWERED => Vec::new(),

@@ -134,7 +134,7 @@ pub(crate) const BROKEN: &[Broken] = &[
                 it.put(attribute::NONCE, &nonce);
             }
         }),
-        &["auth.nonce-stale", "auth.nonce-stale-challenge"],
+        &["auth.nonce-stale"],
     ),
     broken(
         "a stale nonce's successor is stale",

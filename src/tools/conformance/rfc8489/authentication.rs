@@ -93,6 +93,7 @@ pub(super) const CASES: &[Case] = &[
         must: "This response (438) MUST include NONCE and REALM.",
         run: |stand| {
             let reply = stale(&mut stand.client()?)?;
+            reply.refused(438).before("a stale nonce")?;
             reply.has(attribute::NONCE, "NONCE")?;
             reply.has(attribute::REALM, "REALM").map(drop)
         },

@@ -209,7 +209,7 @@ fn unknown(stand: &Stand) -> Result<Reply, Stop> {
     stand.client()?.exchange(&packet)
 }
 
-/// Two requests at once: each answer has one of their numbers.
+/// Two requests of one client: the answer to each has its number.
 fn transaction_id(stand: &Stand) -> Outcome {
     stand.needs_binding()?;
     let mut client = stand.client()?;

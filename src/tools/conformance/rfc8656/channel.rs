@@ -258,8 +258,8 @@ pub(super) const CASES: &[Case] = &[
             let mut client = stand.stream()?;
             client.allocate()?;
             client.bind(CHANNEL, peer.address())?.success().before("a channel")?;
-            client.send_on(CHANNEL, WORDS)?;
-            let found = peer.receive(stand.limit())?.map(|(_, data)| data);
+            let send = || client.send_on(CHANNEL, WORDS);
+            let found = stand.insist(send, |wait| peer.receive(wait))?.map(|(_, data)| data);
             claim(found.as_deref() == Some(WORDS), || format!("{found:?} arrives"))?;
             client.is_served()
         },
