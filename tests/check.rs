@@ -1,6 +1,8 @@
 //! `turnwire check`: servers with one thing wrong each, and the name it is called by.
 
 mod common;
+#[path = "check/scripted.rs"]
+mod scripted;
 #[path = "process/server.rs"]
 mod server;
 
@@ -8,16 +10,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::certificate::{self, Authority, Issued};
 use common::{Client, Credential};
+use scripted::{CHALLENGE, Reply, Scripted, username};
 use serde_json::Value;
 use server::{Scratch, Server};
-use turnwire::auth::{Algorithm, Key, RestDigest, parse_username};
-use turnwire::stun::{Digest, Kind, Message, Method, Writer, attribute};
+use turnwire::auth::{RestDigest, parse_username};
+use turnwire::stun::{Message, attribute};
 
 const HERE: [&str; 6] =
     ["--relay-ip", "127.0.0.1", "--external-ip", "127.0.0.1", "--allow-peer", "127.0.0.0/8"];
@@ -166,6 +167,8 @@ fn places_where_no_server_is() {
     let blames = |uri: &str, fault| blames(&[&[uri], &who[..]].concat(), fault);
     blames("turn:no-such-host.invalid", "resolve:name-unresolved");
     blames("turn:127.0.0.1:1", "binding:port-closed");
+    // No socket gets there without being told to broadcast.
+    blames("turn:255.255.255.255", "reach:unreachable");
     blames("turn:127.0.0.1:1?transport=tcp", "reach:port-closed");
     let found = check(&["turn:127.0.0.1", "--secret", "north", "-6"]);
     assert_eq!(faults(&found), ["resolve:no-address"]);
@@ -329,116 +332,6 @@ fn quotas_and_ports_that_are_used_up() {
     let _ = holder.try_allocate(|writer| writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24));
     blames(&[&[&*turn(server.udp())], &who[..]].concat(), "allocate:no-capacity");
 }
-
-/// Answers datagrams as a test wants it.
-struct Scripted {
-    place: SocketAddr,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Scripted {
-    /// A server that answers Binding requests, and everything else as `answer` does.
-    fn start(answer: impl Fn(&Message<'_>) -> Reply + Send + 'static) -> Self {
-        Self::with(true, answer)
-    }
-
-    fn with(
-        answers_binding: bool,
-        answer: impl Fn(&Message<'_>) -> Reply + Send + 'static,
-    ) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let (place, stop) = (socket.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
-        let ended = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut buffer = [0; 2048];
-            while !ended.load(Ordering::Relaxed) {
-                let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
-                let Ok(request) = Message::parse(&buffer[..length]) else { continue };
-                let reply = match request.kind().method {
-                    Method::BINDING if answers_binding => Reply::Mapped,
-                    Method::BINDING => Reply::Nothing,
-                    _ => answer(&request),
-                };
-                if matches!(reply, Reply::Nothing) {
-                    continue;
-                }
-                socket.send_to(&reply.write(&request, client), client).unwrap();
-            }
-        });
-        Self { place, stop, thread: Some(thread) }
-    }
-
-    #[track_caller]
-    fn is_blamed(&self, fault: &str) {
-        blames(&[&turn(self.place), "--secret", "north"], fault);
-    }
-}
-
-impl Drop for Scripted {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map(JoinHandle::join);
-    }
-}
-
-/// What a scripted server says.
-enum Reply {
-    Nothing,
-    Mapped,
-    /// An error with this code, and perhaps with a realm and a nonce.
-    Error(u16, Option<&'static str>, bool),
-    /// Another server, behind a 300.
-    Elsewhere(SocketAddr),
-    /// An allocation, signed with this password or not at all.
-    Allocated(Option<String>),
-}
-
-impl Reply {
-    fn write(&self, request: &Message<'_>, client: SocketAddr) -> Vec<u8> {
-        let (mut out, method) = ([0; 512], request.kind().method);
-        let kind = match self {
-            Self::Mapped | Self::Allocated(_) | Self::Nothing => Kind::success(method),
-            Self::Error(..) | Self::Elsewhere(_) => Kind::error(method),
-        };
-        let mut writer = Writer::new(&mut out, kind, &request.transaction_id());
-        match self {
-            Self::Nothing => {}
-            Self::Mapped => writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client),
-            Self::Error(code, realm, nonce) => {
-                writer.error_code(*code, "as the test wants it");
-                if let Some(realm) = realm {
-                    writer.attribute(attribute::REALM, realm.as_bytes());
-                }
-                if *nonce {
-                    writer.attribute(attribute::NONCE, b"n0nce");
-                }
-            }
-            Self::Elsewhere(place) => {
-                writer.error_code(300, "Try Alternate");
-                writer.address(attribute::ALTERNATE_SERVER, *place);
-            }
-            Self::Allocated(password) => {
-                writer.xor_address(attribute::XOR_RELAYED_ADDRESS, client);
-                writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client);
-                writer.number(attribute::LIFETIME, 600);
-                if let (Some(password), Some(name)) = (password, username(request)) {
-                    let key = Key::derive(Algorithm::Md5, &name, "test", password);
-                    writer.integrity(key.mac(Digest::Sha1));
-                }
-            }
-        }
-        let length = writer.finish().unwrap();
-        out[..length].to_vec()
-    }
-}
-
-fn username(request: &Message<'_>) -> Option<String> {
-    String::from_utf8(request.attribute(attribute::USERNAME)?.to_vec()).ok()
-}
-
-const CHALLENGE: Reply = Reply::Error(401, Some("test"), true);
 
 #[test]
 fn servers_that_ask_wrongly() {

@@ -32,6 +32,7 @@ mod target;
 mod walk;
 
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -76,8 +77,11 @@ pub fn run(options: &Options) -> ExitCode {
                     })
                 })
                 .collect();
-            // A walk that panicked has said so itself.
-            walks.into_iter().filter_map(|walk| walk.join().ok()).collect::<Vec<_>>()
+            let broken = |_| {
+                let why = "a fault of this program's own: it has said on standard error which";
+                Report::nowhere(uri, Fault::Here(why.to_owned()))
+            };
+            walks.into_iter().map(|walk| walk.join().unwrap_or_else(broken)).collect::<Vec<_>>()
         }));
     }
     compare(&mut reports);
@@ -110,15 +114,14 @@ fn walk_either(target: Target, options: &Options, start: &Start) -> Report {
 
 /// What one way alone cannot know: that silence over UDP is a firewall's when a stream gets through.
 fn compare(reports: &mut [Report]) {
-    let streams: Vec<String> = reports
+    let streams: Vec<IpAddr> = reports
         .iter()
-        .filter(|report| {
-            report.answered() && report.target.as_ref().is_some_and(|it| it.way.is_stream())
-        })
-        .map(|report| report.host.clone())
+        .filter(|report| report.answered())
+        .filter_map(|report| report.target.as_ref().filter(|it| it.way.is_stream()))
+        .map(|target| target.address.ip())
         .collect();
     for report in reports {
-        if streams.contains(&report.host) {
+        if report.target.as_ref().is_some_and(|it| streams.contains(&it.address.ip())) {
             report.blame(|fault| match fault {
                 Fault::Silent(Blame::Udp) => Some(Fault::UdpBlocked),
                 _ => None,
@@ -130,4 +133,37 @@ fn compare(reports: &mut [Report]) {
 /// Seconds since 1970.
 pub(super) fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::report::{Stage, Verdict};
+    use super::*;
+
+    fn report(way: Way, address: &str, verdict: Verdict) -> Report {
+        let address: SocketAddr = address.parse().unwrap();
+        let host = "turn.example.org".to_owned();
+        let mut report =
+            Report::of(&Target { host, way, address, relays: true, record: None, beside: None });
+        report.step(Stage::Binding, verdict, String::new(), Duration::ZERO);
+        report
+    }
+
+    #[test]
+    fn an_answer_by_one_family_says_nothing_of_udp_by_the_other() {
+        let silent = |address| report(Way::Udp, address, Verdict::Fault(Fault::Silent(Blame::Udp)));
+        let six = report(Way::Tcp, "[2001:db8::1]:3478", Verdict::Fine);
+        let mut reports = [silent("192.0.2.1:3478"), silent("[2001:db8::1]:3478"), six];
+        compare(&mut reports);
+        assert!(reports[0].found("no-answer") && reports[1].found("udp-blocked"));
+    }
+
+    #[test]
+    fn a_way_on_which_nothing_was_tried_does_not_work() {
+        assert!(!report(Way::Dtls, "192.0.2.1:5349", Verdict::Skipped).works());
+        assert!(report(Way::Tls, "192.0.2.1:5349", Verdict::Fine).works());
+    }
 }

@@ -188,11 +188,10 @@ fn stranger(walk: &Walk<'_>, relayed: SocketAddr) -> Result<(UdpSocket, SocketAd
 /// The socket's address as the server at this place sees it.
 fn seen_from(socket: &UdpSocket, server: SocketAddr) -> Option<SocketAddr> {
     let mut buffer = [0; 1500];
+    // One ID for all: an answer may be longer under way than a knock is waited for.
+    let (id, mut request) = (id().ok()?, [0; 64]);
+    let length = Writer::new(&mut request, Kind::request(Method::BINDING), &id).finish().ok()?;
     for _ in 0..KNOCKS {
-        let id = id().ok()?;
-        let mut request = [0; 64];
-        let length =
-            Writer::new(&mut request, Kind::request(Method::BINDING), &id).finish().ok()?;
         socket.send_to(&request[..length], server).ok()?;
         socket.set_read_timeout(Some(KNOCK_WAIT)).ok()?;
         // Nothing, or that nobody listens there: it may be the next time.
@@ -246,4 +245,29 @@ fn answer(socket: &UdpSocket, client: &mut Dialogue, peer: SocketAddr) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stun::{Message, attribute};
+
+    #[test]
+    fn an_answer_that_comes_after_the_next_knock_is_heard() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let place = server.local_addr().unwrap();
+        let answers = std::thread::spawn(move || {
+            let (mut buffer, mut out) = ([0; 1500], [0; 64]);
+            let (length, client) = server.recv_from(&mut buffer).unwrap();
+            let asked = Message::parse(&buffer[..length]).unwrap().transaction_id();
+            server.recv_from(&mut [0; 1500]).unwrap();
+            let mut writer = Writer::new(&mut out, Kind::success(Method::BINDING), &asked);
+            writer.xor_address(attribute::XOR_MAPPED_ADDRESS, client);
+            let length = writer.finish().unwrap();
+            server.send_to(&out[..length], client).unwrap();
+        });
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(seen_from(&socket, place), Some(socket.local_addr().unwrap()));
+        answers.join().unwrap();
+    }
 }

@@ -69,7 +69,7 @@ struct Step {
 #[derive(Clone, Debug)]
 pub(super) struct Report {
     /// As the URI calls the server.
-    pub(super) host: String,
+    host: String,
     uri: String,
     /// Nothing, when the name has no address.
     pub(super) target: Option<Target>,
@@ -137,7 +137,8 @@ impl Report {
     }
 
     pub(super) fn works(&self) -> bool {
-        !self.steps.is_empty() && !self.steps.iter().any(|step| step.word() == "FAIL")
+        let tried = self.steps.iter().any(|step| step.verdict != Verdict::Skipped);
+        tried && !self.steps.iter().any(|step| step.word() == "FAIL")
     }
 
     /// How the way is called in the table.

@@ -82,7 +82,11 @@ fn name(message: &[u8], mut at: usize) -> Option<String> {
             continue;
         }
         let label = message.get(at + 1..at + 1 + usize::from(length))?;
-        labels.push(std::str::from_utf8(label).ok().filter(|text| text.is_ascii())?);
+        labels.push(
+            std::str::from_utf8(label)
+                .ok()
+                .filter(|text| text.bytes().all(|it| it.is_ascii_graphic()))?,
+        );
         at += 1 + usize::from(length);
     }
     None
@@ -124,6 +128,16 @@ mod tests {
         let last = message.len() - 23;
         message[last..last + 2].copy_from_slice(&[0xC0, last as u8]);
         assert_eq!(read(&message), None);
+    }
+
+    #[test]
+    fn a_target_that_would_steer_a_terminal_is_none() {
+        for byte in [b'\x1B', b'\n', b' ', 0x7F, 0xC3] {
+            let mut message = answer();
+            let label = message.iter().rposition(|it| *it == b'a').unwrap();
+            message[label] = byte;
+            assert_eq!(read(&message), None, "{byte:#x}");
+        }
     }
 
     proptest! {

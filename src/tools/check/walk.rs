@@ -106,7 +106,11 @@ impl Walk<'_> {
         let target = self.target;
         let way = target.way;
         let link = match way {
-            Way::Udp => return Link::udp(target.address).ok(),
+            // There is nothing to tell of a socket that is open.
+            Way::Udp => match Link::udp(target.address) {
+                Ok(link) => return Some(link),
+                Err(broken) => self.stage(Stage::Reach, |_| Err(fault_of(broken, way)))?,
+            },
             Way::Dtls => return self.secure_datagrams(),
             Way::Tcp | Way::Tls => self.stage(Stage::Reach, |_| {
                 let begun = Instant::now();
