@@ -1,6 +1,8 @@
 //! `turnwire load` as people run it: against a server, and through a path that spoils packets in known numbers.
 
 mod common;
+#[path = "load/gone.rs"]
+mod gone;
 #[path = "load/path.rs"]
 mod path;
 #[path = "load/run.rs"]

@@ -1,7 +1,9 @@
 //! Runs of `turnwire load`, to their end or until they are interrupted.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -76,6 +78,20 @@ impl Run {
 pub(crate) struct Running(Child);
 
 impl Running {
+    /// How many sockets it has.
+    pub(crate) fn sockets(&self) -> usize {
+        let all = fs::read_dir(format!("/proc/{}/fd", self.0.id())).expect("it runs");
+        let targets = all.filter_map(|one| fs::read_link(one.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// The time for which its first thread has had a core.
+    pub(crate) fn cpu(&self) -> Duration {
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.0.id()));
+        let text = text.expect("it runs");
+        Duration::from_nanos(text.split(' ').next().and_then(|it| it.parse().ok()).expect("nanos"))
+    }
+
     /// Presses Ctrl-C and waits for the report.
     pub(crate) fn interrupt(self) -> Run {
         // SAFETY: a signal to a child that has not been waited for.

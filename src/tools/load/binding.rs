@@ -117,7 +117,7 @@ impl Load for Requests {
                 return;
             };
             let Some(client) = self.next_client(fleet) else {
-                return;
+                return self.pace.skip();
             };
             (0..self.train).for_each(|_| self.send_one(fleet, client, due));
             sent += self.train;

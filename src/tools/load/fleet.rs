@@ -46,6 +46,15 @@ impl Client {
     }
 }
 
+/// What clients have lost that they had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Their way to the server.
+    pub(super) links: u64,
+    /// What they have asked in vain to be prolonged.
+    pub(super) not_prolonged: u64,
+}
+
 /// All clients of a run, with what they share.
 pub(super) struct Fleet {
     pub(super) io: Io,
@@ -61,6 +70,7 @@ pub(super) struct Fleet {
     next_tick: u64,
     retransmitted: u64,
     outcomes: Vec<Outcome>,
+    losses: Losses,
     causes: BTreeMap<Trouble, u64>,
     /// Kept, so that it is not made anew for each socket that has something.
     events: Vec<Event>,
@@ -85,6 +95,7 @@ impl Fleet {
             next_tick: 0,
             retransmitted: 0,
             outcomes: Vec::new(),
+            losses: Losses::default(),
             causes: BTreeMap::new(),
             events: Vec::new(),
         })
@@ -157,6 +168,11 @@ impl Fleet {
     /// Requests that were sent again because no answer came.
     pub(super) const fn retransmitted(&self) -> u64 {
         self.retransmitted
+    }
+
+    /// What has been lost so far.
+    pub(super) const fn losses(&self) -> Losses {
+        self.losses
     }
 
     /// What has failed, and how often.
@@ -380,6 +396,7 @@ impl Fleet {
         // It may hold what is still to be sent by its number.
         self.io.flush();
         self.clients[number as usize].link = None;
+        self.losses.links += 1;
         self.finish(number, Err(Trouble::Link(words)));
     }
 
@@ -393,12 +410,14 @@ impl Fleet {
             let cause = if known { trouble.clone() } else { Trouble::Link("others".to_owned()) };
             *self.causes.entry(cause).or_default() += 1;
         }
-        // Prolonging goes on beside the load, and nobody waits for it.
-        if let Some((errand, started)) = errand
-            && errand != Errand::KeepUp
-        {
-            let ended = self.io.nanos();
-            self.outcomes.push(Outcome { client: number, errand, started, ended, result });
+        match errand {
+            // It goes on beside the load, and nobody waits for it.
+            Some((Errand::KeepUp, _)) => self.losses.not_prolonged += u64::from(result.is_err()),
+            Some((errand, started)) => {
+                let ended = self.io.nanos();
+                self.outcomes.push(Outcome { client: number, errand, started, ended, result });
+            }
+            None => {}
         }
     }
 }

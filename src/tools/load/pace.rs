@@ -63,7 +63,14 @@ impl Pace {
         }
     }
 
-    /// Packets that were never sent because the sender was too late.
+    /// The train that was due is not sent: there is nobody left to send it.
+    pub(super) const fn skip(&mut self) {
+        if let Self::Fixed(schedule) = self {
+            schedule.skipped += schedule.train;
+        }
+    }
+
+    /// Packets that were never sent because the sender was too late, or because there was none.
     pub(super) const fn skipped(&self) -> u64 {
         match self {
             Self::Fixed(schedule) => schedule.skipped,

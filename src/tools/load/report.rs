@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::churn::Cycles;
 use super::errand::Trouble;
+use super::fleet::Losses;
 use super::options::{Mode, Options, Rate};
 use super::setup::SetUp;
 use super::tally::{Leg, Tally};
@@ -35,6 +36,8 @@ pub(super) struct Figures {
     pub(super) measured: Measured,
     /// Of all of the run, what came after its end included.
     pub(super) tally: Tally,
+    /// In all of the run.
+    pub(super) losses: Losses,
     pub(super) lost: u64,
     pub(super) skipped: u64,
     /// Not taken by this host's kernel.
@@ -102,13 +105,14 @@ impl Cycles {
 }
 
 impl Report<'_> {
-    /// Whether the server has done what was asked of it: everything set up, something delivered, nothing spoilt.
-    /// Loss is no fault in itself: with enough load every server loses.
+    /// Whether the server has done what was asked of it: everything set up and kept, something delivered, nothing
+    /// spoilt. Packets that are lost are no fault in themselves: with enough load every server loses some.
     pub(super) fn is_ok(&self) -> bool {
         let set_up = self.set_up.as_ref().is_none_or(|it| it.succeeded == it.wanted);
         let figures = self.figures.as_ref().is_none_or(|it| {
             let flood = it.flood.as_ref().map_or(0, |flood| flood.tally.bad());
-            it.tally.finished > 0 && it.tally.bad() + flood == 0
+            let kept = it.losses == Losses::default();
+            kept && it.tally.finished > 0 && it.tally.bad() + flood == 0
         });
         let cycles = self.cycles.as_ref().is_none_or(|it| it.done > 0 && it.failed == 0);
         set_up && figures && cycles && (self.figures.is_some() || self.cycles.is_some())
@@ -187,6 +191,8 @@ impl Report<'_> {
             "misrouted": both(|leg| leg.misrouted),
             "stray": tally.stray,
             "skipped": figures.skipped,
+            "clients_lost": figures.losses.links,
+            "not_prolonged": figures.losses.not_prolonged,
             "unsent": figures.unsent,
             "receive_drops": figures.receive_drops,
             "to_peer": leg_json(&tally.to_peer),

@@ -239,6 +239,7 @@ impl<L: Load> Run<'_, L> {
                 cpu: to.usage.cpu.saturating_sub(from.usage.cpu),
             },
             tally,
+            losses: self.fleet.losses(),
             lost: tally.outstanding().saturating_sub(unsent),
             skipped: self.load.skipped(),
             unsent,

@@ -134,7 +134,9 @@ fn write_load(f: &mut Formatter<'_>, options: &Options, figures: &Figures) -> fm
         }
     }
     for (count, what) in [
-        (figures.skipped, "not sent: the load tester had no time or no room for them"),
+        (figures.losses.links, "clients were lost on the way"),
+        (figures.losses.not_prolonged, "times the server did not prolong what a client had"),
+        (figures.skipped, "not sent: the load tester had no time, no room or no client for them"),
         (figures.unsent, "not taken by this host's kernel"),
         (figures.receive_drops, "lost in the load tester's own sockets"),
         (tally.stray, "packets of an earlier run came"),

@@ -212,7 +212,7 @@ impl Load for Traffic {
                 return;
             };
             let Some(client) = self.next_client(fleet) else {
-                return;
+                return self.pace.skip();
             };
             for _ in 0..self.train {
                 self.send_one(fleet, client, due);
