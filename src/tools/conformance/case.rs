@@ -1,3 +1,5 @@
+//! One sentence of an RFC, and how a case can end.
+
 use std::time::Duration;
 
 use super::stand::Stand;

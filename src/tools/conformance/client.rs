@@ -1,8 +1,10 @@
+//! One 5-tuple: requests with retransmissions (RFC 8489 §6.2.1), and silence that means something.
+
 use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::case::{Before as _, Outcome, Stop, claim};
+use super::case::{Before as _, Outcome, Stop};
 use super::proof::Proof;
 use super::reply::Reply;
 use super::stand::Stand;
@@ -13,6 +15,8 @@ use crate::tools::check::{Broken, Link};
 const REQUEST_MAX: usize = 4096;
 /// How often a request is sent over UDP (Rc of RFC 8489 §6.2.1), the pause doubled each time.
 pub(super) const REQUESTS: u32 = 5;
+/// Comprehension-required, and nobody's.
+pub(super) const UNKNOWN: u16 = 0x7FF1;
 /// UDP in REQUESTED-TRANSPORT.
 pub(super) const UDP: u32 = 17 << 24;
 
@@ -46,6 +50,14 @@ impl Packet {
 
     pub(super) fn binding() -> Result<Self, Stop> {
         Self::new(Kind::request(Method::BINDING), |_| ())
+    }
+
+    /// An Allocate request for UDP with these attributes besides.
+    pub(super) fn allocate(fill: impl FnOnce(&mut Writer<'_>)) -> Result<Self, Stop> {
+        Self::new(Kind::request(Method::ALLOCATE), |writer| {
+            writer.number(attribute::REQUESTED_TRANSPORT, UDP);
+            fill(writer);
+        })
     }
 }
 
@@ -139,12 +151,10 @@ impl<'s> Client<'s> {
 
     /// That the server answers on this 5-tuple.
     pub(super) fn is_served(&mut self) -> Outcome {
-        let method = if self.stand.answers_binding { Method::BINDING } else { Method::ALLOCATE };
-        let packet = Packet::new(Kind::request(method), |writer| {
-            if method == Method::ALLOCATE {
-                writer.number(attribute::REQUESTED_TRANSPORT, UDP);
-            }
-        })?;
+        let packet = match self.stand.answers_binding {
+            true => Packet::binding()?,
+            false => Packet::allocate(|_| ())?,
+        };
         self.exchange(&packet).map(drop)
     }
 
@@ -156,10 +166,7 @@ impl<'s> Client<'s> {
     /// What a request without credentials is told.
     pub(super) fn challenge(&mut self) -> Result<Reply, Stop> {
         self.stand.needs_credentials()?;
-        let packet = Packet::new(Kind::request(Method::ALLOCATE), |writer| {
-            writer.number(attribute::REQUESTED_TRANSPORT, UDP);
-        })?;
-        self.exchange(&packet)
+        self.exchange(&Packet::allocate(|_| ())?)
     }
 
     /// How requests on this 5-tuple are proved.
@@ -308,10 +315,6 @@ impl<'s> Client<'s> {
                 Err(broken) => return Err(broken.into()),
             }
         }
-    }
-
-    pub(super) fn expects_success(reply: &Reply, what: &str) -> Outcome {
-        claim(reply.is_success(), || reply.words()).before(what)
     }
 }
 

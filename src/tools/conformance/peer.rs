@@ -1,3 +1,5 @@
+//! Somebody behind the relay, for datagrams and for connections (RFC 6062).
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};

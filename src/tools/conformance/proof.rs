@@ -1,3 +1,5 @@
+//! Credentials (RFC 8489 §9.2), in all the forms that a server must take or refuse.
+
 use std::sync::Arc;
 
 use super::case::Stop;

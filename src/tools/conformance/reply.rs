@@ -1,3 +1,5 @@
+//! A message from the server, and what can be claimed of it.
+
 use std::net::SocketAddr;
 
 use super::case::{Outcome, Stop, claim};

@@ -1,3 +1,5 @@
+//! What came out: text, JSON and JUnit's XML.
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

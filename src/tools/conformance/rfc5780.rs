@@ -1,4 +1,4 @@
-//! NAT behaviour discovery: what a server with two addresses and two ports answers, and from where.
+//! RFC 5780: NAT behaviour discovery: what a server with two addresses and two ports answers, and from where.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Instant;

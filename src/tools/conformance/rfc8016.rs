@@ -1,4 +1,4 @@
-//! Mobility: an allocation that goes along with its client.
+//! RFC 8016: mobility: an allocation that goes along with its client.
 
 use std::net::SocketAddr;
 
@@ -247,7 +247,7 @@ fn moved(stand: &Stand) -> Result<Moved<'_>, Stop> {
     let (mut old, reply) = mobile_relay(stand)?;
     let relay = reply.relayed().before("an allocation")?;
     let permitted = old.permit(peer.address())?;
-    Client::expects_success(&permitted, "a permission")?;
+    permitted.success().before("a permission")?;
     let mut new = stand.client()?;
     let ticket = reply.has(attribute::MOBILITY_TICKET, "MOBILITY-TICKET")?;
     come(&mut new, ticket)?.success().before("a move")?;

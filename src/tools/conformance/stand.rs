@@ -1,3 +1,5 @@
+//! What is known of the server before the first case, and clients and peers for them.
+
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -167,6 +169,13 @@ impl Stand {
         Err(Stop::Unable("there is no way to the server".to_owned()))
     }
 
+    /// A client with an allocation.
+    pub(super) fn allocated(&self) -> Result<Client<'_>, Stop> {
+        let mut client = self.client()?;
+        client.allocate()?;
+        Ok(client)
+    }
+
     /// A client with an allocation, its relayed address, and a peer that may be reached.
     pub(super) fn relaying(&self) -> Result<(Client<'_>, SocketAddr, Peer), Stop> {
         let peer = self.peer()?;
@@ -179,7 +188,7 @@ impl Stand {
     pub(super) fn permitted(&self) -> Result<(Client<'_>, SocketAddr, Peer), Stop> {
         let (mut client, relay, peer) = self.relaying()?;
         let reply = client.permit(peer.address())?;
-        Client::expects_success(&reply, "a permission")?;
+        reply.success().before("a permission")?;
         Ok((client, relay, peer))
     }
 

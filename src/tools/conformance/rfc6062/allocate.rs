@@ -1,3 +1,5 @@
+//! RFC 6062 §5.1: allocations for TCP.
+
 use super::{TCP, allocated};
 use crate::stun::{Method, Writer, attribute};
 use crate::tools::conformance::case::{Before as _, Case, Outcome, claim};

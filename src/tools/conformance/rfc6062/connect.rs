@@ -1,3 +1,5 @@
+//! RFC 6062 §5.2 to §5.4: connections to peers and from them.
+
 use super::{allocated, beside, connect, ready, with_id};
 use crate::stun::{Kind, Method, attribute, decode_xor_address};
 use crate::tools::conformance::case::{Before as _, Case, Stop, claim};
@@ -196,7 +198,7 @@ fn is_attempt(bytes: &[u8]) -> Option<Vec<u8>> {
 fn attempted(stand: &Stand) -> Result<(Client<'_>, Connection, Reply), Stop> {
     let (mut control, relay, listener) = ready(stand)?;
     let permitted = control.permit(listener.address())?;
-    Client::expects_success(&permitted, "a permission")?;
+    permitted.success().before("a permission")?;
     let peer = Connection::to(relay, stand.limit()).before("a connection to the relay")?;
     match control.await_message(stand.limit(), is_attempt)? {
         Some(bytes) => Ok((control, peer, Reply::read(bytes)?)),

@@ -1,3 +1,5 @@
+//! RFC 6062 §5.4 and §5.5: data connections.
+
 use super::{beside, connect, ready, through, with_id};
 use crate::stun::Method;
 use crate::tools::conformance::case::{Before as _, Case, claim};

@@ -1,4 +1,4 @@
-//! TURN extensions for TCP allocations.
+//! RFC 6062: TURN extensions for TCP allocations.
 
 mod allocate;
 mod connect;
@@ -72,6 +72,6 @@ fn through(stand: &Stand) -> Result<Through<'_>, Stop> {
     let peer = listener.accept(stand.limit()).before("a connection")?;
     let mut data = beside(&mut control, stand.stream()?)?;
     let reply = data.ask(Method::CONNECTION_BIND, with_id(id))?;
-    Client::expects_success(&reply, "a ConnectionBind")?;
+    reply.success().before("a ConnectionBind")?;
     Ok(Through { control, data, peer })
 }

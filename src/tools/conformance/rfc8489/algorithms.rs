@@ -1,6 +1,8 @@
-use crate::stun::{Kind, Method, Writer, attribute};
+//! RFC 8489 §9.2.4: SHA-256 and the choice of a password algorithm; §9.2.5: hidden names.
+
+use crate::stun::attribute;
 use crate::tools::conformance::case::{Case, Outcome, Stop};
-use crate::tools::conformance::client::{Client, Packet, UDP};
+use crate::tools::conformance::client::{Client, Packet};
 use crate::tools::conformance::proof::{Proof, SHA256};
 use crate::tools::conformance::stand::Stand;
 
@@ -33,7 +35,7 @@ pub(super) const CASES: &[Case] = &[
         must: "If the resulting value does not match the contents of the MESSAGE-INTEGRITY-SHA256 attribute, the server MUST reject the request with a 401 (Unauthenticated).",
         run: |stand| {
             let (mut client, proof) = by_sha256(stand)?;
-            let packet = request(|writer| {
+            let packet = Packet::allocate(|writer| {
                 proof.introduce(writer);
                 writer.integrity(proof.mac_for("not the password"));
             })?;
@@ -47,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
         must: "The value will be at most 32 bytes, but it MUST be at least 16 bytes: 12 of them prove nothing.",
         run: |stand| {
             let (mut client, proof) = by_sha256(stand)?;
-            let packet = request(|writer| {
+            let packet = Packet::allocate(|writer| {
                 proof.introduce(writer);
                 writer.integrity_truncated(proof.mac(), 12);
             })?;
@@ -110,7 +112,7 @@ pub(super) const CASES: &[Case] = &[
             if let Ok(better) = proof.clone().by_sha256() {
                 proof = better;
             }
-            let packet = request(|writer| {
+            let packet = Packet::allocate(|writer| {
                 writer.attribute(attribute::USERHASH, &proof.userhash());
                 proof.repeat(writer);
                 writer.integrity(proof.mac());
@@ -120,13 +122,6 @@ pub(super) const CASES: &[Case] = &[
         },
     },
 ];
-
-fn request(fill: impl FnOnce(&mut Writer<'_>)) -> Result<Packet, Stop> {
-    Packet::new(Kind::request(Method::ALLOCATE), |writer| {
-        writer.number(attribute::REQUESTED_TRANSPORT, UDP);
-        fill(writer);
-    })
-}
 
 /// A client that proves itself by SHA-256, where that is offered.
 fn by_sha256(stand: &Stand) -> Result<(Client<'_>, Proof), Stop> {
@@ -139,7 +134,7 @@ fn by_sha256(stand: &Stand) -> Result<(Client<'_>, Proof), Stop> {
 /// That a request which tells these about its algorithm is refused with 400.
 fn told(stand: &Stand, list: Option<&[u8]>, choice: Option<&[u8]>) -> Outcome {
     let (mut client, proof) = by_sha256(stand)?;
-    let packet = request(|writer| {
+    let packet = Packet::allocate(|writer| {
         writer.attribute(attribute::USERNAME, proof.username());
         writer.attribute(attribute::REALM, &proof.realm);
         writer.attribute(attribute::NONCE, &proof.nonce);

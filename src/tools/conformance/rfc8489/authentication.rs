@@ -1,12 +1,11 @@
+//! RFC 8489 §9.2.4: who is refused with 400, 401 and 438, and what is signed.
+
 use crate::stun::{Kind, Method, Writer, attribute};
 use crate::tools::conformance::case::{Before as _, Case, Outcome, Stop, claim};
-use crate::tools::conformance::client::{Client, Packet, UDP};
+use crate::tools::conformance::client::{Client, Packet, UDP, UNKNOWN};
 use crate::tools::conformance::proof::Proof;
 use crate::tools::conformance::reply::Reply;
 use crate::tools::conformance::stand::Stand;
-
-/// Comprehension-required, and nobody's.
-const UNKNOWN: u16 = 0x7FF1;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -119,7 +118,7 @@ pub(super) const CASES: &[Case] = &[
             let reply = stale(&mut client)?;
             reply.refused(438).before("a stale nonce")?;
             let proof = client.proof()?.renewed(&reply);
-            let packet = relay_request(|writer| proof.sign(writer))?;
+            let packet = Packet::allocate(|writer| proof.sign(writer))?;
             client.holds_relay();
             client.prove_by(proof);
             client.exchange(&packet)?.success()
@@ -133,7 +132,7 @@ pub(super) const CASES: &[Case] = &[
         run: |stand| {
             let mut client = stand.client()?;
             let proof = outdated(client.proof()?);
-            let packet = relay_request(|writer| {
+            let packet = Packet::allocate(|writer| {
                 proof.introduce(writer);
                 writer.integrity(proof.mac_for("not the password"));
             })?;
@@ -177,8 +176,7 @@ pub(super) const CASES: &[Case] = &[
         section: "9",
         must: "Agents MUST ignore all attributes that follow MESSAGE-INTEGRITY: unknown comprehension-required ones too.",
         run: |stand| {
-            let mut client = stand.client()?;
-            client.allocate()?;
+            let mut client = stand.allocated()?;
             let packet = refresh_with(&mut client, |it| it.attribute(UNKNOWN, b""))?;
             client.exchange(&packet)?.success()
         },
@@ -189,8 +187,7 @@ pub(super) const CASES: &[Case] = &[
         section: "14.5",
         must: "The Length field used for the integrity points to the end of MESSAGE-INTEGRITY: a FINGERPRINT behind it does no harm.",
         run: |stand| {
-            let mut client = stand.client()?;
-            client.allocate()?;
+            let mut client = stand.allocated()?;
             let packet = refresh_with(&mut client, |it| it.fingerprint())?;
             client.exchange(&packet)?.success()
         },
@@ -210,19 +207,11 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-/// An Allocate request for UDP.
-fn relay_request(fill: impl FnOnce(&mut Writer<'_>)) -> Result<Packet, Stop> {
-    Packet::new(Kind::request(Method::ALLOCATE), |writer| {
-        writer.number(attribute::REQUESTED_TRANSPORT, UDP);
-        fill(writer);
-    })
-}
-
 /// A signed request that lacks one of the three attributes.
 fn lacking(stand: &Stand, kind: u16) -> Outcome {
     let mut client = stand.client()?;
     let proof = client.proof()?;
-    let packet = relay_request(|writer| {
+    let packet = Packet::allocate(|writer| {
         let parts = [
             (attribute::USERNAME, proof.username()),
             (attribute::REALM, &*proof.realm),
@@ -244,7 +233,7 @@ fn unknown_user(stand: &Stand) -> Result<Reply, Stop> {
 fn as_user(stand: &Stand, name: &[u8]) -> Result<Reply, Stop> {
     let mut client = stand.client()?;
     let proof = client.proof()?;
-    let packet = relay_request(|writer| {
+    let packet = Packet::allocate(|writer| {
         writer.attribute(attribute::USERNAME, name);
         proof.repeat(writer);
         writer.integrity(proof.mac());
@@ -255,7 +244,7 @@ fn as_user(stand: &Stand, name: &[u8]) -> Result<Reply, Stop> {
 fn wrong_password(stand: &Stand) -> Result<Reply, Stop> {
     let mut client = stand.client()?;
     let proof = client.proof()?;
-    let packet = relay_request(|writer| {
+    let packet = Packet::allocate(|writer| {
         proof.introduce(writer);
         writer.integrity(proof.mac_for("not the password"));
     })?;
@@ -283,7 +272,7 @@ fn outdated(mut proof: Proof) -> Proof {
 /// The answer to a sound request with such a nonce.
 fn stale(client: &mut Client<'_>) -> Result<Reply, Stop> {
     let proof = outdated(client.proof()?);
-    let packet = relay_request(|writer| proof.sign(writer))?;
+    let packet = Packet::allocate(|writer| proof.sign(writer))?;
     client.exchange(&packet)
 }
 
@@ -315,8 +304,7 @@ fn refresh_with(
 
 /// Somebody on the way adds "and now end it".
 fn behind_integrity(stand: &Stand) -> Outcome {
-    let mut client = stand.client()?;
-    client.allocate()?;
+    let mut client = stand.allocated()?;
     let proof = client.proof()?;
     let packet = Packet::new(Kind::request(Method::REFRESH), |writer| {
         proof.sign(writer);

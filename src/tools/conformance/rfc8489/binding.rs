@@ -1,11 +1,12 @@
+//! RFC 8489 §6.3: Binding requests and their answers.
+
 use crate::stun::{Class, Kind, MAGIC_COOKIE, Method, attribute};
 use crate::tools::conformance::case::{Case, Outcome, Stop, claim};
-use crate::tools::conformance::client::Packet;
+use crate::tools::conformance::client::{Packet, UNKNOWN};
 use crate::tools::conformance::reply::Reply;
 use crate::tools::conformance::stand::Stand;
 
-/// Comprehension-required, and nobody's.
-const UNKNOWN: u16 = 0x7FF1;
+/// Another one like it.
 const UNKNOWN_TOO: u16 = 0x7FF2;
 /// Comprehension-optional, and nobody's.
 const OPTIONAL: u16 = 0xFFF1;

@@ -1,3 +1,5 @@
+//! RFC 8489 §9.2: what a request without credentials is told.
+
 use super::format::is_text;
 use crate::stun::attribute;
 use crate::tools::conformance::case::{Before as _, Case, Outcome, Stop, claim};

@@ -1,6 +1,8 @@
+//! RFC 8489 §5 and §14: how the messages and attributes of a server look.
+
 use crate::stun::{Kind, Method, attribute};
 use crate::tools::conformance::case::{Case, Outcome, Stop, claim};
-use crate::tools::conformance::client::Packet;
+use crate::tools::conformance::client::{Packet, UNKNOWN};
 use crate::tools::conformance::reply::Reply;
 use crate::tools::conformance::stand::Stand;
 
@@ -120,7 +122,7 @@ fn refusal(stand: &Stand) -> Result<Reply, Stop> {
     }
     stand.needs_binding()?;
     let packet =
-        Packet::new(Kind::request(Method::BINDING), |writer| writer.attribute(0x7FF1, b""))?;
+        Packet::new(Kind::request(Method::BINDING), |writer| writer.attribute(UNKNOWN, b""))?;
     stand.client()?.exchange(&packet)
 }
 

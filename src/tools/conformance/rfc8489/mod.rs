@@ -1,4 +1,4 @@
-//! Session Traversal Utilities for NAT.
+//! RFC 8489: Session Traversal Utilities for NAT.
 
 mod algorithms;
 mod authentication;

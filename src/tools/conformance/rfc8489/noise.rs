@@ -1,10 +1,12 @@
+//! RFC 8489 §6.3: what must not be answered, or only in one way.
+
 use crate::stun::{Class, Kind, Method, attribute};
 use crate::tools::conformance::case::{Case, Outcome, Stop};
-use crate::tools::conformance::client::Packet;
+use crate::tools::conformance::client::{Packet, UNKNOWN};
 use crate::tools::conformance::stand::Stand;
 
 /// No method has this number.
-const UNKNOWN: Method = Method(0x0FE);
+const NO_METHOD: Method = Method(0x0FE);
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -19,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
         rfc: 8489,
         section: "6.3.2",
         must: "If the indication contains unknown comprehension-required attributes, the indication is discarded.",
-        run: |stand| silent(stand, Kind::indication(Method::BINDING), &[0x7FF1]),
+        run: |stand| silent(stand, Kind::indication(Method::BINDING), &[UNKNOWN]),
     },
     Case {
         name: "stun.response-silent",
@@ -36,7 +38,7 @@ pub(super) const CASES: &[Case] = &[
         rfc: 8489,
         section: "6.3",
         must: "It checks that the method value is a supported method. If any errors are detected, the message is silently discarded.",
-        run: |stand| silent(stand, Kind::request(UNKNOWN), &[]),
+        run: |stand| silent(stand, Kind::request(NO_METHOD), &[]),
     },
     Case {
         name: "stun.class-not-allowed-silent",

@@ -1,3 +1,5 @@
+//! RFC 8489 §6.2.2: messages over a stream.
+
 use std::time::Duration;
 use std::time::Instant;
 

@@ -1,14 +1,13 @@
+//! RFC 8656 §7.2: Allocate requests.
+
 use std::net::SocketAddr;
 
 use crate::stun::{Kind, Method, attribute};
 use crate::tools::conformance::case::{Before as _, Case, Outcome, Stop, claim};
-use crate::tools::conformance::client::{Packet, UDP};
+use crate::tools::conformance::client::{Packet, UDP, UNKNOWN};
 use crate::tools::conformance::reply::Reply;
 use crate::tools::conformance::rfc8489::needed;
 use crate::tools::conformance::stand::Stand;
-
-/// Comprehension-required, and nobody's.
-const UNKNOWN: u16 = 0x7FF1;
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -73,8 +72,7 @@ pub(super) const CASES: &[Case] = &[
         section: "7.2",
         must: "If the 5-tuple is currently in use by an existing allocation, the server rejects the request with a 437 (Allocation Mismatch) error.",
         run: |stand| {
-            let mut client = stand.client()?;
-            client.allocate()?;
+            let mut client = stand.allocated()?;
             client.ask_relay(|_| ())?.refused(437)
         },
     },

@@ -1,3 +1,5 @@
+//! RFC 8656 §12: channels.
+
 use std::net::SocketAddr;
 
 use super::permission::{NOBODY, nothing_at, nothing_for, other_family};
@@ -29,7 +31,7 @@ pub(super) const CASES: &[Case] = &[
         section: "12.2",
         must: "The request contains a CHANNEL-NUMBER attribute. If any of these tests fail, the server replies with a 400 (Bad Request) error.",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             let reply = client.ask(Method::CHANNEL_BIND, |writer| {
                 writer.xor_address(attribute::XOR_PEER_ADDRESS, NOBODY);
             })?;
@@ -42,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
         section: "12.2",
         must: "The request contains an XOR-PEER-ADDRESS attribute. If any of these tests fail, the server replies with a 400 (Bad Request) error.",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             let reply = client.ask(Method::CHANNEL_BIND, |writer| {
                 writer.number(attribute::CHANNEL_NUMBER, u32::from(CHANNEL) << 16);
             })?;
@@ -275,12 +277,6 @@ pub(super) const CASES: &[Case] = &[
         },
     },
 ];
-
-fn allocated(stand: &Stand) -> Result<Client<'_>, Stop> {
-    let mut client = stand.client()?;
-    client.allocate()?;
-    Ok(client)
-}
 
 /// A client with a channel to a peer.
 fn bound(stand: &Stand) -> Result<(Client<'_>, Peer), Stop> {

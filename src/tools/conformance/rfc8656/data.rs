@@ -1,13 +1,15 @@
+//! RFC 8656 §11: Send and Data indications.
+
+use std::net::SocketAddr;
+
 use crate::stun::{Kind, Method, attribute};
-use crate::tools::conformance::case::{Case, Outcome, claim};
-use crate::tools::conformance::client::Packet;
+use crate::tools::conformance::case::{Case, Outcome, Stop, claim};
+use crate::tools::conformance::client::{Packet, UNKNOWN};
 use crate::tools::conformance::reply::Reply;
 use crate::tools::conformance::stand::Stand;
 
 use super::permission::{nothing_at, nothing_for};
 
-/// Comprehension-required, and nobody's.
-const UNKNOWN: u16 = 0x7FF1;
 /// Of no length that needs no padding.
 const WORDS: &[u8] = b"seventeen octets.";
 
@@ -172,11 +174,8 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-type Address = std::net::SocketAddr;
-type Stop = crate::tools::conformance::case::Stop;
-
 /// The relay, where a datagram to the peer came from, and what was in it.
-fn sent(stand: &Stand, words: &[u8]) -> Result<(Address, Address, Vec<u8>), Stop> {
+fn sent(stand: &Stand, words: &[u8]) -> Result<(SocketAddr, SocketAddr, Vec<u8>), Stop> {
     let (mut client, relay, peer) = stand.permitted()?;
     let send = || client.send_to(peer.address(), words);
     match stand.insist(send, |wait| peer.receive(wait))? {
@@ -186,7 +185,7 @@ fn sent(stand: &Stand, words: &[u8]) -> Result<(Address, Address, Vec<u8>), Stop
 }
 
 /// The peer, whom a Data indication names, and what is in it.
-fn received(stand: &Stand, words: &[u8]) -> Result<(Address, Address, Vec<u8>), Stop> {
+fn received(stand: &Stand, words: &[u8]) -> Result<(SocketAddr, SocketAddr, Vec<u8>), Stop> {
     let (mut client, relay, peer) = stand.permitted()?;
     let any = |wait| client.await_message(wait, |bytes| Some(bytes.to_vec()));
     let Some(bytes) = stand.insist(|| peer.send(relay, words), any)? else {

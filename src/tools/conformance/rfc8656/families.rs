@@ -1,3 +1,5 @@
+//! RFC 8656 §7.2: families of addresses, and ports that are reserved.
+
 use std::net::SocketAddr;
 
 use crate::stun::{Writer, attribute, decode_xor_address};

@@ -1,4 +1,4 @@
-//! Traversal Using Relays around NAT.
+//! RFC 8656: Traversal Using Relays around NAT.
 
 mod allocate;
 mod channel;

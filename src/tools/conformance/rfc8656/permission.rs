@@ -1,3 +1,5 @@
+//! RFC 8656 §9 and §10: permissions.
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::stun::{Method, attribute};
@@ -18,8 +20,7 @@ pub(super) const CASES: &[Case] = &[
         section: "10.2",
         must: "If the message is valid, the server responds with a CreatePermission success response.",
         run: |stand| {
-            let mut client = stand.client()?;
-            client.allocate()?;
+            let mut client = stand.allocated()?;
             let reply = client.permit(SocketAddr::new(stand.host, 9))?;
             if reply.code() == Some(403) {
                 return Stop::skipped("the server relays nothing to this host");
@@ -33,8 +34,7 @@ pub(super) const CASES: &[Case] = &[
         section: "10.2",
         must: "The CreatePermission request MUST contain at least one XOR-PEER-ADDRESS attribute; if no such attribute exists, then a 400 (Bad Request) error is returned.",
         run: |stand| {
-            let mut client = stand.client()?;
-            client.allocate()?;
+            let mut client = stand.allocated()?;
             client.ask(Method::CREATE_PERMISSION, |_| ())?.refused(400)
         },
     },
@@ -44,8 +44,7 @@ pub(super) const CASES: &[Case] = &[
         section: "10.2",
         must: "If any of these attributes are invalid, then a 400 (Bad Request) error is returned.",
         run: |stand| {
-            let mut client = stand.client()?;
-            client.allocate()?;
+            let mut client = stand.allocated()?;
             let reply = client.ask(Method::CREATE_PERMISSION, |writer| {
                 writer.attribute(attribute::XOR_PEER_ADDRESS, &[0, 9, 1, 2, 3, 4, 5, 6]);
             })?;

@@ -1,3 +1,5 @@
+//! RFC 8656 §8.2: Refresh requests; §5: who may ask for what is another's.
+
 use crate::stun::{Kind, Method, Writer, attribute};
 use crate::tools::conformance::case::{Before as _, Case, Outcome, claim};
 use crate::tools::conformance::client::{Client, Packet};
@@ -12,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
         section: "8.2",
         must: "If the request succeeds, then the server sends a success response containing a LIFETIME attribute.",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             let reply = client.refresh(700)?;
             reply.success()?;
             claim(reply.lifetime()? > 0, || "it is 0".to_owned())
@@ -65,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
         section: "8.2",
         must: "If the \"desired lifetime\" is zero, then the request succeeds and the allocation is deleted.",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             let reply = client.refresh(0)?;
             reply.success()?;
             let left = reply.lifetime()?;
@@ -79,7 +81,7 @@ pub(super) const CASES: &[Case] = &[
         section: "8.2",
         must: "The allocation is deleted: the 5-tuple can have another one.",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             client.refresh(0)?.success()?;
             client.ask_relay(|_| ())?.success()
         },
@@ -112,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
         section: "9.2.4",
         must: "If the message (a Refresh request) does not contain a MESSAGE-INTEGRITY attribute, the server MUST generate an error response with an error code of 401 (Unauthenticated).",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             unsigned(&mut client, Method::REFRESH, |it| it.number(attribute::LIFETIME, 0))?;
             client.refresh(600)?.success()
         },
@@ -123,7 +125,7 @@ pub(super) const CASES: &[Case] = &[
         section: "9.2.4",
         must: "If the message (a CreatePermission request) does not contain a MESSAGE-INTEGRITY attribute, the server MUST generate an error response with an error code of 401 (Unauthenticated).",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             let peer = |it: &mut Writer<'_>| it.xor_address(attribute::XOR_PEER_ADDRESS, NOBODY);
             unsigned(&mut client, Method::CREATE_PERMISSION, peer)
         },
@@ -134,7 +136,7 @@ pub(super) const CASES: &[Case] = &[
         section: "9.2.4",
         must: "If the message (a ChannelBind request) does not contain a MESSAGE-INTEGRITY attribute, the server MUST generate an error response with an error code of 401 (Unauthenticated).",
         run: |stand| {
-            let mut client = allocated(stand)?;
+            let mut client = stand.allocated()?;
             let peer = |it: &mut Writer<'_>| {
                 it.number(attribute::CHANNEL_NUMBER, 0x4000 << 16);
                 it.xor_address(attribute::XOR_PEER_ADDRESS, NOBODY);
@@ -173,12 +175,6 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
-fn allocated(stand: &Stand) -> Result<Client<'_>, crate::tools::conformance::case::Stop> {
-    let mut client = stand.client()?;
-    client.allocate()?;
-    Ok(client)
-}
-
 /// That a request without credentials is challenged.
 fn unsigned(
     client: &mut Client<'_>,
@@ -192,7 +188,7 @@ fn unsigned(
 /// That somebody else's request on an allocation's 5-tuple is refused, and that the owner's is not.
 fn other_user(stand: &Stand, method: Method, fill: impl Fn(&mut Writer<'_>)) -> Outcome {
     let second = stand.second_user()?;
-    let mut client = allocated(stand)?;
+    let mut client = stand.allocated()?;
     let proof = client.proof()?;
     client.prove_by(proof.clone().known_as(second));
     let reply = client.ask(method, fill)?;
