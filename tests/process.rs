@@ -7,7 +7,11 @@ mod server;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+#[cfg(feature = "sqlite")]
+use std::process::Command;
 
+#[cfg(feature = "sqlite")]
+use common::ask;
 use common::{Client, Credential, Peer, new_id, plain};
 use serde_json::Value;
 use server::{LIMIT, Scratch, Server, address, get, mode};
@@ -198,6 +202,42 @@ fn the_secret_it_makes_is_its_owner_s_alone_and_outlives_it() {
     assert_eq!(refused.exit(), Some(1));
     let message = refused.lines.last().unwrap()["message"].to_string();
     assert!(message.contains("chmod 600") && message.contains("state/secret"), "{message}");
+}
+
+/// Has `turnwire users` make a user where this server keeps its state, and says the password.
+#[cfg(feature = "sqlite")]
+fn add_user(server: &Server, name: &str) -> String {
+    let mut turnwire = Command::new(env!("CARGO_BIN_EXE_turnwire"));
+    turnwire.args(["users", "add", name, "--generate", "--state-directory"]);
+    let told = turnwire.arg(server.scratch.path("state")).output().expect("it runs");
+    let told = String::from_utf8(told.stdout).expect("text");
+    let password = told.lines().find_map(|line| line.strip_prefix("password: "));
+    password.expect("a password").to_owned()
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn users_of_its_own_database_join_those_it_has_invited() {
+    let mut server = Server::start(&[]);
+    let key = |server: &Server| {
+        let printed = server.stdout();
+        printed.split_once("/#key=").and_then(|(_, rest)| rest.lines().next()).map(str::to_owned)
+    };
+    let (entry, link) = (invitation(&server), key(&server).expect("a link"));
+    let (name, password) = (&entry["username"], &entry["credential"]);
+    let (name, password) = (name.as_str().unwrap(), password.as_str().unwrap());
+    let bobs = add_user(&server, "bob");
+    server.signal("HUP");
+    server.line("reloaded");
+    let all_come_in = |server: &Server| {
+        client(server, name, password).allocate();
+        client(server, "bob", &bobs).allocate();
+        assert_eq!(ask(server.udp(), "GET /", &[]).status, 200, "the page");
+    };
+    all_come_in(&server);
+    let server = Server::start_in(server.finish(), &[]);
+    assert_eq!(key(&server), Some(link));
+    all_come_in(&server);
 }
 
 #[test]

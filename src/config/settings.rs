@@ -19,6 +19,8 @@ pub struct Config {
     pub auth: auth::Settings,
     /// Where other users live, in the order in which they are asked.
     pub stores: Vec<store::Settings>,
+    /// Whether nobody has configured that, and it is the server's own database alone.
+    pub own_database: bool,
     /// How long what they say is relied upon.
     pub store: Stores,
     /// Further realms.
@@ -79,6 +81,7 @@ impl Default for Config {
         Self {
             auth: auth::Settings::default(),
             stores: Vec::new(),
+            own_database: false,
             store: Stores::default(),
             realms: Vec::new(),
             worker: worker::Settings { listeners, ..worker::Settings::default() },
@@ -110,11 +113,12 @@ impl Default for Config {
 
 impl Config {
     /// Whether it says of anybody how to come in. With realms of their own the users of others come in, and the default
-    /// one is for those who are configured.
+    /// one is for those who are configured. The server's own database says nothing: who is added to it joins those who
+    /// came in before there was one.
     pub const fn has_credentials(&self) -> bool {
         let auth = &self.auth;
         let none = auth.users.is_empty() && auth.secrets.is_empty() && auth.tokens.keys.is_empty();
-        !(none && self.stores.is_empty() && self.realms.is_empty())
+        !(none && (self.stores.is_empty() || self.own_database) && self.realms.is_empty())
     }
 }
 

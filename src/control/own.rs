@@ -16,6 +16,7 @@ pub(super) fn with_own_database(mut config: Config) -> Config {
     }
     let places = state_directories(&config).into_iter().map(|directory| directory.join(DATABASE));
     config.stores.extend(places.into_iter().find(|path| path.exists()).map(store));
+    config.own_database = !config.stores.is_empty();
     config
 }
 
