@@ -181,7 +181,10 @@ fn root_s_key_is_read_before_root_is_given_up() {
             assert_eq!(line("Gid:"), vec![NOBODY.to_string(); 4]);
             assert_eq!(line("Groups:"), [NOBODY.to_string()]);
         }
-        // The next one it may not read, and says so.
+        // The next one it may not read, and says so before there is one.
+        let expected = "is root:root with mode 0600, and this process is nobody";
+        let message = server.line("certificate_reload_failed")["message"].to_string();
+        assert!(message.contains(expected), "{message}");
         let renewed = authority.issue("turn.test", 90);
         put(&server.scratch.0, "chain.pem", &renewed.chain);
         fs::write(server.scratch.path("new"), &renewed.key).unwrap();
@@ -189,7 +192,6 @@ fn root_s_key_is_read_before_root_is_given_up() {
         fs::rename(server.scratch.path("new"), &key).unwrap();
         server.signal("HUP");
         let message = server.line("certificate_reload_failed")["message"].to_string();
-        let expected = "is root:root with mode 0600, and this process is nobody";
         assert!(message.contains(expected), "{message}");
         // As soon as it may, it does.
         chown(&key, None, Some(NOBODY)).unwrap();

@@ -76,6 +76,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     base.sandbox = Sandbox::enter(&config, state_directories(&config));
     // As the user who will read them again.
     base.stores.open(&config)?;
+    base.certificates.read_again();
     let working = work(&config, &mut base, sockets, &realms, clock)?;
     let readiness = Readiness::watch(&base.itself, echoes, &bound.udp, clock)?;
     let Working { workers, ledger, accounts, lost, log_thread } = working;
