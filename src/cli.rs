@@ -122,6 +122,8 @@ that it was minted. A server that was told no secret has made one: --secret-file
 
 Example, for a page that calls by your server for a day:
   turnwire credentials turn:turn.example.org turns:turn.example.org --secret-file secret --ttl 24h --json
+
+Exit code: 0 when it was minted, 1 when not, with the reason on standard error.
 ";
 
 /// A STUN/TURN server

@@ -1,6 +1,6 @@
 //! The command line: reads it, hands over to `control`, and gives the exit code: 0 for success, 1
 //! for a problem that was told, 2 for a command line that cannot be understood, 3 for an import that
-//! leaves somebody behind.
+//! leaves somebody behind and for a server of which no way works.
 
 mod cli;
 
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use turnwire::config::{self, Flags, import};
 use turnwire::store::Settings;
-use turnwire::tools::{admin, explain, inventory, users};
+use turnwire::tools::{admin, explain, inventory, say, users};
 
 use cli::{Cli, Command, Reference};
 
@@ -81,10 +81,8 @@ fn explain(options: &explain::Options) -> ExitCode {
     }
 }
 
-/// Whoever has read enough may close the pipe.
 fn print(page: &str) -> ExitCode {
-    let _ = io::stdout().write_all(page.as_bytes());
-    ExitCode::SUCCESS
+    say(page, ExitCode::SUCCESS)
 }
 
 fn check_config(file: PathBuf, strict: bool) -> ExitCode {
@@ -94,19 +92,20 @@ fn check_config(file: PathBuf, strict: bool) -> ExitCode {
     for remark in &examined.remarks {
         let _ = writeln!(io::stderr(), "warning: {remark}");
     }
-    for certificate in &examined.certificates {
-        let _ = writeln!(io::stdout(), "{name}: {}", cli::certificate(certificate));
-    }
-    match examined.config {
+    let certificates = examined.certificates.iter();
+    let mut page: String =
+        certificates.map(|it| format!("{name}: {}\n", cli::certificate(it))).collect();
+    let code = match examined.config {
         Ok(_) if strict && !examined.remarks.is_empty() => {
             fail(format_args!("{name}: nothing is wrong, and warnings count (--strict)"))
         }
         Ok(config) => {
-            let _ = writeln!(io::stdout(), "{name}: ok: {}", cli::summary(&config));
+            page.push_str(&format!("{name}: ok: {}\n", cli::summary(&config)));
             ExitCode::SUCCESS
         }
         Err(problems) => fail(problems),
-    }
+    };
+    say(&page, code)
 }
 
 fn users(options: &users::Options) -> ExitCode {
@@ -213,7 +212,10 @@ fn write_out(output: Option<&Path>, text: &str) -> io::Result<()> {
         Some(path) => {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(text.as_bytes())
+            file.write_all(text.as_bytes()).inspect_err(|_| {
+                // Half a file would keep the next from being written.
+                let _ = fs::remove_file(path);
+            })
         }
     }
 }

@@ -15,10 +15,12 @@ mod server;
 mod sessions;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::thread::{JoinHandle, spawn};
 
 use cli::{fails, ok, turnwire};
 use common::{Client, Credential};
@@ -329,6 +331,42 @@ fn the_command_line_shows_and_steers_the_same() {
         said.starts_with(&format!("no server runs here: none listens at {}", path.display())),
         "{said}"
     );
+}
+
+/// A socket at which each connection is answered with the next of these bodies, and then no more.
+fn answering(path: &Path, bodies: &'static [&'static str]) -> JoinHandle<()> {
+    let listener = UnixListener::bind(path).unwrap();
+    spawn(move || {
+        let mut bodies = bodies.iter();
+        while !bodies.as_slice().is_empty() {
+            let mut stream = listener.accept().unwrap().0;
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            // Who only looks whether somebody listens asks nothing.
+            if request.read_line(&mut line).unwrap() > 0 {
+                let body = bodies.next().unwrap();
+                write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}").unwrap();
+                // Nothing unread, or the answer is lost with it.
+                stream.shutdown(Shutdown::Write).unwrap();
+                let _ = request.read_to_end(&mut Vec::new());
+            }
+        }
+    })
+}
+
+#[test]
+fn a_drain_is_waited_for_until_that_server_has_ended_and_no_other_end_is_taken_for_one() {
+    let scratch = Scratch::new();
+    let path = scratch.path("restarted.sock");
+    let restarted = answering(&path, &["{}", r#"{"pid":1}"#, r#"{"pid":1}"#, r#"{"pid":2}"#]);
+    assert_eq!(ok(&path, &["drain", "--wait"]), "the server has ended\n");
+    restarted.join().unwrap();
+    let path = scratch.path("foreign.sock");
+    let foreign = answering(&path, &["{}", r#"{"pid":1}"#, "no answer of ours"]);
+    let socket = ["--socket", path.to_str().unwrap()];
+    let said = fails(&[&["drain", "--wait"][..], &socket].concat());
+    assert!(said.contains("is no admin API"), "{said}");
+    foreign.join().unwrap();
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn written_for_both(kind: Kind) {
     let place = Place::of_coturn(kind);
     let (runtime, settings) = (runtime(), place.settings(kind));
     runtime.block_on(async {
-        let (keeper, store) = (keeper(&settings).unwrap(), open(&settings).unwrap());
+        let (keeper, store) = (keeper(&settings, true).unwrap(), open(&settings).unwrap());
         keeper.prepare().await.unwrap();
         keeper.prepare().await.unwrap();
         let bob = Entry::new("example.org", "bob", &Secret::new("builder")).unwrap();

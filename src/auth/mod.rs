@@ -35,6 +35,6 @@ pub use nonce::Nonce;
 pub use opaque::prepare;
 pub use origin::canonical_origin;
 pub use realms::{InvalidRealms, ORIGINS, Reach, Realms, Way};
-pub use rest::{RestDigest, mint_password, parse_username};
+pub use rest::{RestDigest, can_separate, mint_password, parse_username};
 pub use secret::Secret;
 pub use token::{TOKEN_NONCE, Token, TokenAlgorithm, TokenKey, TokenSettings, decode_base64};

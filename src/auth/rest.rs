@@ -33,6 +33,11 @@ pub fn mint_password(digest: RestDigest, secret: &Secret, username: &str) -> Str
     }
 }
 
+/// Whether this may stand between expiry and user in an ephemeral username.
+pub fn can_separate(separator: char) -> bool {
+    !separator.is_ascii_digit() && !separator.is_control()
+}
+
 /// Splits an ephemeral username into its expiry (seconds since 1970) and its user.
 ///
 /// `expiry:user`, `expiry` alone (the user is then empty) and, as coturn reads it, `user:expiry`.

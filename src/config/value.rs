@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::nearest::nearest;
 use super::{AdminSocket, External};
-use crate::auth::{Secret, User};
+use crate::auth::{Secret, User, can_separate};
 use crate::turn::{InvalidPrefix, PortRange, Prefix};
 
 /// A value that cannot be used: what is wrong, and what would be right.
@@ -205,7 +205,7 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Resu
 pub(super) fn separator(text: &str) -> Result<char, Wrong> {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
-        (Some(c), None) if !c.is_ascii_digit() && !c.is_control() => Ok(c),
+        (Some(c), None) if can_separate(c) => Ok(c),
         _ => Err(Wrong::new(format!("{text:?} cannot separate expiry and user"))
             .hint("write one character that is not a digit, like \":\"")),
     }

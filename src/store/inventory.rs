@@ -61,7 +61,7 @@ impl Inventory {
     /// # Errors
     /// It cannot be reached, is none of coturn's, or is of a kind that coturn does not know.
     pub async fn of(settings: &Settings) -> Result<Self, StoreError> {
-        open::database(settings, false)?.inventory().await
+        open::keeper(settings, false)?.inventory().await
     }
 }
 

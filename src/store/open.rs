@@ -15,20 +15,15 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match settings.kind {
         Kind::File => Ok(Arc::new(FileStore::open(settings)?)),
         Kind::Http => Ok(Arc::new(Hook::open(settings)?)),
-        _ => Ok(database(settings, false)?),
+        _ => Ok(keeper(settings, false)?),
     }
 }
 
-/// Makes a store that can be written of its settings. A database in a file is made when it is not there.
+/// Makes a store that can be written of its settings. With `create`, a database in a file is made when it is not there.
 ///
 /// # Errors
 /// It can never work, or users are not written there by this program.
-pub fn keeper(settings: &Settings) -> Result<Arc<dyn Keeper>, StoreError> {
-    database(settings, true)
-}
-
-/// The same; with `create`, a database in a file is made when it is not there.
-pub(super) fn database(settings: &Settings, create: bool) -> Result<Arc<dyn Keeper>, StoreError> {
+pub fn keeper(settings: &Settings, create: bool) -> Result<Arc<dyn Keeper>, StoreError> {
     match settings.kind {
         #[cfg(feature = "sqlite")]
         Kind::Sqlite => Ok(Arc::new(sql::sqlite(settings, create)?)),

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::argument;
-use crate::auth::{RestDigest, Secret, mint_password, prepare};
+use super::{argument, password, say};
+use crate::auth::{RestDigest, Secret, can_separate, mint_password, prepare};
 use crate::client::{Scheme, Transport, Uri};
 
 /// A year: who wants more wants a user with a password.
@@ -40,12 +40,12 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = ttl)]
     pub ttl: Duration,
 
-    /// Mint with HMAC-SHA256, where the server takes that (auth.rest_digests)
+    /// Mint with HMAC-SHA256, where the server takes that (auth.digests)
     #[arg(long)]
     pub sha256: bool,
 
     /// What stands between expiry and name in the server's configuration (auth.separator)
-    #[arg(long, value_name = "CHARACTER", default_value = ":")]
+    #[arg(long, value_name = "CHARACTER", value_parser = separator, default_value = ":")]
     pub separator: char,
 
     /// Print the iceServers JSON alone
@@ -67,9 +67,7 @@ pub fn run(options: &Options) -> ExitCode {
         Ok(minted) => {
             let text =
                 if options.json { json_line(options, &minted) } else { page(options, &minted) };
-            // Nobody may be reading.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            say(&text, ExitCode::SUCCESS)
         }
         Err(problem) => {
             let _ = writeln!(io::stderr(), "{problem}");
@@ -81,7 +79,7 @@ pub fn run(options: &Options) -> ExitCode {
 fn secret(options: &Options) -> Result<Secret, String> {
     let secret = match (&options.secret, &options.secret_file) {
         (Some(secret), _) => secret.clone(),
-        (None, Some(path)) => argument::secret_in(path)?,
+        (None, Some(path)) => password::old("secret", Some(path))?,
         (None, None) => Secret::new(""),
     };
     match secret.expose() {
@@ -160,6 +158,12 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// As the configuration has it.
+fn separator(text: &str) -> Result<char, String> {
+    let one = text.parse().ok().filter(|c| can_separate(*c));
+    one.ok_or_else(|| "one character that is not a digit, like \":\"".to_owned())
+}
+
 fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = argument::duration(text, TTL_MAX, "366d")?;
     if ttl < Duration::from_secs(1) { Err("at least 1s".into()) } else { Ok(ttl) }
@@ -233,6 +237,7 @@ mod tests {
             ("--secret a --secret-file b", "cannot be used with"),
             ("--secret a --ttl 400d", "366d"),
             ("--secret a --ttl 5ms", "1s"),
+            ("--secret a --separator 7", "not a digit"),
             ("--secret a http://x", "stun:"),
         ] {
             let error = fails(line).unwrap_or_else(|| panic!("{line} is taken"));

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -111,7 +112,9 @@ fn what_is_made_is_shown_once_and_secrets_are_not_shown_unless_asked_for() {
     desk.done("secret add", "north");
     assert!(desk.refused("secret remove --starts-with zzz", "").contains("no secret begins so"));
     desk.done("secret remove", "north\n");
-    desk.done(&format!("secret remove --starts-with {}", &secret[..6]), "");
+    assert!(desk.refused("secret remove --starts-with …", "").contains("give more of it"));
+    // As `list` shows it.
+    desk.done(&format!("secret remove --starts-with {}…", &secret[..4]), "");
     assert_eq!(desk.done("secret list --json", ""), "[]\n");
 }
 
@@ -134,4 +137,119 @@ fn what_cannot_be_done_is_told_in_one_line_that_shows_no_password() {
     fs::write(desk.state.join("turnwire.db"), "no database, but long enough to be looked at")
         .unwrap();
     assert!(desk.refused("list", "").contains("is not an SQLite database"));
+}
+
+#[test]
+fn what_only_reads_makes_no_database_and_another_one_is_not_the_servers() {
+    let desk = Desk::new();
+    fs::create_dir_all(&desk.state).unwrap();
+    let other = desk.state.join("other");
+    let store = format!("--store sqlite:{}", other.display());
+    for line in ["list", "remove alice", "secret list", "secret remove --starts-with abc"] {
+        let told = desk.refused(&format!("{line} {store}"), "");
+        assert!(told.contains("other"), "{line}: {told}");
+        assert!(!other.exists(), "{line}");
+    }
+    let told = desk.done(&format!("add alice {store}"), "wonder");
+    assert!(told.contains("made ") && !told.contains("a server"), "{told}");
+}
+
+#[test]
+fn stores_that_others_write_are_not_passed_over_for_a_database_that_no_server_reads() {
+    let desk = Desk::new();
+    fs::create_dir_all(&desk.state).unwrap();
+    fs::write(desk.state.join("users"), "").unwrap();
+    let file = desk.state.join("turnwire.toml");
+    fs::write(&file, "[stores.ask]\nfile = { kind = \"file\", path = \"users\" }\n").unwrap();
+    let config = format!("--config {}", file.display());
+    for line in ["add alice", "list"] {
+        let told = desk.refused(&format!("{line} {config}"), "wonder");
+        assert!(told.contains("are written by others") && told.contains("--store"), "{told}");
+    }
+    assert!(!desk.state.join("turnwire.db").exists());
+}
+
+/// Numbers of the user and the group that Debian has for nobody.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn a_directory_that_is_for_the_servers_user_is_not_passed_over_and_its_files_are_theirs() {
+    let desk = Desk::new();
+    fs::create_dir_all(&desk.state).unwrap();
+    // Only root can play other users.
+    if fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {
+        let (mine, services) = (desk.state.join("mine"), desk.state.join("services"));
+        for (directory, owner) in [(&mine, NOBODY), (&services, NOBODY - 1)] {
+            fs::create_dir(directory).unwrap();
+            chown(directory, Some(owner), Some(owner)).unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        // Of its own, so that nobody may run it wherever the tests are built.
+        let program = desk.state.join("turnwire");
+        fs::hard_link(env!("CARGO_BIN_EXE_turnwire"), &program)
+            .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_turnwire"), &program).map(drop))
+            .unwrap();
+        let add = |user: u32| {
+            let mut turnwire = Command::new(&program);
+            turnwire.args(["users", "add", "alice", "--generate"]).uid(user).gid(user);
+            turnwire
+                .env("STATE_DIRECTORY", &services)
+                .env("HOME", &mine)
+                .env_remove("XDG_STATE_HOME");
+            turnwire.output().unwrap()
+        };
+        let refused = add(NOBODY);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{told}");
+        assert!(told.contains("is for the user that the server runs as"), "{told}");
+        assert!(!mine.join(".local").exists());
+        assert!(add(0).status.success());
+        let owner = |path: PathBuf| fs::metadata(path).map(|it| (it.uid(), it.gid())).unwrap();
+        assert_eq!(owner(services.join("turnwire.db")), (NOBODY - 1, NOBODY - 1));
+    }
+}
+
+#[test]
+fn what_cannot_be_shown_has_not_succeeded() {
+    let desk = Desk::new();
+    let add = |output: Stdio| {
+        let mut turnwire = Command::new(env!("CARGO_BIN_EXE_turnwire"));
+        turnwire.args(["users", "add", "carol", "--generate", "--state-directory"]);
+        turnwire.arg(&desk.state).stdout(output).output().unwrap()
+    };
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let lost = add(full.into());
+    assert_eq!(lost.status.code(), Some(1), "{lost:?}");
+    let told = String::from_utf8(lost.stderr).unwrap();
+    assert!(told.contains("standard output cannot be written: No space left"), "{told}");
+    // Whoever has read enough may close the pipe.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(add(writer.into()).status.code(), Some(0));
+}
+
+#[test]
+fn a_file_with_nothing_but_a_secret_in_it_has_one_line() {
+    let desk = Desk::new();
+    fs::create_dir_all(&desk.state).unwrap();
+    let file = |text: &str| {
+        fs::write(desk.state.join("file"), text).unwrap();
+        desk.state.join("file").display().to_string()
+    };
+    let two = file("north\nsouth\n");
+    let told = desk.refused(&format!("secret add --secret-file {two}"), "");
+    assert!(told.contains("more than one line"), "{told}");
+    let credentials = |path: &str| {
+        let mut turnwire = Command::new(env!("CARGO_BIN_EXE_turnwire"));
+        turnwire.args(["credentials", "--secret-file", path]).output().unwrap()
+    };
+    assert_eq!(credentials(&two).status.code(), Some(1));
+    let one = file("north\r\n");
+    desk.done(&format!("secret add --secret-file {one}"), "");
+    assert!(credentials(&one).status.success());
+    let told = desk.refused("secret add --secret-file -", "");
+    assert!(told.contains("is empty"), "{told}");
+    desk.done("secret add --secret-file -", "south\n");
+    let listed = desk.done("secret list --show", "");
+    assert!(listed.contains("north ") && listed.contains("south "), "{listed}");
 }

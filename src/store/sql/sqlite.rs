@@ -1,9 +1,9 @@
 //! SQLite, built in. A question is a function call that may wait for a disk or a lock, so a thread beside the
 //! runtime makes it, one at a time.
 
-use std::fs::{Metadata, OpenOptions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,14 +118,25 @@ fn text(value: ValueRef<'_>) -> Option<String> {
 fn id(path: &Path, create: bool) -> Result<(u64, u64), StoreError> {
     let found = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let failed = |error| StoreError::Unreachable(format!("{}: {error}", path.display()));
-    match std::fs::metadata(path) {
+    match fs::metadata(path) {
         Err(error) if create && error.kind() == ErrorKind::NotFound => {
             // SQLite would give it to everybody whom the umask lets read.
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            made.and_then(|file| file.metadata()).map(found).map_err(failed)
+            made.and_then(|file| give_to_owner_of_directory(file, path)).map(found).map_err(failed)
         }
         other => other.map(found).map_err(failed),
     }
+}
+
+/// What root makes for a server that runs as another user is that user's, as SQLite has it with its journals.
+fn give_to_owner_of_directory(file: fs::File, path: &Path) -> io::Result<Metadata> {
+    let made = file.metadata()?;
+    if made.uid() == 0 {
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+        let directory = fs::metadata(directory.unwrap_or(Path::new(".")))?;
+        fchown(&file, Some(directory.uid()), Some(directory.gid()))?;
+    }
+    Ok(made)
 }
 
 fn connect(path: &Path, limit: Duration) -> rusqlite::Result<Connection> {

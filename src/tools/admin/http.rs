@@ -72,6 +72,21 @@ impl fmt::Display for Trouble {
     }
 }
 
+impl Trouble {
+    /// Whether no server is there any more.
+    pub(super) fn is_absence(&self) -> bool {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof,
+        };
+        let gone = [BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof];
+        match self {
+            Self::NoServer(_) => true,
+            Self::Socket(_, error) => gone.contains(&error.kind()),
+            Self::Refused(_) | Self::Foreign(_) => false,
+        }
+    }
+}
+
 impl Server {
     /// The server behind the first of these paths at which one listens that is for us: beside the system's there may
     /// be one of our own.

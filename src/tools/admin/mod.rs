@@ -3,7 +3,7 @@
 
 pub mod http;
 mod options;
-mod table;
+pub(super) mod table;
 mod text;
 
 use std::io::{self, Write as _};
@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use http::{Answer, Server, Trouble, encode};
+use super::say;
+use http::{Server, Trouble, encode};
 pub use options::{Command, Target};
 use options::{Drain, List, Revoke, Sessions, Which};
 
@@ -28,11 +29,7 @@ const PAGE: usize = 500;
 pub fn run(command: &Command, sockets: &[PathBuf]) -> ExitCode {
     let done = Server::find(sockets).and_then(|server| ask(command, &server));
     match done {
-        Ok(text) => {
-            // Nobody may be reading.
-            let _ = writeln!(io::stdout(), "{}", text.trim_end());
-            ExitCode::SUCCESS
-        }
+        Ok(text) => say(&format!("{}\n", text.trim_end()), ExitCode::SUCCESS),
         Err(trouble) => {
             let _ = writeln!(io::stderr(), "{trouble}");
             ExitCode::FAILURE
@@ -141,17 +138,22 @@ fn drain(
     if !options.wait {
         return Ok(show(&answer));
     }
-    let mut told = String::new();
+    let (mut told, mut drained) = (String::new(), None);
     loop {
-        match server.call("GET", "/v1/status", None) {
-            Ok(Answer { body, .. }) => {
-                let line = text::draining(&body);
-                if line != told {
-                    let _ = writeln!(io::stderr(), "{line}");
-                    told = line;
-                }
-            }
-            Err(_) => return Ok(show(&json!({ "message": "the server has ended" }))),
+        let status = match server.get("/v1/status") {
+            // Another one has started in its place.
+            Ok(status) if *drained.get_or_insert(status["pid"].clone()) != status["pid"] => None,
+            Ok(status) => Some(status),
+            Err(trouble) if trouble.is_absence() => None,
+            Err(trouble) => return Err(trouble),
+        };
+        let Some(status) = status else {
+            return Ok(show(&json!({ "message": "the server has ended" })));
+        };
+        let line = text::draining(&status);
+        if line != told {
+            let _ = writeln!(io::stderr(), "{line}");
+            told = line;
         }
         sleep(LOOK);
     }

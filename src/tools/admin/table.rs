@@ -1,7 +1,7 @@
 //! Columns that stand below each other, and figures for people.
 
 /// Lines of cells, each column as wide as its widest cell; of `right`, the figures stand at the right.
-pub(super) fn table(head: &[&str], right: &[bool], lines: &[Vec<String>]) -> String {
+pub(in crate::tools) fn table(head: &[&str], right: &[bool], lines: &[Vec<String>]) -> String {
     let width = |text: &str| text.chars().count();
     let widths: Vec<_> = (0..head.len())
         .map(|column| {

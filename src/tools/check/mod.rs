@@ -42,6 +42,7 @@ pub(super) use link::{Broken, Link};
 pub(super) use options::Start;
 pub(super) use target::{Target, Way};
 
+use super::say;
 use fault::{Blame, Fault};
 use report::Report;
 
@@ -86,13 +87,12 @@ pub fn run(options: &Options) -> ExitCode {
     }
     compare(&mut reports);
     let text = if options.json { report::json(&reports) } else { report::page(&reports) };
-    // Nobody may be reading; the exit code says it as well.
-    let _ = io::stdout().write_all(text.as_bytes());
-    match reports.iter().filter(|report| report.works()).count() {
+    let code = match reports.iter().filter(|report| report.works()).count() {
         works if works == reports.len() => ExitCode::SUCCESS,
         0 => ExitCode::from(NOTHING),
         _ => ExitCode::FAILURE,
-    }
+    };
+    say(&text, code)
 }
 
 /// Walks a way; TLS that is not where it usually is may be on the port of plain TURN.

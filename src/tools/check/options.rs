@@ -7,7 +7,7 @@ use super::target::{Target, Way};
 use crate::auth::{Secret, parse_username};
 use crate::client::{Credentials, Scheme, Uri};
 use crate::tls::{Probes, Trust};
-use crate::tools::argument;
+use crate::tools::{argument, password};
 
 /// For how long the credentials are minted that a check needs, in seconds.
 const MINTED: u64 = 3600;
@@ -29,12 +29,16 @@ pub struct Options {
     #[arg(long, value_name = "PASSWORD", value_parser = argument::secret, requires = "user")]
     pub password: Option<Secret>,
 
+    /// A file with nothing but the user's password in it, or - for standard input
+    #[arg(long, value_name = "FILE", requires = "user", conflicts_with = "password")]
+    pub password_file: Option<PathBuf>,
+
     /// Shared secret to mint an ephemeral credential with, instead of a password (`ps` shows it)
-    #[arg(long, value_name = "SECRET", value_parser = argument::secret, conflicts_with = "password")]
+    #[arg(long, value_name = "SECRET", value_parser = argument::secret, conflicts_with_all = ["password", "password_file"])]
     pub secret: Option<Secret>,
 
     /// A file with nothing but the shared secret in it, or - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "password"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "password", "password_file"])]
     pub secret_file: Option<PathBuf>,
 
     /// Try UDP, TCP, TLS and DTLS, by IPv4 and IPv6, instead of what the URI says
@@ -155,7 +159,7 @@ impl Options {
         let words = |error: crate::client::InvalidCredentials| error.to_string();
         let secret = match (&self.secret, &self.secret_file) {
             (Some(secret), _) => Some(secret.clone()),
-            (None, Some(path)) => Some(argument::secret_in(path)?),
+            (None, Some(path)) => Some(password::old("secret", Some(path))?),
             (None, None) => None,
         };
         if let Some(secret) = secret {
@@ -166,10 +170,14 @@ impl Options {
             let (credentials, later) = (minted(MINTED)?, Some(minted(FAR)?));
             return Ok(Some(Identity { credentials, kind: Known::Minted, later }));
         }
-        let (Some(user), Some(password)) = (&self.user, &self.password) else {
+        let password = match (&self.password, &self.password_file) {
+            (None, Some(path)) => Some(password::old("password", Some(path))?),
+            (given, _) => given.clone(),
+        };
+        let (Some(user), Some(password)) = (&self.user, password) else {
             return Ok(None);
         };
-        let credentials = Arc::new(Credentials::new(user, password).map_err(words)?);
+        let credentials = Arc::new(Credentials::new(user, &password).map_err(words)?);
         let kind = match parse_username(user, ':') {
             // A plain number is as likely a telephone number.
             Some((expires, _)) if expires > 1_000_000_000 => Known::Ephemeral(expires),

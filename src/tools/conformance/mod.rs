@@ -39,6 +39,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::check::{self, Options, Target};
+use super::say;
 use crate::client::{Credentials, Uri};
 use case::{Case, Done};
 use report::Report;
@@ -69,7 +70,7 @@ pub fn run(options: &Options) -> ExitCode {
         return fail(&format!("no case begins with {}: see --list", options.only.join(", ")));
     }
     if options.list {
-        return print(&report::list(&cases, options.json), ExitCode::SUCCESS);
+        return say(&report::list(&cases, options.json), ExitCode::SUCCESS);
     }
     let (mut reports, mut code) = (Vec::new(), ExitCode::SUCCESS);
     for uri in &options.uris {
@@ -86,7 +87,7 @@ pub fn run(options: &Options) -> ExitCode {
     if code == ExitCode::SUCCESS && !reports.iter().all(Report::is_sound) {
         code = ExitCode::FAILURE;
     }
-    print(&text, code)
+    say(&text, code)
 }
 
 /// Runs the cases on one server, several at a time.
@@ -127,12 +128,6 @@ fn second_user(options: &Options, now: u64) -> Result<Option<Arc<Credentials>>, 
         return Ok(None);
     }
     Ok(other.start(now)?.identity.map(|identity| identity.credentials))
-}
-
-/// Whoever has read enough may close the pipe.
-fn print(text: &str, code: ExitCode) -> ExitCode {
-    let _ = io::stdout().write_all(text.as_bytes());
-    code
 }
 
 fn fail(problem: &str) -> ExitCode {

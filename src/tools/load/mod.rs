@@ -53,6 +53,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use options::Options;
 
+use super::say;
 use binding::Requests;
 use errand::Plan;
 use fleet::{Fleet, Target};
@@ -98,9 +99,8 @@ pub fn run(options: &Options) -> ExitCode {
         true => format!("{:#}", report.to_json()),
         false => Text(&report).to_string(),
     };
-    // Nobody may be reading; the exit code says the most important of it as well.
-    let _ = writeln!(std::io::stdout(), "{text}");
-    if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let code = if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    say(&format!("{text}\n"), code)
 }
 
 fn tell(problem: &str) {

@@ -18,7 +18,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::argument;
+use super::{argument, say};
 use crate::client::{Transport, Uri};
 
 use discover::{Found, discover};
@@ -56,9 +56,7 @@ pub fn run(options: &Options) -> ExitCode {
     match look(options) {
         Ok(found) => {
             let text = if options.json { words::json(&found) } else { words::page(&found) };
-            // Nobody may be reading.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            say(&text, ExitCode::SUCCESS)
         }
         Err(problem) => {
             let _ = writeln!(io::stderr(), "{problem}");

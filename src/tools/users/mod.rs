@@ -1,7 +1,6 @@
 //! `turnwire users`: who is in a database, and who shall be.
 
 mod page;
-mod password;
 
 use std::fs::DirBuilder;
 use std::future::Future;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::admin::http::{Server, Trouble};
+use super::{password, say};
 use crate::auth::{Secret, prepare};
 use crate::store::{DATABASE, Entry, Keeper, Kind, Settings, keeper};
 
@@ -58,7 +58,7 @@ pub enum Action {
         /// Make a password and print it, this once
         #[arg(long, conflicts_with = "password_file")]
         generate: bool,
-        /// A file with nothing but the password in it
+        /// A file with nothing but the password in it, or - for standard input
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
@@ -79,6 +79,13 @@ pub enum Action {
     Secret(SecretAction),
 }
 
+impl Action {
+    /// Whether it makes a database that is not there.
+    const fn adds(&self) -> bool {
+        matches!(self, Self::Add { .. } | Self::Secret(SecretAction::Add { .. }))
+    }
+}
+
 /// What is to be done with shared secrets.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum SecretAction {
@@ -87,13 +94,13 @@ pub enum SecretAction {
         /// Make a secret and print it, this once
         #[arg(long, conflicts_with = "secret_file")]
         generate: bool,
-        /// A file with nothing but the secret in it
+        /// A file with nothing but the secret in it, or - for standard input
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
     },
     /// Remove a secret, which is asked for or read from standard input
     Remove {
-        /// A file with nothing but the secret in it
+        /// A file with nothing but the secret in it, or - for standard input
         #[arg(long, value_name = "FILE")]
         secret_file: Option<PathBuf>,
         /// The one that begins with this, as `list` shows it
@@ -130,18 +137,17 @@ pub fn run(options: &Options, known: Known<'_>) -> ExitCode {
     let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         let (settings, place) = settings(options, known)?;
         let new = settings.path.clone().filter(|path| !path.exists());
+        let own = known.directories.iter().any(|directory| {
+            settings.path.as_ref().is_some_and(|path| *path == directory.join(DATABASE))
+        });
         let realm = realm(options, known, &settings).to_owned();
         let work = work(options, known, settings);
         let text = runtime.block_on(work).map_err(|problem| format!("{place}: {problem}"))?;
         tell(&options.action, &realm, known.sockets);
-        Ok(page::with_news(text, new.as_deref()))
+        Ok(page::with_news(text, new.as_deref(), own))
     });
     match done {
-        Ok(text) => {
-            // Nobody may be reading.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(text) => say(&text, ExitCode::SUCCESS),
         Err(problem) => {
             let _ = writeln!(io::stderr(), "{problem}");
             ExitCode::FAILURE
@@ -181,10 +187,14 @@ fn settings(options: &Options, known: Known<'_>) -> Result<(Settings, String), S
                 "--store".into(),
             ),
         },
-        None => match known.stores.iter().find(|store| is_written_here(store.kind)) {
-            Some(store) => (store.clone(), store.name.clone()),
-            None => own_database(options, known)?,
-        },
+        None if known.stores.is_empty() => own_database(options, known)?,
+        None => {
+            let written = known.stores.iter().find(|store| is_written_here(store.kind));
+            let store = written.ok_or(
+                "the stores of the configuration are written by others: name a database with --store",
+            )?;
+            (store.clone(), store.name.clone())
+        }
     };
     Ok((Settings { timeout: TIMEOUT, ..settings }, place))
 }
@@ -195,38 +205,56 @@ const fn is_written_here(kind: Kind) -> bool {
 
 /// The server's own, which is made when it is not there.
 fn own_database(options: &Options, known: Known<'_>) -> Result<(Settings, String), String> {
-    let paths = || known.directories.iter().map(|directory| directory.join(DATABASE));
-    let reads = matches!(
-        options.action,
-        Action::List { .. }
-            | Action::Remove { .. }
-            | Action::Secret(SecretAction::List { .. } | SecretAction::Remove { .. })
-    );
-    let there = paths().find(|path| path.exists());
-    let made = || {
-        let mut tried = Vec::new();
-        for directory in known.directories {
-            match make_directory(directory) {
-                Ok(()) => return Ok(directory.join(DATABASE)),
-                Err(error) => tried.push(format!("{}: {error}", directory.display())),
-            }
-        }
-        Err(format!("no directory for it ({}): give a --state-directory", tried.join("; ")))
-    };
-    let path = match there {
-        Some(path) => path,
-        None if reads => {
-            let looked: Vec<_> = paths().map(|path| path.display().to_string()).collect();
+    let path = match (find(known.directories)?, options.action.adds()) {
+        (Some(path), _) => path,
+        (None, true) => place_for_one(known.directories)?,
+        (None, false) => {
+            let paths = known.directories.iter().map(|directory| directory.join(DATABASE));
+            let looked: Vec<_> = paths.map(|path| path.display().to_string()).collect();
             return Err(format!(
                 "there is no database of users yet (looked for {}): make one with `turnwire users add`, or say \
                  which with --store or --config",
                 looked.join(", ")
             ));
         }
-        None => made()?,
     };
     let place = path.display().to_string();
     Ok((Settings { path: Some(path), ..Settings::new("store", Kind::Sqlite) }, place))
+}
+
+/// The first that is there and is for us. Where a server's may be that is not, none is made elsewhere: nobody would look
+/// there.
+fn find(directories: &[PathBuf]) -> Result<Option<PathBuf>, String> {
+    let mut barred = None;
+    for directory in directories {
+        let path = directory.join(DATABASE);
+        match path.try_exists() {
+            Ok(true) => return Ok(Some(path)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                barred.get_or_insert(directory);
+            }
+            Ok(false) | Err(_) => {}
+        }
+    }
+    barred.map_or(Ok(None), |directory| {
+        Err(format!(
+            "{} is for the user that the server runs as: run this as that user or as root (sudo), or say where with \
+             --store or --state-directory",
+            directory.display()
+        ))
+    })
+}
+
+/// Where one is to be made.
+fn place_for_one(directories: &[PathBuf]) -> Result<PathBuf, String> {
+    let mut tried = Vec::new();
+    for directory in directories {
+        match make_directory(directory) {
+            Ok(()) => return Ok(directory.join(DATABASE)),
+            Err(error) => tried.push(format!("{}: {error}", directory.display())),
+        }
+    }
+    Err(format!("no directory for it ({}): give a --state-directory", tried.join("; ")))
 }
 
 /// One that can be written.
@@ -241,7 +269,7 @@ async fn work(options: &Options, known: Known<'_>, settings: Settings) -> Result
     let realm = realm(options, known, &settings);
     let realm = prepare(realm).ok_or_else(|| format!("{realm:?} can be no realm"))?;
     let realm = &*realm;
-    let keeper = keeper(&settings).map_err(|error| error.to_string())?;
+    let keeper = keeper(&settings, options.action.adds()).map_err(|error| error.to_string())?;
     match &options.action {
         Action::Add { name, generate, password_file } => {
             // A name that nobody could have is told before a password is asked for.
@@ -300,6 +328,11 @@ async fn secret(
 }
 
 fn the_one(start: &str, secrets: Vec<Secret>) -> Result<Secret, String> {
+    // As `list` shows what it has left out.
+    let start = start.trim_end_matches('…');
+    if start.is_empty() {
+        return Err("every secret begins so: give more of it".to_owned());
+    }
     let mut found = secrets.into_iter().filter(|secret| secret.expose().starts_with(start));
     match (found.next(), found.next()) {
         (Some(secret), None) => Ok(secret),

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::auth::Secret;
 use crate::store::{Entry, Listed};
 use crate::text::printable;
+use crate::tools::admin::table::table;
 
 /// Characters of a secret that tell it from others and are no use to anybody.
 const START: usize = 4;
@@ -26,14 +27,14 @@ pub(super) fn added(entry: &Entry, changed: bool, made: Option<&Secret>) -> Stri
     text
 }
 
-/// With what is to be said about a database that has just been made.
-pub(super) fn with_news(text: String, made: Option<&Path>) -> String {
-    match made {
-        Some(path) => format!(
-            "{text}made {}: a server that runs already looks there after `turnwire reload`\n",
-            path.display()
+/// With what is to be said about a database that has just been made, the server's `own` one or another.
+pub(super) fn with_news(text: String, made: Option<&Path>, own: bool) -> String {
+    let Some(path) = made.map(Path::display) else { return text };
+    match own {
+        true => format!(
+            "{text}made {path}: a server that runs already looks there after `turnwire reload`\n"
         ),
-        None => text,
+        false => format!("{text}made {path}\n"),
     }
 }
 
@@ -62,10 +63,10 @@ pub(super) fn users(users: &[Listed], json: bool) -> String {
         .iter()
         .map(|user| {
             let keys = if user.sha256 { "MD5, SHA-256" } else { "MD5" };
-            [printable(&user.name), printable(&user.realm), keys.to_owned()]
+            vec![printable(&user.name), printable(&user.realm), keys.to_owned()]
         })
         .collect();
-    table(["USER", "REALM", "KEYS"], &rows)
+    table(&["USER", "REALM", "KEYS"], &[false; 3], &rows)
 }
 
 pub(super) fn secrets(realm: &str, secrets: &[Secret], show: bool, json: bool) -> String {
@@ -80,22 +81,8 @@ pub(super) fn secrets(realm: &str, secrets: &[Secret], show: bool, json: bool) -
         return format!("{}\n", json!(secrets.iter().map(row).collect::<Vec<_>>()));
     }
     let rows: Vec<_> =
-        secrets.iter().map(|secret| [printable(&word(secret)), printable(realm)]).collect();
-    table(["SECRET", "REALM"], &rows)
-}
-
-fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].len()]).max().unwrap_or(0)
-    });
-    let line = |cells: [&str; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = padded.collect::<Vec<_>>().join("  ");
-        format!("{}\n", line.trim_end())
-    };
-    let body = rows.iter().map(|row| line(std::array::from_fn(|column| row[column].as_str())));
-    std::iter::once(line(head)).chain(body).collect()
+        secrets.iter().map(|secret| vec![printable(&word(secret)), printable(realm)]).collect();
+    table(&["SECRET", "REALM"], &[false; 2], &rows)
 }
 
 #[cfg(test)]

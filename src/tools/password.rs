@@ -1,4 +1,4 @@
-//! Passwords that come in without being shown.
+//! Passwords and secrets that come in without being shown.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, IsTerminal as _, Read, Write as _};
@@ -20,7 +20,7 @@ pub(super) fn new(what: &str, generate: bool, file: Option<&Path>) -> Result<Sec
     if generate {
         return make();
     }
-    let typed = file.is_none() && io::stdin().is_terminal();
+    let typed = file.is_none_or(is_input) && io::stdin().is_terminal();
     let secret = old(what, file)?;
     if typed && prompt(&format!("{what}, again"))? != secret {
         return Err("the two are not the same: nothing was changed".to_owned());
@@ -28,12 +28,13 @@ pub(super) fn new(what: &str, generate: bool, file: Option<&Path>) -> Result<Sec
     Ok(secret)
 }
 
-/// One that is known already: read from a file or from standard input, or typed.
+/// One that is known already: the only line of a file; or without a file, or with `-`, the first line of standard input,
+/// or what is typed there.
 pub(super) fn old(what: &str, file: Option<&Path>) -> Result<Secret, String> {
-    let secret = match file {
+    let secret = match file.filter(|path| !is_input(path)) {
         Some(path) => {
             let opened = File::open(path);
-            opened.and_then(first_line).map_err(|error| {
+            opened.and_then(only_line).map_err(|error| {
                 format!("the {what} cannot be read from {}: {error}", path.display())
             })?
         }
@@ -47,6 +48,10 @@ pub(super) fn old(what: &str, file: Option<&Path>) -> Result<Secret, String> {
     Ok(secret)
 }
 
+fn is_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 fn prompt(what: &str) -> Result<Secret, String> {
     let failed = |error: io::Error| format!("the {what} cannot be read: {error}");
     let mut stderr = io::stderr();
@@ -55,10 +60,25 @@ fn prompt(what: &str) -> Result<Secret, String> {
     without_echo(stdin.as_fd(), || first_line(stdin.lock())).and_then(|line| line).map_err(failed)
 }
 
-/// The first line, without its end. There is nothing behind it: a file with more in it is another one.
+/// The first line, without its end.
 fn first_line(from: impl Read) -> io::Result<Secret> {
     let mut text = Zeroizing::new(String::new());
     io::BufReader::new(from.take(LONGEST + 1)).read_line(&mut text)?;
+    line(&text)
+}
+
+/// The same of a file with nothing else in it: one with more lines is another file.
+fn only_line(from: impl Read) -> io::Result<Secret> {
+    let mut text = Zeroizing::new(String::new());
+    from.take(LONGEST + 1).read_to_string(&mut text)?;
+    let secret = line(&text)?;
+    if secret.expose().contains('\n') {
+        return Err(io::Error::other("there is more than one line in it"));
+    }
+    Ok(secret)
+}
+
+fn line(text: &str) -> io::Result<Secret> {
     if text.len() as u64 > LONGEST {
         return Err(io::Error::other("it is longer than 4 KiB"));
     }
@@ -79,9 +99,12 @@ mod tests {
 
     #[test]
     fn a_line_is_a_password_whatever_ends_it() {
-        for text in ["hero", "hero\n", "hero\r\n", "hero\nand more"] {
+        for text in ["hero", "hero\n", "hero\r\n"] {
             assert_eq!(first_line(text.as_bytes()).unwrap().expose(), "hero", "{text:?}");
+            assert_eq!(only_line(text.as_bytes()).unwrap().expose(), "hero", "{text:?}");
         }
+        assert_eq!(first_line("hero\nand more".as_bytes()).unwrap().expose(), "hero");
+        assert!(only_line("hero\nand more".as_bytes()).is_err());
         assert_eq!(first_line(" he ro \n".as_bytes()).unwrap().expose(), " he ro ");
         assert!(first_line("x".repeat(5000).as_bytes()).is_err());
         assert!(first_line(&b"\xFF\n"[..]).is_err());
