@@ -37,7 +37,9 @@ pub enum Transport {
 pub fn udp_listener(address: SocketAddr, options: &UdpOptions) -> io::Result<UdpSocket> {
     let socket = udp_socket(address, options)?;
     clear_df(socket.as_raw_fd(), family(address))?;
-    socket.set_reuse_port(true)?;
+    // Linux would choose ports for it that others share, were it to share its own already.
+    let chosen = address.port() != 0;
+    socket.set_reuse_port(chosen)?;
     if address.ip().is_unspecified() {
         let (level, name) = match address {
             SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -46,6 +48,7 @@ pub fn udp_listener(address: SocketAddr, options: &UdpOptions) -> io::Result<Udp
         set_option(socket.as_raw_fd(), level, name, 1)?;
     }
     socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
     Ok(socket.into())
 }
 
@@ -257,6 +260,17 @@ mod tests {
         let address = first.local_addr().unwrap();
         let _second = tcp_listener(address, 8).unwrap();
         assert_eq!(kind(port_is_free(address, Transport::Tcp)), Some(ErrorKind::AddrInUse));
+    }
+
+    /// Of so many, some would get the port of another.
+    #[test]
+    fn a_port_that_the_system_chooses_is_nobody_elses() {
+        let ip = std::net::Ipv4Addr::new(127, 77, 7, 7);
+        let listeners: Vec<_> = (0..500)
+            .map(|_| udp_listener((ip, 0).into(), &UdpOptions::default()).unwrap())
+            .collect();
+        let ports = listeners.iter().map(|listener| listener.local_addr().unwrap().port());
+        assert_eq!(ports.collect::<std::collections::BTreeSet<_>>().len(), listeners.len());
     }
 
     #[test]
