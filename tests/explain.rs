@@ -6,7 +6,7 @@ mod server;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -121,16 +121,19 @@ fn the_page_of_all_causes_is_in_the_documentation() {
 #[test]
 fn a_refusal_is_told_to_the_client_and_in_the_log() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let first = common::free_ports(&[Ipv4Addr::LOCALHOST.into()], 3);
+    let relay = common::unique_loopback();
+    let first = common::free_ports(&[relay], 3);
     let ports = format!("{first}-{}", first + 2);
-    let more = ["--secret", "north", "--deny-peer", "8.8.8.0/24", "--relay-ports", &ports];
+    let relay = relay.to_string();
+    let relays = ["--relay-ip", &relay, "--relay-ports", &ports];
+    let more = ["--secret", "north", "--deny-peer", "8.8.8.0/24"];
     let file = "[limits]\nallocations_per_user = 1\n";
     let mut server = {
         let scratch = server::Scratch::new();
         let path = scratch.path("server.toml");
         fs::write(&path, file).unwrap();
         let config = ["--config", path.to_str().unwrap()];
-        Server::start_in(scratch, &[&config[..], &USERS, &more].concat())
+        Server::start_in(scratch, &[&config[..], &USERS, &more, &relays].concat())
     };
     let minted = |secret, name: &str| {
         let credential = Credential::ephemeral(RestDigest::Sha1, secret, name);

@@ -14,7 +14,7 @@ use certificate::Authority;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_rustls::TlsAcceptor;
 use turnwire::http::{Answer, Client, Error, HeaderValue, Limits, Request, StatusCode, Url};
 use turnwire::tls::Trust;
@@ -196,7 +196,10 @@ async fn what_goes_wrong_is_told_in_words() {
     })
     .await;
     let other = serve(async |_, stream| answer(stream, "220 mail.example ESMTP\r\n").await).await;
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // It holds the port, and does not listen.
+    let holder = TcpSocket::new_v4().unwrap();
+    holder.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = holder.local_addr().unwrap();
     let closed = "the connection was closed before the answer was complete";
     for (url, words) in [
         (halfway, closed),

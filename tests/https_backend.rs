@@ -10,7 +10,7 @@ use std::thread;
 
 use common::{
     Backend, Client, PATIENCE, Passed, Peer, Sealed, Server, Setup, Trust, cut_off, eventually,
-    seal, web_client,
+    seal, unique_loopback, web_client,
 };
 use socket2::{Domain, Socket, Type};
 use turnwire::worker::proxy::{Addresses, Version, parse};
@@ -225,7 +225,8 @@ fn without_tls_nobody_gets_there_unless_it_is_wanted() {
 
 #[test]
 fn a_backend_that_is_down_is_told_to_the_client_and_the_log() {
-    let (trust, backend) = (Trust::new(), Backend::new());
+    // At an address of its own, where nobody takes its place meanwhile.
+    let (trust, backend) = (Trust::new(), Backend::at(&format!("{}:0", unique_loopback())));
     let setup = Setup::new().flag("--workers", 1).certificate(&trust);
     let server = setup.backend(&backend, "").start();
     let endpoint = backend.endpoint();

@@ -6,9 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use common::{Client, Inbound, Peer, Setup};
 
-/// A port where nobody is.
-fn closed_port(ip: IpAddr) -> SocketAddr {
-    Peer::at(ip).address
+/// A port where nobody is, and nobody comes while this lives: it is held by a socket that is connected elsewhere.
+struct Closed {
+    address: SocketAddr,
+    _holder: Peer,
+}
+
+fn closed_port(ip: IpAddr) -> Closed {
+    let holder = Peer::at(ip);
+    holder.socket.connect((ip, 9)).expect("a route");
+    Closed { address: holder.address, _holder: holder }
 }
 
 fn dual() -> common::Server {
@@ -29,7 +36,8 @@ fn a_closed_port_is_told_with_type_and_code() {
     for (family, ip, icmp) in FAMILIES {
         for mut client in Client::both(&server) {
             client.allocate_family(family);
-            let nobody = closed_port(ip);
+            let closed = closed_port(ip);
+            let nobody = closed.address;
             client.permit(nobody);
             client.send(nobody, b"anybody there?");
             assert_eq!(client.inbound(), Inbound::Icmp(nobody, icmp.to_vec()));
@@ -50,7 +58,8 @@ fn a_closed_port_costs_the_next_packet_nothing() {
         setup.flag("--workers", 1).config("[relay]\npass_dscp = false\npass_ecn = false").start();
     let port = server.address().port();
     let mut client = Client::udp_to((Ipv4Addr::LOCALHOST, port).into());
-    let (nobody, friend) = (closed_port(Ipv4Addr::LOCALHOST.into()), Peer::new());
+    let (closed, friend) = (closed_port(Ipv4Addr::LOCALHOST.into()), Peer::new());
+    let nobody = closed.address;
     client.allocate();
     client.permit(nobody);
     client.bind(0x4000, friend.address);
@@ -69,7 +78,8 @@ fn a_closed_port_costs_other_peers_no_packet() {
     for (family, ip, _) in FAMILIES {
         for mut client in Client::both(&server) {
             let relayed = client.allocate_family(family);
-            let (nobody, friend) = (closed_port(ip), Peer::at(ip));
+            let (closed, friend) = (closed_port(ip), Peer::at(ip));
+            let nobody = closed.address;
             client.permit(nobody);
             client.bind(0x4000, friend.address);
             for number in 0..100_u8 {

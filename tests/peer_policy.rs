@@ -208,7 +208,8 @@ fn the_servers_own_listeners_are_denied() {
 fn no_rule_opens_the_servers_own_sockets() {
     for rule in ["127.0.0.0/8", "127.0.0.1/32"] {
         let server = Setup::new().flag("--allow-peer", rule).start();
-        let (neighbour, mut client) = (Peer::new(), Client::udp(&server));
+        let neighbour = Peer::at(Ipv4Addr::LOCALHOST.into());
+        let mut client = Client::udp(&server);
         client.allocate();
         for own in [server.address(), server.admin()] {
             assert_eq!(client.try_bind(0x4000, own).code(), 403, "{own} with {rule}");
@@ -267,7 +268,7 @@ fn no_rule_opens_them_by_another_name() {
 #[test]
 fn other_ports_of_the_relay_address_are_denied() {
     let server = Setup::new().flag("--relay-ports", "62000-62999").start();
-    let bystander = Peer::new();
+    let bystander = Peer::at(Ipv4Addr::LOCALHOST.into());
     let mut client = Client::udp(&server);
     let relayed = client.allocate();
     client.permit(bystander.address);

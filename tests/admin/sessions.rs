@@ -1,5 +1,6 @@
 //! Live sessions: listed, seen in depth, ended, and kept out.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -76,7 +77,8 @@ fn sessions_are_listed_filtered_and_paged() {
 #[test]
 fn one_session_is_seen_in_depth() {
     let server = Server::start(&ALICE);
-    let (socket, mut client, peer) = (socket(&server), alice(&server), Peer::new());
+    let (socket, mut client) = (socket(&server), alice(&server));
+    let peer = Peer::at(Ipv4Addr::LOCALHOST.into());
     let relayed = client.allocate();
     client.permit("127.0.0.9:9".parse().unwrap());
     client.bind(0x4001, peer.address);

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::OnceLock;
 
 use super::PATIENCE;
 
@@ -9,9 +10,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// On 127.0.0.1.
+    /// On an address that all peers of this test share, and no other test has: servers of other tests have last words
+    /// for clients that have gone, whose ports at 127.0.0.1 are anybody's by then.
     pub(crate) fn new() -> Self {
-        Self::at(Ipv4Addr::LOCALHOST.into())
+        static HOME: OnceLock<IpAddr> = OnceLock::new();
+        Self::at(*HOME.get_or_init(unique_loopback))
     }
 
     pub(crate) fn at(ip: IpAddr) -> Self {
@@ -57,11 +60,11 @@ pub(crate) fn unique_loopback() -> IpAddr {
 }
 
 /// The first of `count` ports in a row that are free for UDP on all of the addresses. They lie
-/// outside of the range from which the system gives ports to others.
+/// outside of the ranges from which the system and servers with the default relay ports give ports to others.
 pub(crate) fn free_ports(ips: &[IpAddr], count: u16) -> u16 {
     for _ in 0..1000 {
         let random = getrandom::u32().expect("random numbers");
-        let first = (61_000 + random % (4000 - u32::from(count))) as u16 & !1;
+        let first = (10_000 + random % (9000 - u32::from(count))) as u16 & !1;
         let all = || ips.iter().flat_map(|ip| (first..first + count).map(move |port| (*ip, port)));
         if all().all(|address| UdpSocket::bind(address).is_ok()) {
             return first;

@@ -1,7 +1,7 @@
 //! An application that is told by HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -9,7 +9,7 @@ use std::thread;
 use serde_json::Value;
 use turnwire::http::signature;
 
-use super::common::eventually;
+use super::common::{eventually, unique_loopback};
 
 pub(crate) const SECRET: &str = "sixteen bytes or more";
 
@@ -45,7 +45,8 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new() -> Self {
-        Self::at("127.0.0.1:0".parse().unwrap())
+        // Its port stays free for it when it is killed.
+        Self::at(SocketAddr::new(unique_loopback(), 0))
     }
 
     /// One that comes back where another was.
@@ -67,7 +68,11 @@ impl App {
                 }
                 to.open.lock().unwrap().push(stream.try_clone().unwrap());
                 let to = Arc::clone(&to);
-                thread::spawn(move || to.serve(stream));
+                thread::spawn(move || {
+                    to.serve(&stream);
+                    // It is kept among those that are open.
+                    let _ = stream.shutdown(Shutdown::Both);
+                });
             }
         });
         Self { address, shared }
@@ -89,7 +94,7 @@ impl App {
     pub(crate) fn kill(self) -> (SocketAddr, Vec<Value>) {
         self.shared.dead.store(true, Ordering::SeqCst);
         for stream in self.shared.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+            let _ = stream.shutdown(Shutdown::Both);
         }
         // So that it sees that it is dead.
         let _ = TcpStream::connect(self.address);
@@ -98,22 +103,27 @@ impl App {
 
     /// The lines of the configuration that have it told.
     pub(crate) fn config(&self) -> String {
+        self.config_of(30)
+    }
+
+    /// The same with so many seconds for an answer.
+    pub(crate) fn config_of(&self, timeout: u32) -> String {
         format!(
-            "usage_interval = 1\n[events.webhook]\nurl = \"http://{}/hook?token=hush\"\nsecret = \"{SECRET}\"\ntimeout = 1\n",
+            "usage_interval = 1\n[events.webhook]\nurl = \"http://{}/hook?token=hush\"\nsecret = \"{SECRET}\"\ntimeout = {timeout}\n",
             self.address
         )
     }
 }
 
 impl Shared {
-    fn serve(&self, stream: TcpStream) -> Option<()> {
+    fn serve(&self, mut stream: &TcpStream) -> Option<()> {
         let mut reader = BufReader::new(stream.try_clone().ok()?);
         loop {
             let (body, signed) = request(&mut reader)?;
             self.requests.fetch_add(1, Ordering::SeqCst);
             let mood = self.mood.load(Ordering::SeqCst);
             if mood == Mood::Busy as u32 {
-                (&stream).write_all(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n").ok()?;
+                stream.write_all(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n").ok()?;
                 continue;
             }
             let value: Value = serde_json::from_slice(&body).expect("JSON");
@@ -136,10 +146,10 @@ impl Shared {
                 let page = "a".repeat(100_000);
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{page}");
                 // The other side need not wait for all of it.
-                let _ = (&stream).write_all(answer.as_bytes());
+                let _ = stream.write_all(answer.as_bytes());
                 return None;
             }
-            (&stream).write_all(b"HTTP/1.1 204 Done\r\n\r\n").ok()?;
+            stream.write_all(b"HTTP/1.1 204 Done\r\n\r\n").ok()?;
         }
     }
 }

@@ -130,7 +130,7 @@ fn a_killed_server_has_told_all_but_the_last_interval() {
 fn an_application_that_does_not_answer_holds_up_no_packet_and_no_stop() {
     let app = App::new();
     app.be(Mood::Silent);
-    let scene = Scene::start(&app.config());
+    let scene = Scene::start(&app.config_of(1));
     let mut call = scene.call();
     eventually("it is told", || (app.requests() > 0).then_some(()));
     for round in 0..2000 {
@@ -158,7 +158,7 @@ fn neither_the_secret_nor_the_token_is_in_the_log() {
     let line = scene.server.line("events_undelivered");
     let message = line["message"].as_str().unwrap();
     assert!(message.contains(&format!("http://{address}/hook: no connection")), "{message}");
-    let wrong = scene.reload(&config.replace("timeout = 1", "timeout = \"x\""));
+    let wrong = scene.reload(&config.replace("timeout = 30", "timeout = \"x\""));
     assert_eq!(wrong["event"], "reload_failed");
     scene.server.signal("TERM");
     for line in scene.server.rest() {
