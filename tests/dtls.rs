@@ -213,7 +213,7 @@ fn an_association_costs_little_when_nothing_happens() {
         server.resident()
     };
     let before = open(200);
-    let each = (open(1000) - before) / 1000;
+    let each = open(1000).saturating_sub(before) / 1000;
     assert_eq!(server.metric("dtls_associations_live"), 1200);
     assert!(each < 3 << 10, "{each} bytes each");
 }
@@ -240,11 +240,13 @@ fn half_open_handshakes_are_bounded_and_the_oldest_makes_room() {
     let server = setup.start();
     let half_open = |_| Carried::new(socket(server.address())).half_open();
     let mut clients: Vec<_> = (0..20).map(half_open).collect();
+    // The last thing that is counted of all of this.
     eventually("all have begun", || {
-        (server.metric("dtls_handshakes_begun_total") == 20).then_some(())
+        let crowded_out = "dtls_handshakes_failed_total{cause=\"crowded_out\"}";
+        (server.metric(crowded_out) == 12).then_some(())
     });
+    assert_eq!(server.metric("dtls_handshakes_begun_total"), 20);
     assert_eq!(server.metric("dtls_half_open"), 8);
-    assert_eq!(server.metric("dtls_handshakes_failed_total{cause=\"crowded_out\"}"), 12);
     // Neither the newest of them nor anybody else is kept out.
     clients[19].finish();
     Client::dtls_to(server.address()).allocate();
@@ -273,8 +275,10 @@ fn an_address_has_so_many_associations_and_no_more() {
     let mut clients = [(); 2].map(|()| Client::dtls_to(server.address()));
     let mut third = Dtls::new(socket(server.address()));
     third.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-    assert!(!third.step());
-    assert_eq!(server.metric(REFUSED), 1);
+    eventually("it is refused", || {
+        assert!(!third.step());
+        (server.metric(REFUSED) > 0).then_some(())
+    });
     // One that is closed makes room.
     clients[0].dtls().close();
     clients[0].dtls().is_closed_by_server();

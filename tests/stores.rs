@@ -161,7 +161,7 @@ fn one_that_is_dead_lets_nobody_in_who_is_not_known_and_is_used_at_once_when_it_
     app.add("alice", password("wonder"));
     app.add("carol", password("new"));
     let text =
-        format!("{LOCAL}[stores]\nkeep = \"1s\"\n{}", app.section(", timeout_milliseconds = 200"));
+        format!("{LOCAL}[stores]\nkeep = \"1s\"\n{}", app.section(", timeout_milliseconds = 2000"));
     let mut configured = Configured::start(&text);
     let (mut call, peer) = (configured.client("alice", "wonder"), Peer::new());
     call.allocate();

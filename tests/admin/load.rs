@@ -1,10 +1,10 @@
 //! Whoever looks at the sessions does not hold up their packets.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::common::eventually;
+use super::common::{eventually, unique_loopback};
 use super::http::call;
 use super::server::Server;
 use super::{ALICE, socket};
@@ -22,25 +22,38 @@ fn sessions() -> usize {
     hard.map_or(SESSIONS, |hard| hard.saturating_sub(SPARE).min(SESSIONS))
 }
 
+/// A load that does not outlive a test that fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn listing_ten_thousand_sessions_loses_no_packet() {
     let sessions = sessions();
-    let server =
-        Server::start(&[&ALICE[..], &["--workers", "1", "--relay-ports", "20000-60999"]].concat());
+    assert!(sessions >= 1000, "too few descriptors to tell");
+    // With ports of its own, lest this take those of other tests.
+    let relay = unique_loopback().to_string();
+    let flags = ["--workers", "1", "--relay-ip", &relay, "--relay-ports", "20000-60999"];
+    let server = Server::start(&[&ALICE[..], &flags].concat());
     let socket = socket(&server);
     let words = format!(
-        "--user alice --password wonder --clients {sessions} --rate 1000 --duration 8s --json"
+        "--user alice --password wonder --clients {sessions} --rate 1000 --duration 1h --json"
     );
-    let mut load = Command::new(env!("CARGO_BIN_EXE_turnwire"))
+    let load = Command::new(env!("CARGO_BIN_EXE_turnwire"))
         .args(["load", &format!("turn:{}", server.udp())])
         .args(words.split(' '))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .expect("it runs");
+        .spawn();
+    let mut load = Killed(load.expect("it runs"));
     let live = || call(&socket, "GET", "/v1/status", "").1["sessions"].as_u64();
     eventually("all sessions are there", || {
-        assert_eq!(load.try_wait().expect("a child"), None, "the load has ended early");
+        assert_eq!(load.0.try_wait().expect("a child"), None, "the load has ended early");
         (live()? >= sessions as u64).then_some(())
     });
     for _ in 0..3 {
@@ -57,8 +70,10 @@ fn listing_ten_thousand_sessions_loses_no_packet() {
         assert_eq!(seen, sessions);
     }
     assert_eq!(live(), Some(sessions as u64), "it still goes on");
-    let output = load.wait_with_output().expect("it ends");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    // SAFETY: a signal to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(load.0.id() as i32, libc::SIGINT) }, 0);
+    let report: Value =
+        serde_json::from_reader(load.0.stdout.take().expect("it is piped")).expect("JSON");
     assert_eq!(report["ok"], true, "{report:#}");
     assert_eq!(report["load"]["lost"], 0, "{report:#}");
 }

@@ -13,7 +13,7 @@ use super::common::{Answer, Client, Credential, Peer, Server, Setup, eventually,
 const CHANNEL: u16 = 0x4001;
 
 /// What a relayed packet may take on a busy machine, far below what a question of a store may.
-const SOON: Duration = Duration::from_millis(700);
+const SOON: Duration = Duration::from_secs(3);
 
 /// A server in front of coturn's database, in which erin's password is `wonder` and frank's `builder`.
 fn server(kind: Kind, place: &Place) -> Server {
@@ -29,7 +29,7 @@ fn server(kind: Kind, place: &Place) -> Server {
     let word = Kind::ALL.iter().find(|(_, other)| *other == kind).unwrap().0;
     let stores = format!(
         "[stores]\nkeep = \"1s\"\nkeep_unknown = \"1s\"\nrefresh_secrets = \"1s\"\n[stores.ask]\n\
-         coturn = {{ kind = \"{word}\", {at}, timeout_milliseconds = 1500 }}"
+         coturn = {{ kind = \"{word}\", {at}, timeout_milliseconds = 5000 }}"
     );
     Setup::with_local_peers().config(&stores).start()
 }

@@ -44,7 +44,9 @@ fn what_clients_count_is_what_the_records_and_the_metrics_say() {
         (&refused[0]["code"], &refused[0]["cause"]),
         (&401.into(), &"wrong_password".into())
     );
-    assert_eq!(scene.metric("events_sent_total{sink=\"file\"}"), told.len() as u64);
+    eventually("what is written is counted", || {
+        (scene.metric("events_sent_total{sink=\"file\"}") == told.len() as u64).then_some(())
+    });
 }
 
 #[test]

@@ -64,12 +64,12 @@ fn one_address_leaves_room_for_others() {
 #[test]
 fn what_is_silent_for_too_long_is_closed() {
     let (trust, backend) = (Trust::new(), Backend::new());
-    let limit = "[limits.streams]\nbackend_idle = \"1s\"\nidle = \"1s\"";
+    let limit = "[limits.streams]\nbackend_idle = \"3s\"\nidle = \"1s\"";
     let server = Setup::new().certificate(&trust).config(limit).backend(&backend, "").start();
     let (mut client, mut behind) = passed(&server, &trust, &backend);
     // Longer than the limit in all, and never silent for so long.
     for _ in 0..8 {
-        thread::sleep(std::time::Duration::from_millis(200));
+        thread::sleep(std::time::Duration::from_millis(500));
         behind.say(b"1");
         expect(&mut client, b"1");
     }
