@@ -156,7 +156,6 @@ const NOBODY: u32 = 65534;
 
 #[test]
 fn root_s_key_is_read_before_root_is_given_up() {
-    // Only root can give root up.
     if fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {
         let authority = Authority::new("authority");
         let scratch = Scratch::new();
@@ -200,6 +199,8 @@ fn root_s_key_is_read_before_root_is_given_up() {
         server.signal("TERM");
         assert_eq!(server.exit(), Some(0));
         assert!(!server.scratch.path("ready.json").exists());
+    } else {
+        println!("note: this is not root, who alone can give root up: not tested");
     }
 }
 

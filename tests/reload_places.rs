@@ -89,7 +89,7 @@ fn an_address_that_is_not_this_hosts_changes_nothing() {
 fn the_address_outside_is_another_one_for_those_who_come() {
     let outside = |ip: &str| config(&format!("addresses = [\"127.0.0.1\"]\nexternal = [\"{ip}\"]"));
     let mut configured = Configured::start(&outside("203.0.113.1"));
-    let (mut old, mut peer) = (configured.client("alice", "wonder"), Peer::new());
+    let mut old = configured.client("alice", "wonder");
     let before = old.allocate();
     configured.accepts(&outside("203.0.113.2"));
     let mut new = configured.client("alice", "wonder");
@@ -105,7 +105,6 @@ fn the_address_outside_is_another_one_for_those_who_come() {
     assert_eq!(new.channel_data(), (CHANNEL, b"to the new one".to_vec()));
     new.channel(CHANNEL, b"to the old one");
     assert_eq!(old.channel_data(), (CHANNEL, b"to the old one".to_vec()));
-    let _ = &mut peer;
 }
 
 /// A STUN server that sees everybody under one address, which can change; without one it is silent.

@@ -172,7 +172,7 @@ fn a_peer_that_does_not_read_slows_its_client() {
         });
         assert!(last.0 < LENGTH as u64 && !writer.is_finished());
         let grown = server.resident().saturating_sub(before);
-        assert!(grown < 300 << 10, "{grown} bytes for what nobody reads");
+        assert!(grown < 1 << 20, "{grown} bytes for what nobody reads");
         let mut got = vec![0; LENGTH];
         far.read_exact(&mut got).expect("all that was sent");
         assert!(got == bytes);
