@@ -295,6 +295,8 @@ fn a_client_restarts_where_its_address_has_as_many_associations_as_it_may() {
     let mut clients = [(); 2].map(|()| Client::dtls_to(server.address()));
     let socket = clients[0].dtls().socket().try_clone().expect("a second handle");
     let mut restarted = Carried::new(socket).half_open();
+    // The other one may come to another worker, which would be the first then.
+    eventually("it has begun", || (server.metric("dtls_half_open") == 1).then_some(()));
     // One of them at a time, lest the limit be twice as high.
     let socket = clients[1].dtls().socket().try_clone().expect("a second handle");
     Carried::new(socket).half_open();
