@@ -1,4 +1,4 @@
-//! Servers that go away, or take something away, in the middle of a load.
+//! What is there when a load begins and goes away in the middle of it: a server, an allocation, descriptors.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -53,4 +53,32 @@ fn an_allocation_that_is_not_prolonged_is_no_success() {
     assert_eq!((run.code, &report["ok"]), (Some(1), &false.into()), "{report:#}");
     assert!(count(&report["load"]["not_prolonged"]) >= 1, "{report:#}");
     assert_eq!(report["load"]["clients_lost"], 0, "{report:#}");
+}
+
+#[test]
+fn a_load_that_cannot_go_on_gives_everything_back() {
+    let server = server();
+    let load = Run::begin(server.address(), "--mode churn --rate max");
+    let made = || server.metric("allocations_total");
+    eventually("cycles go round", || (made() > 20).then_some(()));
+    load.starve();
+    let run = load.wait();
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    assert!(run.stderr.contains("Too many open files"), "{}", run.stderr);
+    assert_eq!(server.live(), 0, "everything was given back");
+}
+
+#[test]
+fn handshakes_for_which_there_is_no_descriptor_have_failed() {
+    let server = server();
+    let load = Run::begin(server.address(), "--handshakes 200");
+    let passed = "relayed_packets_total{direction=\"to_client\"}";
+    eventually("something has passed", || (server.metric(passed) > 10).then_some(()));
+    load.starve();
+    let busy = load.cpu() + Duration::from_millis(50);
+    eventually("some come due", || (load.cpu() > busy).then_some(()));
+    let run = load.interrupt();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(count(&run.json()["load"]["handshakes"]["failed"]) > 0, "{}", run.stdout);
+    assert_eq!(server.live(), 0, "everything was given back");
 }

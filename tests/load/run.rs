@@ -92,10 +92,22 @@ impl Running {
         Duration::from_nanos(text.split(' ').next().and_then(|it| it.parse().ok()).expect("nanos"))
     }
 
+    /// Gives it no descriptor any more.
+    pub(crate) fn starve(&self) {
+        let none = libc::rlimit { rlim_cur: 3, rlim_max: 3 };
+        let (id, files) = (self.0.id() as i32, libc::RLIMIT_NOFILE);
+        // SAFETY: a limit of a child that has not been waited for, from a value that lives through the call.
+        assert_eq!(unsafe { libc::prlimit(id, files, &raw const none, std::ptr::null_mut()) }, 0);
+    }
+
+    pub(crate) fn wait(self) -> Run {
+        Run::of(self.0.wait_with_output().expect("it ends"))
+    }
+
     /// Presses Ctrl-C and waits for the report.
     pub(crate) fn interrupt(self) -> Run {
         // SAFETY: a signal to a child that has not been waited for.
         assert_eq!(unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) }, 0);
-        Run::of(self.0.wait_with_output().expect("it ends"))
+        self.wait()
     }
 }

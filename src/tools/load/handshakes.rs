@@ -17,7 +17,11 @@ use crate::tls;
 /// The poller's token of the first of them; the clients' are below it, the peer's is above all of them.
 const TOKEN: u64 = 1 << 40;
 /// Handshakes under way at a time; what is due beyond that is not begun, and told.
-const AT_A_TIME: usize = 256;
+pub(super) const AT_A_TIME: usize = 256;
+/// How long one may take, in nanoseconds: as long as a request.
+const LONGEST: u64 = 5_500_000_000;
+/// How often those that take longer are looked for, in nanoseconds.
+const TICK: u64 = 20_000_000;
 
 /// Those who shake hands.
 pub(super) struct Handshakes {
@@ -26,6 +30,7 @@ pub(super) struct Handshakes {
     server: SocketAddr,
     pace: Pace,
     open: Slab<(Stream, u64)>,
+    next_tick: u64,
     skipped: u64,
     tally: Tally,
     times: Histogram<u64>,
@@ -55,6 +60,7 @@ impl Handshakes {
             server,
             pace: Pace::new(Rate::Fixed(rate), 1, 1, start),
             open: Slab::new(),
+            next_tick: start,
             skipped: 0,
             tally: Tally::default(),
             times: histogram(),
@@ -70,6 +76,11 @@ impl Handshakes {
         self.skipped + self.pace.skipped()
     }
 
+    /// Those that are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.open.len()
+    }
+
     /// From when each was due to when TLS was agreed on, in nanoseconds.
     pub(super) const fn times(&self) -> &Histogram<u64> {
         &self.times
@@ -80,11 +91,17 @@ impl Handshakes {
         self.times.reset();
     }
 
-    /// Begins what is due.
+    /// Gives up what hangs, and begins what is due.
     ///
     /// # Errors
-    /// The system lacks something.
+    /// There are no random numbers on this system.
     pub(super) fn begin_due(&mut self, io: &Io, now: u64) -> io::Result<()> {
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            let before = self.open.len();
+            self.open.retain(|_, (_, due)| now.saturating_sub(*due) <= LONGEST);
+            self.tally.failed += (before - self.open.len()) as u64;
+        }
         let Some(due) = self.pace.take(now) else {
             return Ok(());
         };
@@ -96,7 +113,11 @@ impl Handshakes {
         let place = self.open.vacant_entry();
         let token = TOKEN + place.key() as u64;
         let source = SocketAddr::new(self.source, 0);
-        place.insert((Stream::open(io, source, self.server, token, Some(session))?, due));
+        match Stream::open(io, source, self.server, token, Some(session)) {
+            Ok(stream) => drop(place.insert((stream, due))),
+            // No port, no descriptor: it could not be made.
+            Err(_) => self.tally.failed += 1,
+        }
         Ok(())
     }
 
@@ -135,4 +156,26 @@ fn go_on(stream: &mut Stream, io: &mut Io, event: net::Event) -> io::Result<bool
     }
     stream.flush(io, event.token())?;
     Ok(stream.is_agreed() && !stream.has_output())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::interrupt::Interrupt;
+    use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_has_failed() {
+        let io = Io::new(false, Interrupt::default()).unwrap();
+        // The system connects; nobody ever says a word.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = silent.local_addr().unwrap();
+        let mut handshakes = Handshakes::new(10, server.ip(), server, 0).unwrap();
+        handshakes.begin_due(&io, 0).unwrap();
+        handshakes.begin_due(&io, LONGEST).unwrap();
+        assert_eq!((handshakes.under_way(), handshakes.tally().failed), (1, 0));
+        handshakes.begin_due(&io, LONGEST + TICK).unwrap();
+        assert_eq!((handshakes.under_way(), handshakes.tally().failed), (0, 1));
+    }
 }

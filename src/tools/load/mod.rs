@@ -62,6 +62,7 @@ use io::Io;
 use link::Way;
 use options::Mode;
 use peer::Peer;
+use ports::Ports;
 use process::Process;
 use progress::Progress;
 use report::Report;
@@ -109,7 +110,7 @@ fn tell(problem: &str) {
 }
 
 fn measure(options: &Options) -> Result<Report<'_>, String> {
-    make_room(options.allocations())?;
+    make_room(options)?;
     let target = target(options)?;
     let process =
         options.pid.map(|pid| Process::new(pid).map_err(|error| format!("--pid {pid}: {error}")));
@@ -143,8 +144,21 @@ fn measure(options: &Options) -> Result<Report<'_>, String> {
     }
 }
 
-/// Goes through what the mode needs, and gives everything back.
+/// Loads, and gives everything back however that has ended.
 fn load(
+    report: &mut Report<'_>,
+    fleet: &mut Fleet,
+    process: Option<&Process>,
+    progress: &mut Progress,
+) -> std::io::Result<()> {
+    let ended = by_mode(report, fleet, process, progress);
+    report.tls = fleet.clients.iter().find_map(|client| client.link.as_ref()?.cipher());
+    let parted = setup::tear_down(fleet);
+    ended.and(parted)
+}
+
+/// Goes through what the mode needs.
+fn by_mode(
     report: &mut Report<'_>,
     fleet: &mut Fleet,
     process: Option<&Process>,
@@ -177,8 +191,7 @@ fn load(
             }
         }
     }
-    report.tls = fleet.clients.iter().find_map(|client| client.link.as_ref()?.cipher());
-    setup::tear_down(fleet)
+    Ok(())
 }
 
 /// The server's address and the credentials for it.
@@ -217,15 +230,41 @@ fn way(options: &Options) -> Result<Way, String> {
     }
 }
 
-fn make_room(clients: u32) -> Result<(), String> {
+fn make_room(options: &Options) -> Result<(), String> {
+    let besides = if options.handshakes.is_some() { handshakes::AT_A_TIME as u64 } else { 0 };
     // Where the limit cannot be read, opening sockets will tell.
-    let Ok((soft, _)) = raise_descriptor_limit() else {
-        return Ok(());
-    };
-    if u64::from(clients) + SPARE > soft {
+    let descriptors = raise_descriptor_limit().map_or(u64::MAX, |(soft, _)| soft);
+    suffice(options.allocations(), Ports::new(0).count(), besides + SPARE, descriptors)
+}
+
+fn suffice(clients: u32, ports: u32, besides: u64, descriptors: u64) -> Result<(), String> {
+    if clients > ports {
         return Err(format!(
-            "{clients} clients need as many descriptors, and this process may have {soft}: raise the limit (ulimit -n)"
+            "{clients} clients need as many ports, and this host gives {ports} to clients: \
+             widen net.ipv4.ip_local_port_range"
+        ));
+    }
+    let needed = u64::from(clients) + besides;
+    if needed > descriptors {
+        return Err(format!(
+            "{clients} clients need {needed} descriptors, and this process may have {descriptors}: \
+             raise the limit (ulimit -n)"
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_cannot_give_is_told_before_anything_is_asked_of_the_server() {
+        assert_eq!(suffice(1000, 1000, 24, 1024), Ok(()));
+        let told = |clients, ports| suffice(clients, ports, 24, 1024).unwrap_err();
+        assert!(
+            told(1000, 999).contains("gives 999 to clients: widen net.ipv4.ip_local_port_range")
+        );
+        assert!(told(1001, 65_000).contains("need 1025 descriptors"), "{}", told(1001, 65_000));
+    }
 }

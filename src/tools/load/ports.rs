@@ -30,6 +30,11 @@ impl Ports {
         Self { first, last, next: first + (random % count) as u16 }
     }
 
+    /// How many there are.
+    pub(super) const fn count(&self) -> u32 {
+        (self.last - self.first) as u32 + 1
+    }
+
     /// The next port, which somebody may have.
     pub(super) const fn take(&mut self) -> u16 {
         let port = self.next;

@@ -52,9 +52,14 @@ pub(super) struct Figures {
 
 /// TLS handshakes that were made beside the load.
 pub(super) struct Handshakes {
+    /// In the measured time.
     pub(super) done: u64,
+    /// In all of the run.
     pub(super) failed: u64,
+    /// In all of the run.
     pub(super) skipped: u64,
+    /// When it ended.
+    pub(super) under_way: usize,
     /// From when each was due, in nanoseconds.
     pub(super) times: Histogram<u64>,
 }
@@ -211,6 +216,7 @@ impl Report<'_> {
                 "done": handshakes.done,
                 "failed": handshakes.failed,
                 "skipped": handshakes.skipped,
+                "under_way": handshakes.under_way,
                 "time_us": times_json(&handshakes.times),
             });
         }

@@ -225,6 +225,7 @@ impl<L: Load> Run<'_, L> {
             done: to.handshakes.done - from.handshakes.done,
             failed: all.tally().failed,
             skipped: all.skipped(),
+            under_way: all.under_way(),
             times: all.times().clone(),
         });
         let links = self.fleet.clients.iter().filter_map(|client| client.link.as_ref());

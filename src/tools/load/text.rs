@@ -170,10 +170,11 @@ fn write_besides(f: &mut Formatter<'_>, figures: &Figures) -> fmt::Result {
     if let Some(handshakes) = &figures.handshakes {
         writeln!(
             f,
-            "handshakes  {:.0}/s of TLS besides, {} failed, {} not begun",
+            "handshakes  {:.0}/s of TLS besides, {} failed, {} not begun, {} under way at the end",
             measured.per_second(handshakes.done),
             handshakes.failed,
-            handshakes.skipped
+            handshakes.skipped,
+            handshakes.under_way
         )?;
         write_times(f, "handshake", &handshakes.times)?;
     }
