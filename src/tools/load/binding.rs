@@ -43,6 +43,14 @@ struct Lane {
     mapped: Option<SocketAddr>,
 }
 
+impl Lane {
+    /// The last number that was sent whose lower half this is: more are sent than 32 bits can tell.
+    fn number_of(&self, low: u32) -> Option<u64> {
+        let behind = (self.sent as u32).wrapping_sub(low);
+        self.sent.checked_sub(behind.into()).filter(|number| *number > 0)
+    }
+}
+
 impl Requests {
     /// Requests from all clients of the fleet.
     pub(super) fn new(options: &Options, fleet: &Fleet, mask: [u8; 12]) -> Self {
@@ -60,7 +68,7 @@ impl Requests {
         }
     }
 
-    /// 16 bits of the client, 32 of the number, 48 of the time: three days.
+    /// 16 bits of the client, the lower 32 of the number, 48 of the time: three days.
     fn id(&self, stamp: &Stamp) -> TransactionId {
         let mut id = self.mask;
         let fields = (stamp.client as u16).to_be_bytes().into_iter();
@@ -154,9 +162,14 @@ impl Load for Requests {
         let lane = self.lanes.get_mut(client as usize)?;
         if stamp.client != client || *lane.mapped.get_or_insert(mapped) != mapped {
             leg.misrouted += 1;
-        } else if !(1..=lane.sent).contains(&stamp.number) || stamp.nanos > now {
+            return None;
+        }
+        let number = lane.number_of(stamp.number as u32).filter(|_| stamp.nanos <= now);
+        let Some(number) = number else {
             leg.corrupted += 1;
-        } else if leg.count(lane.came.arrive(stamp.number)) {
+            return None;
+        };
+        if leg.count(lane.came.arrive(number)) {
             self.tally.finished += 1;
             self.pace.came(stamp.nanos);
             if stamp.nanos >= self.measured_from {
@@ -185,5 +198,21 @@ impl Load for Requests {
 
     fn latency(&self) -> &Histogram<u64> {
         &self.latency
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_known_by_its_lower_half() {
+        let number_of = |sent, low| Lane { sent, came: Flow::new(), mapped: None }.number_of(low);
+        assert_eq!((number_of(5, 5), number_of(5, 1)), (Some(5), Some(1)));
+        assert_eq!((number_of(5, 0), number_of(5, 6)), (None, None));
+        let wrap = 1 << 32;
+        assert_eq!((number_of(wrap + 5, 5), number_of(wrap + 5, 0)), (Some(wrap + 5), Some(wrap)));
+        assert_eq!(number_of(wrap + 5, u32::MAX), Some(wrap - 1));
+        assert_eq!(number_of(wrap - 1, 0), None);
     }
 }

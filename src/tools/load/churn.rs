@@ -82,6 +82,9 @@ pub(super) fn run(
     churn.measured_from = from;
     churn.until(start + duration, &mut events, progress)?;
     let (to, after, used) = (churn.fleet.io.nanos(), churn.done, usage());
+    if churn.idle.is_empty() {
+        churn.pace.give_up(to);
+    }
     churn.drain(&mut events)?;
     progress.clear();
     Ok(Cycles {

@@ -199,13 +199,22 @@ impl Fleet {
 
     /// Sends the first `len` bytes of a slot over a client's link; whether there was room for it.
     pub(super) fn send(&mut self, number: u32, slot: usize, len: usize) -> bool {
+        self.via(number, |link, io| link.send(io, slot, len))
+    }
+
+    /// The same of a request, for which there is nearly always room.
+    fn ask(&mut self, number: u32, slot: usize, len: usize) -> bool {
+        self.via(number, |link, io| link.ask(io, slot, len))
+    }
+
+    fn via(&mut self, number: u32, send: impl FnOnce(&mut Link, &mut Io) -> bool) -> bool {
         let Some(link) = &mut self.clients[number as usize].link else {
             return false;
         };
         if link.is_stream() {
             self.dirty.push(number);
         }
-        link.send(&mut self.io, slot, len)
+        send(link, &mut self.io)
     }
 
     /// Sends the first `len` bytes of a slot from the built-in peer; whether there is one.
@@ -345,10 +354,9 @@ impl Fleet {
             None => session.repeat(now, id, out),
         };
         match written {
-            Ok(length) => {
-                // Where there is no room, the timer sends it again.
-                self.send(number, slot, length);
-            }
+            Ok(length) if self.ask(number, slot, length) => {}
+            // On a stream nothing is ever sent again.
+            Ok(_) => self.finish(number, Err(Trouble::Link("no room for a request".to_owned()))),
             Err(error) => self.finish(number, Err(Trouble::Link(error.to_string()))),
         }
     }
@@ -374,7 +382,7 @@ impl Fleet {
                 Expiry::Nothing => {}
                 Expiry::Send(length) => {
                     self.retransmitted += 1;
-                    self.send(number, slot, length);
+                    self.ask(number, slot, length);
                 }
                 Expiry::Failed(failure) => self.finish(number, Err(Trouble::Request(failure))),
             }

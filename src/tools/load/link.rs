@@ -83,6 +83,14 @@ impl Link {
         true
     }
 
+    /// The same of a request, which takes precedence over what waits on a stream.
+    pub(super) fn ask(&mut self, io: &mut Io, slot: usize, len: usize) -> bool {
+        match self {
+            Self::Udp { .. } => self.send(io, slot, len),
+            Self::Stream(stream) => stream.ask(io.bytes(slot, 0..len)),
+        }
+    }
+
     /// Writes what waits, as far as the connection takes it.
     ///
     /// # Errors

@@ -70,6 +70,13 @@ impl Pace {
         }
     }
 
+    /// What is due by now will not be sent any more.
+    pub(super) fn give_up(&mut self, now: u64) {
+        if let Self::Fixed(schedule) = self {
+            schedule.give_up(now);
+        }
+    }
+
     /// Packets that were never sent because the sender was too late, or because there was none.
     pub(super) const fn skipped(&self) -> u64 {
         match self {
@@ -103,13 +110,17 @@ impl Schedule {
             return None;
         }
         if now - due > LATE {
-            let missed = self.trains_until(now) - self.next;
-            self.skipped += missed * self.train;
-            self.next += missed;
+            self.give_up(now);
             return None;
         }
         self.next += 1;
         Some(due)
+    }
+
+    const fn give_up(&mut self, now: u64) {
+        let missed = self.trains_until(now).saturating_sub(self.next);
+        self.skipped += missed * self.train;
+        self.next += missed;
     }
 
     const fn due(&self, train: u64) -> u64 {

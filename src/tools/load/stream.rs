@@ -14,6 +14,8 @@ use crate::tls::Dislike;
 
 /// The most that waits to be written to a stream, in bytes; what comes on top is not sent.
 const BACKLOG: usize = 1 << 20;
+/// The most that is said before TLS is agreed on, in bytes: until then it is not sealed but kept.
+const EARLY: usize = 64 << 10;
 /// The most that is read from a stream at once, in bytes.
 const CHUNK: usize = 65_536;
 /// The longest message: header, a whole datagram, padding.
@@ -23,6 +25,8 @@ const FRAMER: Framer = Framer { limit: 65_536 + 64 };
 pub(super) struct Stream {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    /// What was said before TLS is agreed on, in bytes.
+    early: usize,
     /// What the kernel has not taken yet, as it goes out.
     out: Vec<u8>,
     /// Of `out`, what is written already.
@@ -61,25 +65,35 @@ impl Stream {
         let socket = TcpStream::from(socket);
         io.poller.add(socket.as_fd(), token, Interest::ReadWrite)?;
         let (out, partial) = (Vec::new(), Vec::new());
-        let tls = tls.map(Box::new);
-        let mut stream = Self { socket, tls, out, written: 0, partial, watches_writing: true };
+        let mut tls = tls.map(Box::new);
+        if let Some(tls) = &mut tls {
+            tls.set_buffer_limit(Some(EARLY));
+        }
+        let mut stream =
+            Self { socket, tls, early: 0, out, written: 0, partial, watches_writing: true };
         stream.take_sealed()?;
         Ok(stream)
     }
 
     /// Sends a message at the next flush, in a record of its own; whether there is room for it.
     pub(super) fn send(&mut self, message: &[u8]) -> bool {
-        if self.out.len() - self.written > BACKLOG {
-            return false;
-        }
-        match &mut self.tls {
-            None => self.out.extend_from_slice(message),
-            Some(tls) => {
-                let sealed = tls.writer().write_all(message).and_then(|()| self.take_sealed());
-                return sealed.is_ok();
+        self.out.len() - self.written <= BACKLOG && self.ask(message)
+    }
+
+    /// The same of a message that does not wait for the backlog to shrink: a request, of which there are few.
+    pub(super) fn ask(&mut self, message: &[u8]) -> bool {
+        let Some(tls) = &mut self.tls else {
+            self.out.extend_from_slice(message);
+            return true;
+        };
+        if tls.is_handshaking() {
+            // Half a message would make nonsense of all that follows it.
+            if self.early + message.len() > EARLY {
+                return false;
             }
+            self.early += message.len();
         }
-        true
+        tls.writer().write_all(message).and_then(|()| self.take_sealed()).is_ok()
     }
 
     /// Takes what TLS wants to be sent.
@@ -275,5 +289,28 @@ mod tests {
         });
         let ended = tell.recv_timeout(Duration::from_secs(10));
         assert_eq!(ended, Ok((4096, Some(ErrorKind::UnexpectedEof))));
+    }
+
+    #[test]
+    fn a_message_goes_out_whole_or_not_at_all() {
+        let io = Io::new(false, Interrupt::default()).unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (source, server) = ("127.0.0.1:0".parse().unwrap(), silent.local_addr().unwrap());
+        let tls = tls::Client::new(&tls::Trust::Anyone, "127.0.0.1").unwrap().connect().unwrap();
+        let mut stream = Stream::open(&io, source, server, 1, Some(tls)).unwrap();
+        let whole = (0..10_000).take_while(|_| stream.send(&[0; 20])).count();
+        assert!((1000..10_000).contains(&whole), "{whole}");
+        let left = EARLY - 20 * whole;
+        assert!(stream.send(&vec![0; left]), "something of what was refused has gone out");
+    }
+
+    #[test]
+    fn a_request_does_not_wait_for_room() {
+        let io = Io::new(false, Interrupt::default()).unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (source, server) = ("127.0.0.1:0".parse().unwrap(), silent.local_addr().unwrap());
+        let mut stream = Stream::open(&io, source, server, 1, None).unwrap();
+        while stream.send(&[0; 65_536]) {}
+        assert!(stream.ask(&[0; 20]));
     }
 }

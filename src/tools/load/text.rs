@@ -8,6 +8,7 @@ use super::churn::Cycles;
 use super::options::{Direction, Mode, Options, Rate};
 use super::report::{Figures, Report, percentiles};
 use super::setup::SetUp;
+use super::tally::Tally;
 
 /// A report as a table of names and figures.
 pub(super) struct Text<'a>(pub(super) &'a Report<'a>);
@@ -185,6 +186,15 @@ fn write_besides(f: &mut Formatter<'_>, figures: &Figures) -> fmt::Result {
             measured.per_second(flood.sent),
             measured.per_second(flood.finished)
         )?;
+        let Tally { to_peer, to_client, .. } = &flood.tally;
+        if flood.tally.bad() > 0 {
+            writeln!(
+                f,
+                "note        {} of the flood's packets came corrupted, {} misrouted",
+                to_peer.corrupted + to_client.corrupted,
+                to_peer.misrouted + to_client.misrouted
+            )?;
+        }
     }
     Ok(())
 }
