@@ -151,7 +151,11 @@ fn credentials_that_do_not_fit_are_told_apart() {
     blames(&[uri, "--secret", "south"], "authenticate:wrong-secret");
     let old = ["--user", "1700000000:bob", "--password", "x"];
     blames(&[&[uri], &old[..]].concat(), "authenticate:expired-credential");
-    let realm = ["--user", "alice", "--password", "wonder", "--realm", "example.org"];
+    // In a file no other program sees it.
+    let file = server.scratch.path("password");
+    std::fs::write(&file, "wonder\n").unwrap();
+    let file = file.to_str().unwrap();
+    let realm = ["--user", "alice", "--password-file", file, "--realm", "example.org"];
     blames(&[&[uri], &realm[..]].concat(), "challenge:wrong-realm");
     assert_eq!(run(&[uri, "--secret", "south"]).status.code(), Some(3));
     let both = format!("{uri}?transport=tcp");

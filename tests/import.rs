@@ -315,6 +315,20 @@ fn the_result_is_private_and_replaces_nothing() {
 
 /// The file of Debian's package, as it is and with each option in its comments taken seriously.
 #[test]
+fn a_disk_that_is_full_leaves_no_half_of_a_result_behind() {
+    let scratch = Scratch::new();
+    fs::write(scratch.path("turnserver.conf"), "user=alice:wonder\n").unwrap();
+    // A limit of the size of files, and no signal that says so (setrlimit(2)): as with a full disk, the file can be made.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" import turnserver.conf --output out.toml";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_turnwire")]).current_dir(&scratch.0);
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).starts_with("out.toml cannot be written: "), "{output:?}");
+    assert!(!scratch.path("out.toml").exists());
+}
+
+#[test]
 fn the_example_that_comes_with_coturn() {
     let Ok(example) = fs::read_to_string("/usr/share/doc/coturn/examples/etc/turnserver.conf")
     else {

@@ -17,22 +17,22 @@ const LONGEST_LINE: u64 = 1 << 20;
 
 /// A running server, by its admin socket.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub(in crate::tools) struct Server {
     path: PathBuf,
 }
 
 /// An answer of the API.
 #[derive(Clone, Debug)]
-pub struct Answer {
+struct Answer {
     /// The status code.
-    pub code: u16,
+    code: u16,
     /// JSON.
-    pub body: Value,
+    body: Value,
 }
 
 /// Why there is no answer, or none that grants anything.
 #[derive(Debug)]
-pub enum Trouble {
+pub(in crate::tools) enum Trouble {
     /// Nobody listens at any of these.
     NoServer(Vec<PathBuf>),
     /// The socket cannot be used.
@@ -93,7 +93,7 @@ impl Server {
     ///
     /// # Errors
     /// There is none, or its socket is not for us.
-    pub fn find(paths: &[PathBuf]) -> Result<Self, Trouble> {
+    pub(in crate::tools) fn find(paths: &[PathBuf]) -> Result<Self, Trouble> {
         Self::choose(paths, |path| UnixStream::connect(path).map(drop))
     }
 
@@ -127,7 +127,11 @@ impl Server {
     ///
     /// # Errors
     /// There is no answer, or it says why not.
-    pub fn lines(&self, path: &str, show: impl FnMut(&str) -> bool) -> Result<(), Trouble> {
+    pub(in crate::tools) fn lines(
+        &self,
+        path: &str,
+        show: impl FnMut(&str) -> bool,
+    ) -> Result<(), Trouble> {
         let broken = |error| Trouble::Socket(self.path.clone(), error);
         let stream = UnixStream::connect(&self.path).map_err(broken)?;
         let end = follow(stream, path, show).map_err(broken)?;
@@ -147,7 +151,7 @@ impl Server {
     ///
     /// # Errors
     /// There is no answer, or it says why not.
-    pub fn granted(
+    pub(super) fn granted(
         &self,
         method: &str,
         path: &str,
@@ -167,7 +171,7 @@ impl Server {
     ///
     /// # Errors
     /// There is none.
-    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Trouble> {
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, Trouble> {
         let broken = |error| Trouble::Socket(self.path.clone(), error);
         let text = exchange(&self.path, method, path, body).map_err(broken)?;
         answer(&text).ok_or_else(|| Trouble::Foreign(self.path.clone()))
@@ -232,7 +236,7 @@ fn answer(text: &[u8]) -> Option<Answer> {
 }
 
 /// A text as a part of a path or of a query.
-pub fn encode(text: &str) -> String {
+pub(in crate::tools) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

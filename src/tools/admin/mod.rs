@@ -1,7 +1,7 @@
 //! `turnwire status`, `sessions`, `reload`, `drain`, `log-level`: the admin API on the command line. They speak to a
 //! running server over its Unix socket.
 
-pub mod http;
+pub(super) mod http;
 mod options;
 pub(super) mod table;
 mod text;
