@@ -188,12 +188,78 @@ fn places_where_no_server_is() {
     blames(&format!("turn:{shy}?transport=tcp"), "binding:hung-up");
 }
 
+#[test]
+fn a_connection_that_is_made_and_says_nothing_is_told_from_one_that_is_not_made() {
+    let mute = stream_server(std::mem::forget);
+    for (uri, fault) in [
+        (format!("turn:{mute}?transport=tcp"), "binding:no-answer"),
+        (format!("turns:{mute}"), "tls:no-answer"),
+    ] {
+        let found = check(&[&uri, "--secret", "north"]);
+        assert_eq!(faults(&found), [fault], "{found:#}");
+        let stages = found["ways"][0]["stages"].as_array().unwrap();
+        let cause = stages.last().unwrap()["cause"].as_str().unwrap();
+        assert!(cause.starts_with("the connection is made"), "{cause}");
+    }
+}
+
+#[test]
+fn where_a_server_sends_its_clients_is_gone_to() {
+    let server = sound(&[]);
+    let place = server.udp();
+    let sends = |to| Scripted::start(move |_| Reply::Elsewhere(to));
+    let (good, bad) = (sends(place), sends("127.0.0.1:1".parse().unwrap()));
+    let round = sends(good.place);
+    let further = sends(round.place);
+    for (start, ways, works, fault) in [
+        (&good, 2, 2, "challenge:redirected"),
+        (&round, 3, 3, "challenge:redirected"),
+        (&bad, 2, 0, "challenge:redirected-nowhere"),
+        // On and on.
+        (&further, 3, 0, "challenge:redirected-nowhere"),
+    ] {
+        let found = check(&[&turn(start.place), "--secret", "north"]);
+        assert_eq!(faults(&found), [fault], "{found:#}");
+        assert_eq!((&found["of"], &found["works"]), (&ways.into(), &works.into()), "{found:#}");
+    }
+}
+
+#[test]
+fn why_there_is_no_second_connection_is_told() {
+    let server = sound(&[]);
+    // It takes one client, and is closed to all others.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (place, next) = (listener.local_addr().unwrap(), server.udp());
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        drop(listener);
+        pass_on(stream, next);
+    });
+    let found = check(&[&format!("turn:{place}?transport=tcp"), "--secret", "north"]);
+    let stages = found["ways"][0]["stages"].as_array().unwrap();
+    let detail = |name| &stages.iter().find(|it| it["stage"] == name).unwrap()["detail"];
+    let detail = detail("permission").as_str().unwrap();
+    assert!(detail.contains("nothing listens there"), "{found:#}");
+}
+
 /// Hands each of a few connections to somebody.
 fn stream_server(serve: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
     std::thread::spawn(move || listener.incoming().take(16).flatten().for_each(serve));
     place
+}
+
+/// Connects a client with a server.
+fn pass_on(client: TcpStream, server: SocketAddr) {
+    let server = TcpStream::connect(server).unwrap();
+    let ways = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+    for (mut from, mut to) in ways {
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Both);
+        });
+    }
 }
 
 #[test]
@@ -208,17 +274,7 @@ fn udp_that_is_blocked_shows_beside_tcp_that_is_not() {
     };
     let (place, next) = (silent.local_addr().unwrap(), server.udp());
     std::thread::spawn(move || {
-        for stream in listener.incoming().take(8).flatten() {
-            let other = TcpStream::connect(next).unwrap();
-            for (mut from, mut to) in
-                [(stream.try_clone().unwrap(), other.try_clone().unwrap()), (other, stream)]
-            {
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(std::net::Shutdown::Both);
-                });
-            }
-        }
+        listener.incoming().take(8).flatten().for_each(|stream| pass_on(stream, next));
     });
     let (udp, tcp) = (turn(place), format!("turn:{place}?transport=tcp"));
     let found = check(&[&udp, &tcp, "--secret", "north"]);
@@ -353,8 +409,6 @@ fn servers_that_ask_wrongly() {
     let shy = Scripted::with(false, |_| Reply::Error(401, None, true));
     let found = check(&[&turn(shy.place), "--secret", "north"]);
     assert_eq!(faults(&found), ["binding:no-binding", "challenge:no-realm"], "{found:#}");
-    let other = "192.0.2.9:3478".parse().unwrap();
-    Scripted::start(move |_| Reply::Elsewhere(other)).is_blamed("challenge:redirected");
     let changing = |request: &Message<'_>| match username(request) {
         None => CHALLENGE,
         Some(_) => Reply::Error(401, Some("another"), true),

@@ -17,8 +17,10 @@ pub(super) enum Weight {
 pub(in crate::tools) enum Blame {
     /// Datagrams get no answer.
     Udp,
-    /// Connections are not made, or not answered.
-    Stream,
+    /// Connections are not made.
+    Connect,
+    /// On a connection that is made nothing comes.
+    Answer,
 }
 
 /// Everything that can be wrong.
@@ -80,6 +82,8 @@ pub(in crate::tools) enum Fault {
     Quota(String),
     NoCapacity(String),
     Redirected(SocketAddr),
+    /// To a server that does not work, or that sends on and on.
+    Astray(SocketAddr),
     Refused(u16, String),
     RelayLoopback(IpAddr),
     RelayPrivate(IpAddr),
@@ -151,6 +155,7 @@ impl Fault {
             Self::Quota(_) => "quota",
             Self::NoCapacity(_) => "no-capacity",
             Self::Redirected(_) => "redirected",
+            Self::Astray(_) => "redirected-nowhere",
             Self::Refused(..) => "refused",
             Self::RelayLoopback(_) => "relay-loopback",
             Self::RelayPrivate(_) => "relay-private",
@@ -200,8 +205,11 @@ impl Fault {
             Self::Silent(Blame::Udp) => {
                 "Open the port for UDP in the firewall and in the cloud's security group, on the way in and back."
             }
-            Self::Silent(Blame::Stream) => {
+            Self::Silent(Blame::Connect) => {
                 "Open the port for TCP in the firewall and in the cloud's security group, and see that the server runs."
+            }
+            Self::Silent(Blame::Answer) => {
+                "Is it the TURN server's port? A balancer in front may accept for a server that is gone."
             }
             Self::NotOffered { .. } => {
                 "Nothing, if the server has no certificate: leave --all out. Else open the port in the firewall, or name the one that it has TLS on, as in turns:HOST:443."
@@ -218,7 +226,7 @@ impl Fault {
             Self::NotTls => {
                 "Use turn: for this port, or the server's TLS port (usually 5349 or 443)."
             }
-            Self::TlsFailed(_) => "See what the server logs about the handshake.",
+            Self::TlsFailed(_) => "See what the server logs about it.",
             Self::ApplicationProtocol => {
                 "Let the server, or the proxy in front of it, accept the ALPN name stun.turn (RFC 7443), or none."
             }
@@ -290,6 +298,9 @@ impl Fault {
                 "Give the server more relay ports or descriptors; it may also be draining: see its log."
             }
             Self::Redirected(_) => "Nothing, if that is meant: clients are to go there.",
+            Self::Astray(_) => {
+                "Mend the server there, or take it out of those that clients are sent to."
+            }
             Self::Refused(..) => "See the server's log for this request.",
             Self::RelayLoopback(_) | Self::RelayPrivate(_) => {
                 "Tell the server its public address (coturn: external-ip=PUBLIC/PRIVATE; Turnwire: relay.external or --external-ip)."
@@ -342,7 +353,8 @@ impl fmt::Display for Fault {
             Self::PortClosed => "nothing listens there: the host refuses",
             Self::NoRoute(why) => return write!(f, "there is no way to the server: {why}"),
             Self::Silent(Blame::Udp) => "no answer to any datagram",
-            Self::Silent(Blame::Stream) => "no connection, and no refusal either",
+            Self::Silent(Blame::Connect) => "no connection, and no refusal either",
+            Self::Silent(Blame::Answer) => "the connection is made, and nothing is answered",
             Self::NotOffered { usual, named } => {
                 return write!(
                     f,
@@ -353,7 +365,7 @@ impl fmt::Display for Fault {
             Self::NotStun(why) => return write!(f, "what answers there is no STUN server: {why}"),
             Self::HungUp => "the server closes the connection without an answer",
             Self::NotTls => "what the server speaks there is not TLS",
-            Self::TlsFailed(why) => return write!(f, "the TLS handshake fails: {why}"),
+            Self::TlsFailed(why) => return write!(f, "TLS or DTLS fails: {why}"),
             Self::ApplicationProtocol => "the server refuses the ALPN name of TURN, stun.turn",
             Self::CertificateExpired => "the server's certificate has expired",
             Self::CertificateEarly => "the server's certificate is not good yet",
@@ -396,6 +408,9 @@ impl fmt::Display for Fault {
             Self::Quota(reason) => return write!(f, "a quota is used up: {reason}"),
             Self::NoCapacity(reason) => return write!(f, "the server has no room: {reason}"),
             Self::Redirected(place) => return write!(f, "the server sends its clients to {place}"),
+            Self::Astray(place) => {
+                return write!(f, "the server sends its clients to {place}, which leads nowhere");
+            }
             Self::Refused(code, reason) => return write!(f, "refused: {code} {reason}"),
             Self::RelayLoopback(ip) => {
                 return write!(f, "relays are at {ip}, which is every host's own");

@@ -48,6 +48,8 @@ use report::Report;
 
 /// No way works at all.
 const NOTHING: u8 = 3;
+/// Servers of one way, where each sends on to the next.
+const STOPS: usize = 3;
 
 /// Walks every way and prints what was found. 0 when all ways work, 1 when some do not, 3 when none does.
 pub fn run(options: &Options) -> ExitCode {
@@ -73,16 +75,19 @@ pub fn run(options: &Options) -> ExitCode {
                 .into_iter()
                 .map(|found| {
                     scope.spawn(move || match found {
-                        Ok(target) => walk_either(target, options, started),
-                        Err(fault) => Report::nowhere(uri, fault),
+                        Ok(target) => walk_on(target, options, started),
+                        Err(fault) => vec![Report::nowhere(uri, fault)],
                     })
                 })
                 .collect();
             let broken = |_| {
                 let why = "a fault of this program's own: it has said on standard error which";
-                Report::nowhere(uri, Fault::Here(why.to_owned()))
+                vec![Report::nowhere(uri, Fault::Here(why.to_owned()))]
             };
-            walks.into_iter().map(|walk| walk.join().unwrap_or_else(broken)).collect::<Vec<_>>()
+            walks
+                .into_iter()
+                .flat_map(|walk| walk.join().unwrap_or_else(broken))
+                .collect::<Vec<_>>()
         }));
     }
     compare(&mut reports);
@@ -93,6 +98,26 @@ pub fn run(options: &Options) -> ExitCode {
         _ => ExitCode::FAILURE,
     };
     say(&text, code)
+}
+
+/// Walks a way, and goes on to where its server sends its clients (RFC 8489 §10).
+fn walk_on(target: Target, options: &Options, start: &Start) -> Vec<Report> {
+    let mut reports = vec![walk_either(target, options, start)];
+    while reports.len() < STOPS
+        && let Some(next) = reports.last().and_then(Report::next)
+    {
+        reports.push(walk::walk(next, options, start));
+    }
+    // Who sends to a server that does not work, or on and on, does not work.
+    let mut arrives = false;
+    for report in reports.iter_mut().rev() {
+        report.blame(|fault| match fault {
+            Fault::Redirected(place) if !arrives => Some(Fault::Astray(*place)),
+            _ => None,
+        });
+        arrives = report.works();
+    }
+    reports
 }
 
 /// Walks a way; TLS that is not where it usually is may be on the port of plain TURN.

@@ -2,8 +2,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Fault;
 use super::link::Link;
 use super::target::{Target, Way};
+use super::walk::fault_of;
 use crate::auth::{Secret, parse_username};
 use crate::client::{Credentials, Scheme, Uri};
 use crate::tls::{Probes, Trust};
@@ -118,23 +120,31 @@ pub(super) enum Known {
 }
 
 impl Start {
-    /// One more client at a server; `None` when there is no way to it.
-    pub(in crate::tools) fn open(&self, target: &Target) -> Option<Link> {
-        match target.way {
-            Way::Udp => Link::udp(target.address).ok(),
-            Way::Tcp => Link::tcp(target.address).ok(),
+    /// One more client at a server.
+    ///
+    /// # Errors
+    /// There is no way to it.
+    pub(in crate::tools) fn open(&self, target: &Target) -> Result<Link, Fault> {
+        let Target { host, way, address, .. } = target;
+        let link = match way {
+            Way::Udp => Link::udp(*address),
+            Way::Tcp => Link::tcp(*address),
             Way::Tls => {
-                let probe = self.probes.of(Some(&target.host), target.address.ip()).ok()?;
-                Link::tcp(target.address).ok()?.secure(probe.connect().ok()?).ok()
+                let probe = self.probes.of(Some(host), address.ip());
+                let probe = probe.map_err(|error| Fault::Here(error.to_string()))?;
+                let client =
+                    probe.connect().map_err(|error| Fault::TlsFailed(error.to_string()))?;
+                Link::tcp(*address).and_then(|link| link.secure(client))
             }
             #[cfg(feature = "dtls")]
             Way::Dtls => {
-                let client = crate::tls::dtls::Client::new(&target.host).ok()?;
-                Link::dtls(target.address, client).ok()
+                let client = crate::tls::dtls::Client::new(host).map_err(Fault::TlsFailed)?;
+                Link::dtls(*address, client)
             }
             #[cfg(not(feature = "dtls"))]
-            Way::Dtls => None,
-        }
+            Way::Dtls => return Err(Fault::Here("built without DTLS".to_owned())),
+        };
+        link.map_err(|broken| fault_of(broken, *way))
     }
 }
 

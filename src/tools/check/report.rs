@@ -117,6 +117,15 @@ impl Report {
         self.steps.iter().any(is)
     }
 
+    /// Where the server sends its clients, by the same way.
+    pub(super) fn next(&self) -> Option<Target> {
+        let place = self.steps.iter().find_map(|step| match step.verdict {
+            Verdict::Fault(Fault::Redirected(place)) => Some(place),
+            _ => None,
+        })?;
+        self.target.clone().map(|it| Target { address: place, record: None, beside: None, ..it })
+    }
+
     /// Whether it is of this very way.
     pub(super) fn is_of(&self, target: &Target) -> bool {
         let same = |it: &Target| {

@@ -313,10 +313,9 @@ impl Walk<'_> {
 
     /// Whether the server takes what is good for years: then the secret is right, and a clock is not.
     fn takes_later(&self, who: &Identity) -> bool {
-        let Some(dialogue) = self.another(who.later.clone()) else {
+        let Ok(mut dialogue) = self.another(who.later.clone()) else {
             return false;
         };
-        let mut dialogue = dialogue;
         let taken = dialogue.ask(ALLOCATE).is_ok();
         if taken {
             let _ = dialogue.ask(DELETE);
@@ -325,17 +324,16 @@ impl Walk<'_> {
     }
 
     /// One more client at the same server.
-    fn another(&self, credentials: Option<Arc<Credentials>>) -> Option<Dialogue> {
+    fn another(&self, credentials: Option<Arc<Credentials>>) -> Result<Dialogue, Fault> {
         let link = self.start.open(self.target)?;
-        Some(Dialogue::new(link, credentials))
+        Ok(Dialogue::new(link, credentials))
     }
 
     /// One more client, with an allocation.
     pub(super) fn second(&self, request: Request) -> Result<Dialogue, Fault> {
         let identity = self.start.identity.as_ref();
         let credentials = identity.map(|identity| Arc::clone(&identity.credentials));
-        let mut dialogue =
-            self.another(credentials).ok_or(Fault::Here("no second connection".to_owned()))?;
+        let mut dialogue = self.another(credentials)?;
         match dialogue.ask(request) {
             Ok(_) => Ok(dialogue),
             Err(Trouble::Refused { code, reason }) => Err(no_allocation(code, reason, &dialogue)),
@@ -398,7 +396,7 @@ fn no_allocation(code: u16, reason: String, dialogue: &Dialogue) -> Fault {
 /// What a dead way means.
 pub(super) fn trouble_of(trouble: Trouble, way: Way) -> Fault {
     match trouble {
-        Trouble::Silent if way.is_stream() => Fault::Silent(Blame::Stream),
+        Trouble::Silent if way.is_stream() => Fault::Silent(Blame::Answer),
         Trouble::Silent => Fault::Silent(Blame::Udp),
         Trouble::Forged => Fault::Forged,
         Trouble::Refused { code, reason } => Fault::Refused(code, reason),
@@ -407,12 +405,13 @@ pub(super) fn trouble_of(trouble: Trouble, way: Way) -> Fault {
     }
 }
 
-fn fault_of(broken: Broken, way: Way) -> Fault {
-    let silent = Fault::Silent(if way.is_stream() { Blame::Stream } else { Blame::Udp });
+pub(super) fn fault_of(broken: Broken, way: Way) -> Fault {
+    let silent = |stream| Fault::Silent(if way.is_stream() { stream } else { Blame::Udp });
     match broken {
         Broken::Closed => Fault::HungUp,
         Broken::Foreign(why) => Fault::NotStun(why),
-        Broken::Slow => silent,
+        // A connection comes before the handshake.
+        Broken::Slow => silent(Blame::Answer),
         Broken::Tls(dislike) => match dislike.objection() {
             Objection::NotTls => Fault::NotTls,
             Objection::Protocol => Fault::ApplicationProtocol,
@@ -420,7 +419,7 @@ fn fault_of(broken: Broken, way: Way) -> Fault {
         },
         Broken::System(error) => match error.kind() {
             ErrorKind::ConnectionRefused => Fault::PortClosed,
-            ErrorKind::TimedOut | ErrorKind::WouldBlock => silent,
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => silent(Blame::Connect),
             _ => Fault::NoRoute(error.to_string()),
         },
     }

@@ -90,7 +90,7 @@ impl Stand {
     /// Whether anything is answered on a way.
     fn serves(&self, target: &Target) -> bool {
         let link = self.start.open(target);
-        link.is_some_and(|link| Client::new(self, link).is_served().is_ok())
+        link.is_ok_and(|link| Client::new(self, link).is_served().is_ok())
     }
 
     fn try_peer(&self) -> Result<(), Stop> {
@@ -154,7 +154,7 @@ impl Stand {
     fn open(&self, target: &Target) -> Result<Client<'_>, Stop> {
         let mut had = Vec::new();
         while had.len() < 64 {
-            let Some(link) = self.start.open(target) else { break };
+            let Ok(link) = self.start.open(target) else { break };
             let port = link.local()?.port();
             let fresh = self
                 .ports
