@@ -101,6 +101,8 @@ pub(in crate::tools) enum Fault {
     },
     NoData,
     NoHairpin,
+    /// After so many that came.
+    DataEnd(u32),
     Loss {
         sent: u32,
         lost: u32,
@@ -164,6 +166,7 @@ impl Fault {
             Self::PeerDenied { .. } => "peer-denied",
             Self::NoData => "no-data",
             Self::NoHairpin => "no-hairpin",
+            Self::DataEnd(_) => "data-end",
             Self::Loss { .. } => "loss",
             Self::RelayFirewalled(_) => "relay-ports-firewalled",
             Self::RelayMute(_) => "relay-cannot-send",
@@ -320,6 +323,9 @@ impl Fault {
             Self::NoHairpin => {
                 "Two clients who both need the relay cannot talk: tell the server its public and its private address together (coturn: external-ip=PUBLIC/PRIVATE; Turnwire: relay.external), or let the router loop its public address back."
             }
+            Self::DataEnd(_) => {
+                "See the server's log for this session: a limit may be reached, or the server be gone."
+            }
             Self::Loss { .. } => {
                 "Look for a full line, a full CPU or small socket buffers on the server."
             }
@@ -432,6 +438,9 @@ impl fmt::Display for Fault {
             }
             Self::NoData => "an allocation is made and nothing comes through it",
             Self::NoHairpin => "one relay of the server does not reach another",
+            Self::DataEnd(came) => {
+                return write!(f, "after {came} packets to and fro nothing comes any more");
+            }
             Self::Loss { sent, lost } => return write!(f, "{lost} of {sent} packets are lost"),
             Self::RelayFirewalled(relay) => {
                 return write!(

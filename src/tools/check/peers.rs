@@ -15,8 +15,11 @@ const CHANNEL: u16 = 0x4000;
 const PAYLOAD: usize = 100;
 /// How long one packet is waited for.
 const PATIENCE: Duration = Duration::from_millis(1000);
-/// So many in a row that are lost say enough.
+/// So many in a row that are lost say enough, before the first has come back and behind it.
 const HOPELESS: u32 = 3;
+const OVER: u32 = 20;
+/// A permission lasts for five minutes (RFC 8656 §9), channel and allocation for longer: all are renewed with it.
+const RENEWAL: Duration = Duration::from_secs(240);
 /// How often a knock from outside is repeated, as datagrams get lost.
 const KNOCKS: u32 = 3;
 const KNOCK_WAIT: Duration = Duration::from_millis(400);
@@ -57,34 +60,70 @@ fn exchange(walk: &mut Walk<'_>, first: &mut Dialogue, second: &mut Dialogue) ->
         Ok(((), format!("{CHANNEL:#06x} to {there}")))
     })?;
     let packets = walk.options.packets;
-    walk.stage(Stage::Data, |_| {
+    walk.stage(Stage::Data, |walk| {
+        let mut renewed = Instant::now();
         let there = DataHeader::channel(number, PAYLOAD as u16);
         let id = id().map_err(|broken| trouble_of(broken.into(), way))?;
         let back = DataHeader::indication(&id, here, PAYLOAD as u16);
         let back = back.ok_or(Fault::Here("a Send indication that is too long".to_owned()))?;
-        let mut times = Vec::new();
-        let mut missed = 0;
-        for number in 0..packets {
-            match to_and_fro(first, second, &there, &back, number) {
-                Some(time) => (times.push(time), missed = 0).1,
-                None => missed += 1,
+        let times = times(packets, |count| {
+            if renewed.elapsed() >= RENEWAL {
+                renew(walk, first, second, number)?;
+                renewed = Instant::now();
             }
-            if missed >= HOPELESS && times.is_empty() {
-                return Err(Fault::NoData);
-            }
-        }
-        times.sort_unstable();
-        let lost = packets - times.len() as u32;
-        let (Some(least), Some(most)) = (times.first(), times.last()) else {
-            return Err(Fault::NoData);
-        };
-        if lost > 0 {
-            return Err(Fault::Loss { sent: packets, lost });
-        }
+            Ok(to_and_fro(first, second, &there, &back, count))
+        })?;
+        let (least, most) = (times[0], times[times.len() - 1]);
         let middle = milliseconds(times[times.len() / 2]);
-        let (least, most) = (milliseconds(*least), milliseconds(*most));
+        let (least, most) = (milliseconds(least), milliseconds(most));
         Ok(((), format!("{packets} of {packets} to and fro, {middle} ({least} to {most})")))
     })
+}
+
+/// What would end by itself before many packets are through.
+fn renew(
+    walk: &Walk<'_>,
+    first: &mut Dialogue,
+    second: &mut Dialogue,
+    number: ChannelNumber,
+) -> Result<(), Fault> {
+    let relays = (first.session().relayed(), second.session().relayed());
+    let (Some(here), Some(there)) = relays else { return Ok(()) };
+    permit(walk, second, here)?;
+    // RFC 8656 §9: a ChannelBind renews the permission with the channel.
+    let bind = Request::ChannelBind { number, peer: there };
+    let asked = first.ask(bind).and_then(|_| {
+        [first, second].into_iter().try_for_each(|client| {
+            let lifetime = client.session().lifetime();
+            client.ask(Request::Refresh { lifetime }).map(drop)
+        })
+    });
+    asked.map_err(|trouble| trouble_of(trouble, walk.target.way))
+}
+
+/// How long each packet was under way, the shortest first; never none, and none is missing.
+fn times(
+    packets: u32,
+    mut send: impl FnMut(u32) -> Result<Option<Duration>, Fault>,
+) -> Result<Vec<Duration>, Fault> {
+    let (mut times, mut missed) = (Vec::new(), 0);
+    for number in 0..packets {
+        match send(number)? {
+            Some(time) => (times.push(time), missed = 0).1,
+            None => missed += 1,
+        }
+        match times.len() as u32 {
+            0 if missed >= HOPELESS => return Err(Fault::NoData),
+            came if missed >= OVER => return Err(Fault::DataEnd(came)),
+            _ => {}
+        }
+    }
+    times.sort_unstable();
+    match packets - times.len() as u32 {
+        _ if times.is_empty() => Err(Fault::NoData),
+        0 => Ok(times),
+        lost => Err(Fault::Loss { sent: packets, lost }),
+    }
 }
 
 fn permit(walk: &Walk<'_>, client: &mut Dialogue, peer: SocketAddr) -> Result<(), Fault> {
@@ -251,6 +290,25 @@ fn answer(socket: &UdpSocket, client: &mut Dialogue, peer: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use crate::stun::{Message, attribute};
+
+    #[test]
+    fn packets_that_stop_to_come_are_not_waited_for_to_the_last() {
+        let second = Duration::from_secs(1);
+        // Those with such numbers come; how many were sent, and what came of it.
+        let run = |comes: &dyn Fn(u32) -> bool| {
+            let mut sent = 0;
+            let found = times(1000, |number| {
+                sent += 1;
+                Ok(comes(number).then_some(second))
+            });
+            (sent, found.map(|times| times.len()))
+        };
+        assert_eq!(run(&|_| true), (1000, Ok(1000)));
+        assert_eq!(run(&|_| false), (3, Err(Fault::NoData)));
+        assert_eq!(run(&|number| number < 5), (25, Err(Fault::DataEnd(5))));
+        let lost = Fault::Loss { sent: 1000, lost: 950 };
+        assert_eq!(run(&|number| number % 20 == 0), (1000, Err(lost)));
+    }
 
     #[test]
     fn an_answer_that_comes_after_the_next_knock_is_heard() {
