@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use super::case::{Outcome, Stop, claim};
-use crate::stun::{Class, HEADER, Kind, Mac, Message, Method, attribute, decode_xor_address};
+use crate::stun::{
+    Class, HEADER, Kind, Mac, Message, Method, attribute, decode_address, decode_xor_address,
+};
 
 /// A message from the server.
 #[derive(Clone)]
@@ -90,6 +92,12 @@ impl Reply {
             rest = &body[whole..];
         }
         found
+    }
+
+    /// An address as it is, without the cookie.
+    pub(super) fn address(&self, kind: u16, name: &str) -> Result<SocketAddr, Stop> {
+        let value = self.has(kind, name)?;
+        decode_address(value).or_else(|_| Stop::failed(format!("{name} is no address")))
     }
 
     pub(super) fn xor_address(&self, kind: u16, name: &str) -> Result<SocketAddr, Stop> {

@@ -7,7 +7,7 @@ use super::case::{Before as _, Case, Outcome, Stop, claim};
 use super::client::Packet;
 use super::reply::Reply;
 use super::stand::Stand;
-use crate::stun::{Kind, Method, Writer, attribute, decode_address};
+use crate::stun::{Kind, Method, Writer, attribute};
 
 pub(super) const ALL: &[&[Case]] = &[CASES];
 
@@ -25,9 +25,9 @@ const CASES: &[Case] = &[
         must: "The server MUST include both MAPPED-ADDRESS and XOR-MAPPED-ADDRESS in its Response.",
         run: |stand| {
             let reply = discovered(stand)?.reply;
-            let plain = reply.has(attribute::MAPPED_ADDRESS, "MAPPED-ADDRESS")?;
-            let (plain, xor) = (decode_address(plain), reply.mapped()?);
-            claim(plain == Ok(xor), || format!("they are {plain:?} and {xor}"))
+            let plain = reply.address(attribute::MAPPED_ADDRESS, "MAPPED-ADDRESS")?;
+            let xor = reply.mapped()?;
+            claim(plain == xor, || format!("they are {plain} and {xor}"))
         },
     },
     Case {
@@ -70,8 +70,8 @@ const CASES: &[Case] = &[
         must: "Let Ca represent the other address, and Cp the other port: asked at A2 and P2, OTHER-ADDRESS is A1 and P1.",
         run: |stand| {
             let (here, other) = places(stand)?;
-            let told = other_of(&ask(stand, other, |_| ())?.reply)?;
-            claim(told == Some(here), || format!("it is {told:?} and not {here}"))
+            let told = told_other(&ask(stand, other, |_| ())?.reply)?;
+            claim(told == here, || format!("it is {told} and not {here}"))
         },
     },
     Case {
@@ -82,9 +82,9 @@ const CASES: &[Case] = &[
         run: |stand| {
             let (_, other) = places(stand)?;
             for flags in [IP, PORT, IP | PORT] {
-                let told = other_of(&changed(stand, flags)?.reply)?;
-                claim(told == Some(other), || {
-                    format!("with flags {flags} it is {told:?} and not {other}")
+                let told = told_other(&changed(stand, flags)?.reply)?;
+                claim(told == other, || {
+                    format!("with flags {flags} it is {told} and not {other}")
                 })?;
             }
             Ok(())
@@ -222,11 +222,12 @@ fn exchange(
 }
 
 fn other_of(reply: &Reply) -> Result<Option<SocketAddr>, Stop> {
-    match reply.get(attribute::OTHER_ADDRESS).map(decode_address) {
-        None => Ok(None),
-        Some(Ok(address)) => Ok(Some(address)),
-        Some(Err(_)) => Stop::failed("OTHER-ADDRESS is no address"),
-    }
+    reply.get(attribute::OTHER_ADDRESS).map(|_| told_other(reply)).transpose()
+}
+
+/// The same where there must be one.
+fn told_other(reply: &Reply) -> Result<SocketAddr, Stop> {
+    reply.address(attribute::OTHER_ADDRESS, "OTHER-ADDRESS")
 }
 
 /// The answer of a server that does discovery.
@@ -270,9 +271,9 @@ fn comes_from(
 }
 
 fn origin_is_source(found: &Found) -> Outcome {
-    let origin = found.reply.has(attribute::RESPONSE_ORIGIN, "RESPONSE-ORIGIN")?;
-    let (origin, from) = (decode_address(origin), found.from);
-    claim(origin == Ok(from), || format!("it is {origin:?}, and the answer comes from {from}"))
+    let origin = found.reply.address(attribute::RESPONSE_ORIGIN, "RESPONSE-ORIGIN")?;
+    let from = found.from;
+    claim(origin == from, || format!("it is {origin}, and the answer comes from {from}"))
 }
 
 /// A request that asks for padding.

@@ -1,7 +1,7 @@
 //! RFC 6062 §5.2 to §5.4: connections to peers and from them.
 
 use super::{allocated, beside, connect, ready, with_id};
-use crate::stun::{Kind, Method, attribute, decode_xor_address};
+use crate::stun::{Kind, Method, attribute};
 use crate::tools::conformance::case::{Before as _, Case, Stop, claim};
 use crate::tools::conformance::client::Client;
 use crate::tools::conformance::peer::{Connection, Listener};
@@ -128,10 +128,9 @@ pub(super) const CASES: &[Case] = &[
         must: "The indication MUST include an XOR-PEER-ADDRESS attribute containing the peer's transport address.",
         run: |stand| {
             let (_control, mut peer, attempt) = attempted(stand)?;
-            let value = attempt.has(attribute::XOR_PEER_ADDRESS, "XOR-PEER-ADDRESS")?;
-            let told = decode_xor_address(value, &attempt.message().transaction_id());
+            let told = attempt.xor_address(attribute::XOR_PEER_ADDRESS, "XOR-PEER-ADDRESS")?;
             let here = peer.local()?;
-            claim(told == Ok(here), || format!("it is {told:?} and not {here}"))
+            claim(told == here, || format!("it is {told} and not {here}"))
         },
     },
     Case {

@@ -261,8 +261,10 @@ pub(super) const CASES: &[Case] = &[
             client.allocate()?;
             client.bind(CHANNEL, peer.address())?.success().before("a channel")?;
             let send = || client.send_on(CHANNEL, WORDS);
-            let found = stand.insist(send, |wait| peer.receive(wait))?.map(|(_, data)| data);
-            claim(found.as_deref() == Some(WORDS), || format!("{found:?} arrives"))?;
+            let Some((_, data)) = stand.insist(send, |wait| peer.receive(wait))? else {
+                return Stop::failed("nothing arrives at the peer");
+            };
+            claim(data == WORDS, || format!("it is {}", data.escape_ascii()))?;
             client.is_served()
         },
     },
