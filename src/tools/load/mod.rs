@@ -82,8 +82,8 @@ const SPARE: u64 = 32;
 /// When a request is given up: after 5.5 s. The RFC's 39.5 s are for paths, not for a server of one's own.
 const TIMING: Timing = Timing { rto: Duration::from_millis(500), requests: 4, last: 4 };
 
-/// Runs the load and prints what it has found. 0 when all was set up and nothing was corrupted or misrouted, 1 when
-/// not, 2 when the options cannot be followed.
+/// Runs the load and prints what it has found. 0 when all was set up and kept and nothing was corrupted or misrouted, 1
+/// when not, 2 when the options cannot be followed.
 pub fn run(options: &Options) -> ExitCode {
     if let Err(problem) = options.check() {
         tell(&problem);
