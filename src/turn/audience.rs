@@ -15,8 +15,6 @@ pub const FOLLOWERS: usize = 8;
 /// Refusals that are remembered, so that the log tells each once a minute: the most lines that it gets of them in
 /// a minute.
 pub const NOTICES: usize = 64;
-/// Places where one of them may stand.
-const PROBES: usize = 4;
 
 /// Who hears of what is decided about requests: the log, and those who follow a client. All workers share one.
 ///
@@ -194,7 +192,7 @@ impl Notices {
         // Not 0, which is free.
         let minute = (now.as_secs() / 60 % 0xFFFF + 1) as u16;
         let entry = |untold: u16| hash >> 32 << 32 | u64::from(minute) << 16 | u64::from(untold);
-        let places = (0..PROBES).map(|step| &self.places[(hash as usize + step) % NOTICES]);
+        let places = (0..NOTICES).map(|step| &self.places[(hash as usize + step) % NOTICES]);
         let mut free = None;
         for place in places {
             let found = place.load(Ordering::Relaxed);
@@ -239,6 +237,14 @@ mod tests {
         assert_eq!(notices.first(minute(1), 3, alice), Some(2));
         assert_eq!(notices.first(minute(1), 3, alice), None);
         assert_eq!(notices.first(minute(9), 3, alice), Some(1));
+    }
+
+    #[test]
+    fn as_many_kinds_are_told_as_the_table_has_places() {
+        let notices = Notices::default();
+        for whose in 0..NOTICES as u64 {
+            assert_eq!(notices.first(minute(0), 3, whose), Some(0), "{whose}");
+        }
     }
 
     #[test]
