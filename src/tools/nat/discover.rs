@@ -5,6 +5,7 @@ use std::time::Duration;
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// How exactly it is found.
 const EXACT: Duration = Duration::from_secs(10);
+const GONE: &str = "the server no longer answers";
 
 /// What questions go out on, and how their answers come back.
 pub(super) trait Wire {
@@ -68,13 +69,22 @@ pub(super) struct Found {
     pub(super) local: SocketAddr,
     pub(super) mapped: SocketAddr,
     pub(super) nat: bool,
-    /// Whether the server has a second address.
-    pub(super) discovery: bool,
+    /// The server's second address and port, if it has one.
+    pub(super) other: Option<SocketAddr>,
     pub(super) mapping: Option<Behaviour>,
     pub(super) filtering: Option<Behaviour>,
     pub(super) hairpin: Option<bool>,
-    /// From this pause to that the NAT has forgotten; an open end when it remembered as long as was looked.
-    pub(super) lifetime: Option<(Duration, Option<Duration>)>,
+    pub(super) memory: Memory,
+}
+
+/// How long a NAT remembers a silent socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    Unasked,
+    /// Why it cannot be told.
+    Untold(&'static str),
+    /// From this pause to that it has forgotten; an open end when it remembered as long as was looked.
+    Looked(Duration, Option<Duration>),
 }
 
 /// Asks everything. `None` when the server does not answer.
@@ -92,9 +102,15 @@ pub(super) fn discover(
     // First of the two: many a NAT lets in whoever has been sent to, whichever socket sent (RFC 5780 §4.5).
     let filtering = other.and_then(|_| filtering(wire, server));
     let mapping = other.and_then(|other| mapping(wire, server, other, mapped));
-    let lifetime = lifetime.filter(|_| nat).and_then(|most| remembers(wire, server, most));
-    let discovery = other.is_some();
-    Some(Found { server, local, mapped, nat, discovery, mapping, filtering, hairpin, lifetime })
+    // A second address that does not answer when it is asked itself is not filtered out.
+    let heard = |it: &Behaviour| mapping.is_some() || *it == Behaviour::Anybody;
+    let filtering = filtering.filter(heard);
+    let memory = match lifetime {
+        None => Memory::Unasked,
+        Some(_) if !nat => Memory::Untold("there is no NAT"),
+        Some(most) => remembers(wire, server, most),
+    };
+    Some(Found { server, local, mapped, nat, other, mapping, filtering, hairpin, memory })
 }
 
 /// RFC 5780 §4.3
@@ -124,28 +140,38 @@ fn filtering(wire: &mut dyn Wire, server: SocketAddr) -> Option<Behaviour> {
 }
 
 /// RFC 5780 §4.6: pauses that grow until the NAT has forgotten, then the middle between what it remembers and what not.
-fn remembers(
-    wire: &mut dyn Wire,
-    server: SocketAddr,
-    most: Duration,
-) -> Option<(Duration, Option<Duration>)> {
+fn remembers(wire: &mut dyn Wire, server: SocketAddr, most: Duration) -> Memory {
     // A server that does not know RESPONSE-PORT would look like a NAT that forgets at once.
-    wire.ask(Socket::Fresh, server, Change::Nothing)?;
-    wire.survives(server, Duration::ZERO)?.then_some(())?;
+    match after(wire, server, Duration::ZERO) {
+        Some(true) => {}
+        Some(false) => {
+            return Memory::Untold("the server answers to no other port (RESPONSE-PORT)");
+        }
+        None => return Memory::Untold(GONE),
+    }
     let (mut known, mut forgotten) = (Duration::ZERO, None);
     let mut pause = FIRST_PAUSE.min(most);
     loop {
-        wire.ask(Socket::Fresh, server, Change::Nothing)?;
-        if wire.survives(server, pause)? {
-            known = pause;
-        } else {
-            forgotten = Some(pause);
+        match after(wire, server, pause) {
+            Some(true) => known = pause,
+            Some(false) => forgotten = Some(pause),
+            None if known.is_zero() && forgotten.is_none() => return Memory::Untold(GONE),
+            // After many minutes: not so exactly, then.
+            None => return Memory::Looked(known, forgotten),
         }
         pause = match forgotten {
-            Some(end) if end.saturating_sub(known) <= EXACT => return Some((known, forgotten)),
+            Some(end) if end.saturating_sub(known) <= EXACT => {
+                return Memory::Looked(known, forgotten);
+            }
             Some(end) => known + (end - known) / 2,
-            None if known >= most => return Some((known, None)),
+            None if known >= most => return Memory::Looked(known, None),
             None => (known * 2).min(most),
         };
     }
+}
+
+/// Whether a new socket is remembered after a pause; `None` when the server does not answer.
+fn after(wire: &mut dyn Wire, server: SocketAddr, pause: Duration) -> Option<bool> {
+    wire.ask(Socket::Fresh, server, Change::Nothing)?;
+    wire.survives(server, pause)
 }

@@ -1,6 +1,6 @@
 //! NATs of every kind, simulated: which questions go out, and what is made of what comes back.
 
-use super::discover::{Answer, Behaviour, Change, Found, Socket, Wire, discover};
+use super::discover::{Answer, Behaviour, Change, Found, Memory, Socket, Wire, discover};
 use super::words;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,6 +16,10 @@ struct Nat {
     hairpin: bool,
     remembers: Duration,
     second_address: bool,
+    /// Nothing comes from the second address, whoever is asked.
+    second_dead: bool,
+    /// Pauses after which the server is still there.
+    patience: usize,
     /// Outer ports, by the inner socket and what the mapping heeds.
     outer: HashMap<(u16, String), u16>,
     fresh: u16,
@@ -29,7 +33,19 @@ impl Nat {
     fn new(mapping: Option<Behaviour>, filtering: Behaviour) -> Self {
         let remembers = Duration::from_secs(65);
         let (outer, fresh) = (HashMap::new(), 3000);
-        Self { mapping, filtering, hairpin: false, remembers, second_address: true, outer, fresh }
+        let (second_address, second_dead, patience) = (true, false, usize::MAX);
+        let hairpin = false;
+        Self {
+            mapping,
+            filtering,
+            hairpin,
+            remembers,
+            second_address,
+            second_dead,
+            patience,
+            outer,
+            fresh,
+        }
     }
 
     fn heeds(behaviour: Behaviour, place: SocketAddr) -> String {
@@ -73,6 +89,9 @@ impl Wire for Nat {
         };
         // The socket has sent to `place` alone, or what it has sent elsewhere does not matter here.
         let heeded = Self::heeds(self.filtering, place) == Self::heeds(self.filtering, answerer);
+        if self.second_dead && answerer.ip() == server(2, 0).ip() {
+            return None;
+        }
         let other = self.second_address.then(|| server(2, 6957 - 3478));
         heeded.then_some(Answer { mapped, other })
     }
@@ -82,6 +101,7 @@ impl Wire for Nat {
     }
 
     fn survives(&mut self, _: SocketAddr, pause: Duration) -> Option<bool> {
+        self.patience = self.patience.checked_sub(1)?;
         Some(pause < self.remembers)
     }
 
@@ -125,7 +145,7 @@ fn the_words_say_what_it_means_for_a_call() {
     let mut plain = Nat::new(Some(Anybody), Anybody);
     plain.second_address = false;
     let found = look(plain, None);
-    assert_eq!((found.mapping, found.filtering, found.discovery), (None, None, false));
+    assert_eq!((found.mapping, found.filtering, found.other), (None, None, None));
     assert!(words::page(&found).contains("a server with a second address"));
 }
 
@@ -133,16 +153,44 @@ fn the_words_say_what_it_means_for_a_call() {
 fn how_long_a_silent_socket_is_remembered_is_found_by_halves() {
     let nat = || Nat::new(Some(Anybody), Anybody);
     let seconds = Duration::from_secs;
-    let (known, forgotten) = look(nat(), Some(300)).lifetime.unwrap();
+    let Memory::Looked(known, forgotten) = look(nat(), Some(300)).memory else { panic!() };
     assert!(known < seconds(65) && forgotten.unwrap() >= seconds(65), "{known:?} {forgotten:?}");
     assert!(forgotten.unwrap() - known <= seconds(10));
-    assert_eq!(look(nat(), Some(40)).lifetime, Some((seconds(40), None)));
+    assert_eq!(look(nat(), Some(40)).memory, Memory::Looked(seconds(40), None));
+    assert_eq!(look(nat(), None).memory, Memory::Unasked);
     // A server without RESPONSE-PORT: even at once nothing comes.
     let mut deaf = nat();
     deaf.remembers = Duration::ZERO;
-    assert_eq!(look(deaf, Some(300)).lifetime, None);
+    let page = words::page(&look(deaf, Some(300)));
+    assert!(
+        page.contains("memory      not to be told: the server answers to no other port"),
+        "{page}"
+    );
+    // One that is gone after the pauses of 0, 15, 30, 60 and 120 s: what was found till then is good.
+    let mut gone = nat();
+    gone.patience = 5;
+    assert_eq!(look(gone, Some(300)).memory, Memory::Looked(seconds(60), Some(seconds(120))));
+    let page = words::page(&look(Nat::new(None, Anybody), Some(300)));
+    assert!(page.contains("not to be told: there is no NAT"), "{page}");
     let json: serde_json::Value =
         serde_json::from_str(&words::json(&look(nat(), Some(40)))).unwrap();
     assert_eq!(json["lifetime_seconds"], serde_json::json!([40, null]));
     assert_eq!(json["two_such_need_turn"], false);
+}
+
+#[test]
+fn a_second_address_that_is_dead_is_no_strict_filter() {
+    let found = |mapping, filtering| {
+        let mut nat = Nat::new(mapping, filtering);
+        nat.second_dead = true;
+        look(nat, None)
+    };
+    for mapping in [None, Some(Anybody), Some(AddressAndPort)] {
+        for filtering in [Anybody, Address, AddressAndPort] {
+            let found = found(mapping, filtering);
+            assert_eq!((found.mapping, found.filtering), (None, None));
+            let page = words::page(&found);
+            assert!(page.contains("192.0.2.2:3479 does not answer"), "{page}");
+        }
+    }
 }

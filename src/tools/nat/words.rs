@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::discover::{Behaviour, Found};
+use super::discover::{Behaviour, Found, Memory};
 
 impl Behaviour {
     /// The RFCs' word for it (RFC 4787).
@@ -112,8 +112,13 @@ pub(super) fn page(found: &Found) -> String {
         ),
         None => {}
     }
-    if let Some((known, forgotten)) = found.lifetime {
-        line("memory", memory(known, forgotten));
+    if let Some(other) = found.other.filter(|_| found.mapping.is_none()) {
+        line("and", format!("the server's second address {other} does not answer"));
+    }
+    match found.memory {
+        Memory::Unasked => {}
+        Memory::Untold(why) => line("memory", format!("not to be told: {why}")),
+        Memory::Looked(known, forgotten) => line("memory", memory(known, forgotten)),
     }
     let _ = write!(page, "\n{}\n", found.meaning());
     page
@@ -134,17 +139,23 @@ fn memory(known: Duration, forgotten: Option<Duration>) -> String {
 pub(super) fn json(found: &Found) -> String {
     let label = |behaviour: Option<Behaviour>| behaviour.map(Behaviour::label);
     let seconds = |time: Duration| Value::from(time.as_secs());
+    let lifetime = match found.memory {
+        Memory::Looked(known, forgotten) => {
+            Some([seconds(known), forgotten.map_or(Value::Null, seconds)])
+        }
+        Memory::Unasked | Memory::Untold(_) => None,
+    };
     let value = json!({
         "server": found.server.to_string(),
         "local": found.local.to_string(),
         "mapped": found.mapped.to_string(),
         "nat": found.nat,
         "kind": found.kind(),
-        "second_address": found.discovery,
+        "second_address": found.other.is_some(),
         "mapping": label(found.mapping),
         "filtering": label(found.filtering),
         "hairpin": found.hairpin,
-        "lifetime_seconds": found.lifetime.map(|(known, forgotten)| [seconds(known), forgotten.map_or(Value::Null, seconds)]),
+        "lifetime_seconds": lifetime,
         "two_such_need_turn": found.twins_need_turn(),
         "meaning": found.meaning(),
     });
