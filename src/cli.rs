@@ -91,8 +91,8 @@ Examples:
 With --conformance the sentences of the RFCs are tried one by one: what fails breaks a MUST, what
 the server does not offer is skipped. Give the secret where there is one: two users are needed.
 
-Exit code: 0 when every way works, 1 when some do not, 3 when none does. With --conformance 1 when a
-sentence is broken or could not be tried, 3 when a server does not answer.
+Exit code: 0 when every way works, 1 when some do not or it cannot begin, 3 when none does. With
+--conformance 1 when a sentence is broken or could not be tried, 3 when a server does not answer.
 ";
 
 const NAT_HELP: &str = "\
@@ -101,6 +101,8 @@ and port (RFC 5780): with Turnwire --nat-alternate, with coturn rfc5780.
 
 Example:
   turnwire nat stun:turn.example.org --lifetime 2m
+
+Exit code: 0 when the server has answered, 1 when not, with the reason on standard error.
 ";
 
 const EXPLAIN_HELP: &str = "\
@@ -208,6 +210,13 @@ impl Cli {
     /// if what was asked for takes one.
     pub(crate) fn read() -> Self {
         Self::try_parse().unwrap_or_else(|mut error| {
+            // Before an @ there may be a password.
+            if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+                && let Some((_, host)) = value.rsplit_once('@')
+            {
+                let shown = ContextValue::String(format!("...@{host}"));
+                error.insert(ContextKind::InvalidValue, shown);
+            }
             let named = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
             let named = named.map(|kind| error.get(kind).map(ToString::to_string));
             let Some(file) = named.into_iter().flatten().next() else { error.exit() };

@@ -161,6 +161,11 @@ fn credentials_that_do_not_fit_are_told_apart() {
     let both = format!("{uri}?transport=tcp");
     let mixed = run(&[uri, "turn:127.0.0.1:1", &both, "--secret", "north"]);
     assert_eq!(mixed.status.code(), Some(1));
+    // What is told of a URI with credentials in it is told without them.
+    let careless = run(&["turn:alice:hunter2@127.0.0.1"]);
+    let told = String::from_utf8(careless.stderr).unwrap();
+    assert!(told.contains("...@127.0.0.1") && told.contains("there is no user"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
     let nobody = run(&[uri]);
     assert!(String::from_utf8(nobody.stderr).unwrap().contains("who are you?"));
 }
