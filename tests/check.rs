@@ -18,7 +18,7 @@ use scripted::{CHALLENGE, Reply, Scripted, username};
 use serde_json::Value;
 use server::{Scratch, Server};
 use turnwire::auth::{RestDigest, parse_username};
-use turnwire::stun::{Message, attribute};
+use turnwire::stun::Message;
 
 const HERE: [&str; 6] =
     ["--relay-ip", "127.0.0.1", "--external-ip", "127.0.0.1", "--allow-peer", "127.0.0.0/8"];
@@ -391,10 +391,10 @@ fn quotas_and_ports_that_are_used_up() {
     holder.allocate();
     let who = ["--user", "alice", "--password", "wonder"];
     blames(&[&[&*turn(server.udp())], &who[..]].concat(), "allocate:quota");
-    let server = sound(&["--relay-ports", "50000-50000"]);
-    let mut holder = Client::udp_to(server.udp()).with(Credential::user("alice", "wonder"));
-    // Another server of this host may have the port; then nobody gets one.
-    let _ = holder.try_allocate(|writer| writer.number(attribute::REQUESTED_TRANSPORT, 17 << 24));
+    // The only relay port is somebody else's.
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let server = sound(&["--relay-ports", &format!("{port}-{port}")]);
     blames(&[&[&*turn(server.udp())], &who[..]].concat(), "allocate:no-capacity");
 }
 

@@ -368,9 +368,11 @@ impl Drop for Coturn {
 #[test]
 fn another_server_is_judged_as_well() {
     let scratch = Scratch::new();
-    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Nobody else's, so that the port stays free for it.
+    let ip = common::unique_loopback();
+    let port = std::net::UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port();
     let flags = format!(
-        "-n -L 127.0.0.1 -E 127.0.0.1 -p {port} --no-tls --no-dtls --use-auth-secret \
+        "-n -L {ip} -E 127.0.0.1 -p {port} --no-tls --no-dtls --use-auth-secret \
          --static-auth-secret={SECRET} --realm={REALM} --allow-loopback-peers --no-cli --log-file=stdout"
     );
     let mut command = Command::new("turnserver");
@@ -379,7 +381,7 @@ fn another_server_is_judged_as_well() {
     command.arg(format!("--pidfile={}", scratch.path("pid").display()));
     command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     let _coturn = Coturn(command.spawn().expect("coturn, which tests/interop/install installs"));
-    let uri = format!("turn:127.0.0.1:{port}");
+    let uri = format!("turn:{ip}:{port}");
     let binding = ["--only", "stun.binding-udp"];
     common::eventually("coturn answers", || {
         run(&[&[&*uri], MINTED, &binding].concat()).status.success().then_some(())

@@ -11,7 +11,7 @@ mod run;
 use std::net::UdpSocket;
 use std::process::Command;
 
-use common::{Server, Setup, Trust, eventually};
+use common::{Server, Setup, Trust, eventually, unique_loopback};
 use path::{Fault, Path};
 use run::Run;
 use serde_json::Value;
@@ -357,8 +357,10 @@ fn part_of_the_allocations_is_not_all() {
 
 #[test]
 fn a_closed_port_is_told_at_once() {
-    let address = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let address = address.expect("a free port");
+    // Held, and deaf for everybody but another: nobody else gets the port meanwhile.
+    let held = UdpSocket::bind((unique_loopback(), 0)).expect("a free port");
+    let address = held.local_addr().expect("bound");
+    held.connect((address.ip(), 9)).expect("loopback");
     for transport in ["udp", "tcp"] {
         let run = Run::alice(address, &format!("--transport {transport}"));
         assert_eq!(run.code, Some(1));

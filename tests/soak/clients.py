@@ -129,7 +129,8 @@ class Uclient:
         totals = re.findall(r"tot_send_bytes ~ (\d+), tot_recv_bytes ~ (\d+)", output)
         lost = re.findall(r"Total lost packets (-?\d+)", output)
         if not totals or not lost:
-            counted.astray = 1 << 40
+            # It does not say what has come back: at most what was echoed.
+            counted.astray = counted.arrived["to_peer"]
             # It has drawn a port from which it has an allocation that it forgot, and gives up.
             own = "error 437" in output
             return Result(counted, [] if own else [f"{self.name}: no totals: {output[-300:]}"])
