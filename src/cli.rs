@@ -205,20 +205,27 @@ pub(crate) enum Reference {
     Markdown,
 }
 
+/// Before an @ there may be a password.
+fn hide_passwords(error: &mut clap::Error) {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidSubcommand, ContextKind::InvalidArg]
+    {
+        if let Some(ContextValue::String(value)) = error.get(kind)
+            && let Some((_, host)) = value.rsplit_once('@')
+        {
+            let shown = ContextValue::String(format!("...@{host}"));
+            error.insert(kind, shown);
+        }
+    }
+}
+
 impl Cli {
     /// Reads the command line. Whoever names the configuration as other servers want it is told how it is named here,
     /// if what was asked for takes one.
     pub(crate) fn read() -> Self {
         Self::try_parse().unwrap_or_else(|mut error| {
-            // Before an @ there may be a password.
-            if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
-                && let Some((_, host)) = value.rsplit_once('@')
-            {
-                let shown = ContextValue::String(format!("...@{host}"));
-                error.insert(ContextKind::InvalidValue, shown);
-            }
             let named = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg];
             let named = named.map(|kind| error.get(kind).map(ToString::to_string));
+            hide_passwords(&mut error);
             let Some(file) = named.into_iter().flatten().next() else { error.exit() };
             if takes_config() && (file == "-c" || Path::new(&file).is_file()) {
                 let tip = "the configuration is named with '--config FILE'".into();

@@ -358,11 +358,17 @@ fn answering(path: &Path, bodies: &'static [&'static str]) -> JoinHandle<()> {
 fn a_drain_is_waited_for_until_that_server_has_ended_and_no_other_end_is_taken_for_one() {
     let scratch = Scratch::new();
     let path = scratch.path("restarted.sock");
-    let restarted = answering(&path, &["{}", r#"{"pid":1}"#, r#"{"pid":1}"#, r#"{"pid":2}"#]);
+    let restarted = answering(&path, &[r#"{"pid":1}"#, "{}", r#"{"pid":1}"#, r#"{"pid":2}"#]);
+    assert_eq!(ok(&path, &["drain", "--wait"]), "the server has ended\n");
+    restarted.join().unwrap();
+    // In a container each is the first process.
+    let path = scratch.path("container.sock");
+    let [old, new] = [r#"{"pid":1,"uptime_seconds":9}"#, r#"{"pid":1,"uptime_seconds":0}"#];
+    let restarted = answering(&path, Vec::leak(vec![old, "{}", new]));
     assert_eq!(ok(&path, &["drain", "--wait"]), "the server has ended\n");
     restarted.join().unwrap();
     let path = scratch.path("foreign.sock");
-    let foreign = answering(&path, &["{}", r#"{"pid":1}"#, "no answer of ours"]);
+    let foreign = answering(&path, &[r#"{"pid":1}"#, "{}", "no answer of ours"]);
     let socket = ["--socket", path.to_str().unwrap()];
     let said = fails(&[&["drain", "--wait"][..], &socket].concat());
     assert!(said.contains("is no admin API"), "{said}");

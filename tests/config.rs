@@ -224,5 +224,3 @@ fn the_examples_of_the_reference_are_right() {
     assert_eq!(config.admin, Some("127.0.0.1:9641".parse().unwrap()));
     assert_eq!(config.relay.stun_server.as_deref(), Some("stun.example.org:3478"));
 }
-
-// What is written is what is meant.

@@ -313,7 +313,6 @@ fn the_result_is_private_and_replaces_nothing() {
     assert!(text(&missing.stderr).contains("turnserver.conf cannot be read: No such file"));
 }
 
-/// The file of Debian's package, as it is and with each option in its comments taken seriously.
 #[test]
 fn a_disk_that_is_full_leaves_no_half_of_a_result_behind() {
     let scratch = Scratch::new();
@@ -328,6 +327,7 @@ fn a_disk_that_is_full_leaves_no_half_of_a_result_behind() {
     assert!(!scratch.path("out.toml").exists());
 }
 
+/// The file of Debian's package, as it is and with each option in its comments taken seriously.
 #[test]
 fn the_example_that_comes_with_coturn() {
     let Ok(example) = fs::read_to_string("/usr/share/doc/coturn/examples/etc/turnserver.conf")

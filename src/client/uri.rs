@@ -103,13 +103,14 @@ impl FromStr for Uri {
         if rest.starts_with("//") {
             return Err(InvalidUri::Slashes(name(scheme, secure)));
         }
+        // Wherever it stands, for a password may have any character.
+        if rest.contains('@') {
+            return Err(InvalidUri::User);
+        }
         let (place, query) = match rest.split_once('?') {
             Some((place, query)) => (place, Some(query)),
             None => (rest, None),
         };
-        if place.contains('@') {
-            return Err(InvalidUri::User);
-        }
         let (host, port) = split_place(place)?;
         let explicit_port = port.is_some_and(|port| !port.is_empty());
         let port = match port {

@@ -242,9 +242,9 @@ impl Watched {
     /// Reads the files again if they have changed.
     fn look(&mut self, now: Mono, asked: bool) -> Option<Remark> {
         let stamps = stamps(&self.files);
-        if stamps == self.read && !asked {
-            let told = self.trouble.take().is_some_and(|trouble| trouble.told);
-            return told.then_some(Remark::Recovered);
+        // After a trouble they may look as before and be unreadable still.
+        if stamps == self.read && !asked && self.trouble.is_none() {
+            return None;
         }
         match self.files.load() {
             Ok(identity) => {

@@ -14,8 +14,22 @@ pub(super) fn with_own_database(mut config: Config) -> Config {
     if !config.stores.is_empty() || Kind::Sqlite.missing().is_some() {
         return config;
     }
-    let places = state_directories(&config).into_iter().map(|directory| directory.join(DATABASE));
-    config.stores.extend(places.into_iter().find(|path| path.exists()).map(store));
+    let dropped = config.user.is_some();
+    let mut places =
+        state_directories(&config).into_iter().map(|directory| directory.join(DATABASE));
+    let found = places.find(|path| {
+        path.try_exists().unwrap_or_else(|error| {
+            // Beside a server that has always been an ordinary user's there may be another's.
+            if dropped {
+                tracing::warn!(
+                    event = "own_database",
+                    "users in {path:?} cannot be looked for: {error}; that directory has to be process.user's"
+                );
+            }
+            false
+        })
+    });
+    config.stores.extend(found.map(store));
     config.own_database = !config.stores.is_empty();
     config
 }

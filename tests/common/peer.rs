@@ -10,7 +10,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// On an address that all peers of this test share, and no other test has: servers of other tests have last words
+    /// On an address that all peers of this process share, and no other test has: servers of other tests have last words
     /// for clients that have gone, whose ports at 127.0.0.1 are anybody's by then.
     pub(crate) fn new() -> Self {
         static HOME: OnceLock<IpAddr> = OnceLock::new();

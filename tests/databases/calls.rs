@@ -12,7 +12,7 @@ use super::common::{Answer, Client, Credential, Peer, Server, Setup, eventually,
 
 const CHANNEL: u16 = 0x4001;
 
-/// What a relayed packet may take on a busy machine, far below what a question of a store may.
+/// What a relayed packet may take on a busy machine, less than a question of a store may.
 const SOON: Duration = Duration::from_secs(3);
 
 /// A server in front of coturn's database, in which erin's password is `wonder` and frank's `builder`.

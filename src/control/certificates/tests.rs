@@ -156,6 +156,17 @@ fn files_that_come_back_are_no_news_unless_they_were_missed() {
 }
 
 #[test]
+fn what_cannot_be_read_has_not_recovered_because_it_looks_as_it_did() {
+    let (scratch, mut watched) = start();
+    // As a key that only the user before this one could read.
+    fs::write(scratch.path("key.pem"), "nothing").unwrap();
+    watched.read = stamps(&watched.files);
+    assert!(matches!(watched.look(at(0), true), Some(Remark::Failed(_))));
+    assert!(watched.look(at(2), false).is_none());
+    assert!(watched.look(at(100), false).is_none());
+}
+
+#[test]
 fn its_end_is_announced_and_then_lamented() {
     let (_scratch, mut watched) = start();
     let mut said = Vec::new();

@@ -122,19 +122,25 @@ fn id(path: &Path, create: bool) -> Result<(u64, u64), StoreError> {
         Err(error) if create && error.kind() == ErrorKind::NotFound => {
             // SQLite would give it to everybody whom the umask lets read.
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-            made.and_then(|file| give_to_owner_of_directory(file, path)).map(found).map_err(failed)
+            let owned = made.and_then(|file| {
+                give_to_owner_of_directory(&file, path).inspect_err(|_| {
+                    // The next one would be content with it.
+                    let _ = fs::remove_file(path);
+                })
+            });
+            owned.map(found).map_err(failed)
         }
         other => other.map(found).map_err(failed),
     }
 }
 
 /// What root makes for a server that runs as another user is that user's, as SQLite has it with its journals.
-fn give_to_owner_of_directory(file: fs::File, path: &Path) -> io::Result<Metadata> {
+fn give_to_owner_of_directory(file: &fs::File, path: &Path) -> io::Result<Metadata> {
     let made = file.metadata()?;
     if made.uid() == 0 {
         let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
         let directory = fs::metadata(directory.unwrap_or(Path::new(".")))?;
-        fchown(&file, Some(directory.uid()), Some(directory.gid()))?;
+        fchown(file, Some(directory.uid()), Some(directory.gid()))?;
     }
     Ok(made)
 }

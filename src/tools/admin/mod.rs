@@ -134,23 +134,24 @@ fn drain(
     show: impl Fn(&Value) -> String,
 ) -> Result<String, Trouble> {
     let body = options.deadline.map_or(json!({}), |it| json!({ "deadline_seconds": it.as_secs() }));
-    let answer = server.post("/v1/drain", &body)?;
     if !options.wait {
-        return Ok(show(&answer));
+        return Ok(show(&server.post("/v1/drain", &body)?));
     }
-    let (mut told, mut drained) = (String::new(), None);
+    // Another one may start in its place, in a container under the same number.
+    let mut last = server.get("/v1/status")?;
+    let is_another = |before: &Value, now: &Value| {
+        let age = |status: &Value| status["uptime_seconds"].as_u64();
+        before["pid"] != now["pid"] || age(now) < age(before)
+    };
+    server.post("/v1/drain", &body)?;
+    let mut told = String::new();
     loop {
-        let status = match server.get("/v1/status") {
-            // Another one has started in its place.
-            Ok(status) if *drained.get_or_insert(status["pid"].clone()) != status["pid"] => None,
-            Ok(status) => Some(status),
-            Err(trouble) if trouble.is_absence() => None,
-            Err(trouble) => return Err(trouble),
+        last = match server.get("/v1/status") {
+            Ok(status) if !is_another(&last, &status) => status,
+            Err(trouble) if !trouble.is_absence() => return Err(trouble),
+            Ok(_) | Err(_) => return Ok(show(&json!({ "message": "the server has ended" }))),
         };
-        let Some(status) = status else {
-            return Ok(show(&json!({ "message": "the server has ended" })));
-        };
-        let line = text::draining(&status);
+        let line = text::draining(&last);
         if line != told {
             let _ = writeln!(io::stderr(), "{line}");
             told = line;
