@@ -33,7 +33,8 @@ relay there: turnwire --allow-peer 127.0.0.0/8, turnserver --allow-loopback-peer
 Example, what a packet costs a server here:
   turnwire load turn:127.0.0.1 --user alice --password wonderland --clients 50 --rate max --pid 4711
 
-Exit code: 0 when all was set up and nothing came corrupted or at the wrong place, else 1.
+Exit code: 0 when all was set up and kept and nothing came corrupted or at the wrong place, 1 when
+not, 2 when the options cannot be followed.
 ";
 
 const USERS_HELP: &str = "\
