@@ -71,7 +71,7 @@ impl Handshakes {
         self.tally
     }
 
-    /// Those whose time came, and for which there was no room, or no time any more.
+    /// Those whose time came, and for which there was no room, no socket, or no time any more.
     pub(super) const fn skipped(&self) -> u64 {
         self.skipped + self.pace.skipped()
     }
@@ -115,8 +115,8 @@ impl Handshakes {
         let source = SocketAddr::new(self.source, 0);
         match Stream::open(io, source, self.server, token, Some(session)) {
             Ok(stream) => drop(place.insert((stream, due))),
-            // No port, no descriptor: it could not be made.
-            Err(_) => self.tally.failed += 1,
+            // No port, no descriptor, no route: this host's lack, and no failure of the server.
+            Err(_) => self.skipped += 1,
         }
         Ok(())
     }
@@ -177,5 +177,16 @@ mod tests {
         assert_eq!((handshakes.under_way(), handshakes.tally().failed), (1, 0));
         handshakes.begin_due(&io, LONGEST + TICK).unwrap();
         assert_eq!((handshakes.under_way(), handshakes.tally().failed), (0, 1));
+    }
+
+    #[test]
+    fn what_this_host_cannot_begin_is_no_failure_of_the_server() {
+        let io = Io::new(false, Interrupt::default()).unwrap();
+        let server = "127.0.0.1:9".parse().unwrap();
+        // TEST-NET-1 (RFC 5737): no host has it, so no socket can be bound to it.
+        let mut handshakes = Handshakes::new(10, [192, 0, 2, 1].into(), server, 0).unwrap();
+        handshakes.begin_due(&io, 0).unwrap();
+        assert_eq!((handshakes.skipped(), handshakes.tally().failed), (1, 0));
+        assert_eq!(handshakes.under_way(), 0);
     }
 }
