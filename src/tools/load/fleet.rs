@@ -327,7 +327,9 @@ impl Fleet {
         let Some((errand, _)) = client.errand else {
             return;
         };
-        if self.plan.peer.is_none()
+        // Who gives an allocation back needs no peer, and may do so because there is none.
+        if errand != Errand::TearDown
+            && self.plan.peer.is_none()
             && let Some(relayed) = client.session.relayed()
         {
             match self.peer.address(&self.io, relayed) {
@@ -373,8 +375,9 @@ impl Fleet {
         self.next_tick = nanos + TICK;
         let now = self.io.mono();
         for number in 0..self.clients.len() as u32 {
-            let session = &mut self.clients[number as usize].session;
-            if session.deadline().is_none_or(|deadline| deadline > now) {
+            let Client { session, errand, .. } = &mut self.clients[number as usize];
+            // Whose link is lost keeps a request for which nobody waits any more.
+            if errand.is_none() || session.deadline().is_none_or(|deadline| deadline > now) {
                 continue;
             }
             let slot = self.io.slot();
@@ -409,7 +412,8 @@ impl Fleet {
     }
 
     fn finish(&mut self, number: u32, result: Result<(), Trouble>) {
-        let errand = self.clients[number as usize].errand.take();
+        let client = &mut self.clients[number as usize];
+        let (errand, lost) = (client.errand.take(), client.link.is_none());
         if errand.is_some() {
             self.busy -= 1;
         }
@@ -419,13 +423,60 @@ impl Fleet {
             *self.causes.entry(cause).or_default() += 1;
         }
         match errand {
-            // It goes on beside the load, and nobody waits for it.
-            Some((Errand::KeepUp, _)) => self.losses.not_prolonged += u64::from(result.is_err()),
+            // It goes on beside the load, and nobody waits for it. Who is lost is counted as that already.
+            Some((Errand::KeepUp, _)) => {
+                self.losses.not_prolonged += u64::from(result.is_err() && !lost);
+            }
             Some((errand, started)) => {
                 let ended = self.io.nanos();
                 self.outcomes.push(Outcome { client: number, errand, started, ended, result });
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::super::interrupt::Interrupt;
+    use super::super::options::Mode;
+    use super::*;
+
+    /// Longer than a busy system makes a server's answer wait.
+    pub(in super::super) const fn patient() -> Timing {
+        Timing { rto: Duration::from_secs(10), requests: 2, last: 1 }
+    }
+
+    /// A fleet that is known to a server without credentials and learns its peer from that.
+    pub(in super::super) fn fleet(server: SocketAddr, timing: Timing) -> Fleet {
+        let target = Target { server, way: Way::Udp, credentials: None, sha256: false, timing };
+        let plan = Plan { mode: Mode::Channel, family: None, peer: None };
+        let io = Io::new(false, Interrupt::default()).unwrap();
+        Fleet::new(target, plan, Peer::new(None), io).unwrap()
+    }
+
+    /// Two prolong what they have, of a server that says nothing; one of them loses its way to it meanwhile.
+    #[test]
+    fn a_loss_is_one_loss() {
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let timing = Timing { rto: Duration::from_millis(30), requests: 2, last: 1 };
+        let mut fleet = fleet(silent.local_addr().unwrap(), timing);
+        for number in 0..2 {
+            assert_eq!(fleet.open().unwrap(), number);
+            fleet.begin(number, Errand::KeepUp, 0);
+        }
+        fleet.lose(0, &io::ErrorKind::ConnectionRefused.into());
+        let mut events = Io::events();
+        while fleet.busy() > 0 {
+            fleet.flush();
+            fleet.io.wait(&mut events, Duration::from_millis(5)).unwrap();
+            fleet.expire();
+        }
+        assert_eq!(fleet.losses(), Losses { links: 1, not_prolonged: 1 });
+        assert_eq!(fleet.causes().values().copied().collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(fleet.retransmitted(), 1);
     }
 }
