@@ -42,8 +42,8 @@ pub struct Options {
     #[arg(short = '6', long)]
     pub ipv6: bool,
 
-    /// Also find out how long the NAT remembers a silent socket, looking at most this far: 5m takes 13 to
-    /// 27 minutes, 1h two hours and more
+    /// Also find out how long the NAT remembers a silent socket, looking at most this far: a NAT that forgets soon
+    /// is found out in a minute or two; with 5m it takes up to 27 minutes, with 1h two hours and more
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub lifetime: Option<Duration>,
 

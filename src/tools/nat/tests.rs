@@ -114,6 +114,10 @@ fn look(mut nat: Nat, lifetime: Option<u64>) -> Found {
     discover(&mut nat, server(1, 3478), lifetime.map(Duration::from_secs)).unwrap()
 }
 
+fn json(found: &Found) -> serde_json::Value {
+    serde_json::from_str(&words::json(found)).unwrap()
+}
+
 #[test]
 fn every_kind_of_nat_is_recognised() {
     for mapping in [Anybody, Address, AddressAndPort] {
@@ -172,10 +176,15 @@ fn how_long_a_silent_socket_is_remembered_is_found_by_halves() {
     assert_eq!(look(gone, Some(300)).memory, Memory::Looked(seconds(60), Some(seconds(120))));
     let page = words::page(&look(Nat::new(None, Anybody), Some(300)));
     assert!(page.contains("not to be told: there is no NAT"), "{page}");
-    let json: serde_json::Value =
-        serde_json::from_str(&words::json(&look(nat(), Some(40)))).unwrap();
+    let untold = json(&look(Nat::new(None, Anybody), Some(300)));
+    assert_eq!(untold["lifetime_unknown"], "there is no NAT");
+    let json = json(&look(nat(), Some(40)));
     assert_eq!(json["lifetime_seconds"], serde_json::json!([40, null]));
-    assert_eq!(json["two_such_need_turn"], false);
+    assert_eq!(json["lifetime_unknown"], serde_json::Value::Null);
+    assert_eq!(
+        (&json["two_such_need_turn"], &json["second_address_answers"]),
+        (&false.into(), &true.into())
+    );
 }
 
 #[test]
@@ -191,6 +200,10 @@ fn a_second_address_that_is_dead_is_no_strict_filter() {
             assert_eq!((found.mapping, found.filtering), (None, None));
             let page = words::page(&found);
             assert!(page.contains("192.0.2.2:3479 does not answer"), "{page}");
+            assert!(!page.contains("--nat-alternate"), "{page}");
+            let json = json(&found);
+            let told = (&json["second_address"], &json["second_address_answers"]);
+            assert_eq!(told, (&true.into(), &false.into()));
         }
     }
 }

@@ -63,6 +63,10 @@ impl Found {
             (Some(false), false, _) => {
                 "Calls from here go direct, unless the other side's NAT or firewall is strict."
             }
+            (None, ..) if self.other.is_some() => {
+                "Whether two users behind NATs like this one need TURN takes a server whose second address answers to \
+                 tell (RFC 5780): see to this one's."
+            }
             (None, ..) => {
                 "Whether two users behind NATs like this one need TURN takes a server with a second address to tell \
                  (RFC 5780; with Turnwire: --nat-alternate)."
@@ -145,6 +149,10 @@ pub(super) fn json(found: &Found) -> String {
         }
         Memory::Unasked | Memory::Untold(_) => None,
     };
+    let unknown = match found.memory {
+        Memory::Untold(why) => Some(why),
+        Memory::Unasked | Memory::Looked(..) => None,
+    };
     let value = json!({
         "server": found.server.to_string(),
         "local": found.local.to_string(),
@@ -152,10 +160,12 @@ pub(super) fn json(found: &Found) -> String {
         "nat": found.nat,
         "kind": found.kind(),
         "second_address": found.other.is_some(),
+        "second_address_answers": found.other.map(|_| found.mapping.is_some()),
         "mapping": label(found.mapping),
         "filtering": label(found.filtering),
         "hairpin": found.hairpin,
         "lifetime_seconds": lifetime,
+        "lifetime_unknown": unknown,
         "two_such_need_turn": found.twins_need_turn(),
         "meaning": found.meaning(),
     });
