@@ -30,8 +30,9 @@ mod stun;
 mod tcp;
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use corners::{Corners, Flaw};
@@ -100,6 +101,15 @@ fn start_with(config: &str, who: &[&str]) -> Server {
 fn run(words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_turnwire"));
     command.args(["check", "--conformance"]).args(words).output().unwrap()
+}
+
+/// The same with this on its standard input.
+fn run_with(input: &str, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnwire"));
+    command.args(["check", "--conformance"]).args(words).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 fn examine(place: SocketAddr, who: &[&str], only: &[&str]) -> Vec<Value> {
@@ -432,6 +442,9 @@ fn reports_are_read_by_people_scripts_and_ci() {
     assert!(found["servers"].as_array().unwrap().len() == 1, "{found:#}");
     assert_eq!(found["servers"][0]["passed"], 1);
     assert!(String::from_utf8(both.stderr).unwrap().contains("turn:127.0.0.1:1"));
+    // What comes by standard input comes once, for all servers.
+    let piped = [uri, uri, "--secret-file", "-"];
+    assert_eq!(run_with(SECRET, &[&piped, &one[..]].concat()).status.code(), Some(0));
     // Without credentials what takes none is tried.
     let stun = format!("stun:{}", server.udp());
     let cases = examine_uri(&stun, &[]);

@@ -38,7 +38,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::check::{self, Options, Target};
+use super::check::{self, Options, Start, Target};
 use super::say;
 use crate::client::{Credentials, Uri};
 use case::{Case, Done};
@@ -72,9 +72,14 @@ pub fn run(options: &Options) -> ExitCode {
     if options.list {
         return say(&report::list(&cases, options.json), ExitCode::SUCCESS);
     }
+    // Once for all servers: what comes by standard input comes once.
+    let users = match Users::read(options) {
+        Ok(users) => users,
+        Err(why) => return fail(&why),
+    };
     let (mut reports, mut code) = (Vec::new(), ExitCode::SUCCESS);
     for uri in &options.uris {
-        match examine(uri, options, &cases) {
+        match examine(uri, options, &users, &cases) {
             Ok(report) => reports.push(report),
             Err(why) => code = fail(&format!("{uri}: {why}")),
         }
@@ -90,15 +95,31 @@ pub fn run(options: &Options) -> ExitCode {
     say(&text, code)
 }
 
+/// Who asks.
+struct Users {
+    first: Arc<Start>,
+    second: Option<Arc<Credentials>>,
+}
+
+impl Users {
+    fn read(options: &Options) -> Result<Self, String> {
+        let now = check::unix();
+        Ok(Self { first: Arc::new(options.start(now)?), second: second_user(options, now)? })
+    }
+}
+
 /// Runs the cases on one server, several at a time.
-fn examine(uri: &Uri, options: &Options, cases: &[&'static Case]) -> Result<Report, String> {
+fn examine(
+    uri: &Uri,
+    options: &Options,
+    users: &Users,
+    cases: &[&'static Case],
+) -> Result<Report, String> {
     let begun = Instant::now();
-    let now = check::unix();
-    let start = options.start(now)?;
     // A name leads somewhere at least, or there is a fault.
     let target = Target::all(uri, options).into_iter().next().ok_or("it has no address")?;
     let target = target.map_err(|fault| fault.to_string())?;
-    let stand = Stand::new(start, target, second_user(options, now)?)?;
+    let stand = Stand::new(Arc::clone(&users.first), target, users.second.clone())?;
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..BESIDE {

@@ -16,7 +16,7 @@ const RTO: (Duration, Duration) = (Duration::from_millis(150), Duration::from_mi
 
 /// What is known of the server before the first case: where the cases stand.
 pub(super) struct Stand {
-    start: Start,
+    start: Arc<Start>,
     /// By the URI's own way.
     pub(super) target: Target,
     /// The way of the other kind, a stream beside datagrams, where the server answers on it.
@@ -41,7 +41,7 @@ impl Stand {
     /// # Errors
     /// It answers nothing at all.
     pub(super) fn new(
-        start: Start,
+        start: Arc<Start>,
         target: Target,
         second: Option<Arc<Credentials>>,
     ) -> Result<Self, String> {
