@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(1000);
 /// So many in a row that are lost say enough, before the first has come back and behind it.
 const HOPELESS: u32 = 3;
 const OVER: u32 = 20;
-/// A permission lasts for five minutes (RFC 8656 §9), channel and allocation for longer: all are renewed with it.
+/// A permission lasts for five minutes (RFC 8656 §9), a channel for longer: both are renewed with it at the latest.
 const RENEWAL: Duration = Duration::from_secs(240);
 /// How often a knock from outside is repeated, as datagrams get lost.
 const KNOCKS: u32 = 3;
@@ -28,11 +28,12 @@ const USUAL_PORT: u16 = 3478;
 
 /// Data both ways: between two relays of the server, and between the first of them and a socket outside.
 pub(super) fn data(walk: &mut Walk<'_>, first: &mut Dialogue) {
-    between_relays(walk, first);
+    // The first allocation was made just now.
+    between_relays(walk, first, Instant::now());
     outside(walk, first);
 }
 
-fn between_relays(walk: &mut Walk<'_>, first: &mut Dialogue) {
+fn between_relays(walk: &mut Walk<'_>, first: &mut Dialogue, begun: Instant) {
     let mut second = match walk.second(ALLOCATE) {
         Ok(second) => second,
         Err(fault) => {
@@ -40,11 +41,16 @@ fn between_relays(walk: &mut Walk<'_>, first: &mut Dialogue) {
             return;
         }
     };
-    let _ = exchange(walk, first, &mut second);
+    let _ = exchange(walk, first, &mut second, begun);
     let _ = second.ask(DELETE);
 }
 
-fn exchange(walk: &mut Walk<'_>, first: &mut Dialogue, second: &mut Dialogue) -> Option<()> {
+fn exchange(
+    walk: &mut Walk<'_>,
+    first: &mut Dialogue,
+    second: &mut Dialogue,
+    begun: Instant,
+) -> Option<()> {
     let (here, there) = (first.session().relayed()?, second.session().relayed()?);
     walk.stage(Stage::Permission, |walk| {
         permit(walk, first, there)?;
@@ -61,13 +67,13 @@ fn exchange(walk: &mut Walk<'_>, first: &mut Dialogue, second: &mut Dialogue) ->
     })?;
     let packets = walk.options.packets;
     walk.stage(Stage::Data, |walk| {
-        let mut renewed = Instant::now();
+        let mut renewed = begun;
         let there = DataHeader::channel(number, PAYLOAD as u16);
         let id = id().map_err(|broken| trouble_of(broken.into(), way))?;
         let back = DataHeader::indication(&id, here, PAYLOAD as u16);
         let back = back.ok_or(Fault::Here("a Send indication that is too long".to_owned()))?;
         let times = times(packets, |count| {
-            if renewed.elapsed() >= RENEWAL {
+            if renewed.elapsed() >= renewal([&*first, &*second].map(|it| it.session().lifetime())) {
                 renew(walk, first, second, number)?;
                 renewed = Instant::now();
             }
@@ -78,6 +84,13 @@ fn exchange(walk: &mut Walk<'_>, first: &mut Dialogue, second: &mut Dialogue) ->
         let (least, most) = (milliseconds(least), milliseconds(most));
         Ok(((), format!("{packets} of {packets} to and fro, {middle} ({least} to {most})")))
     })
+}
+
+/// How soon all is renewed with allocations of these lifetimes, which the server chooses, in seconds.
+fn renewal(lifetimes: [u32; 2]) -> Duration {
+    // 0 where the server has told none, which it has to (RFC 8656 §7.2).
+    let known = lifetimes.into_iter().filter(|lifetime| *lifetime > 0).min();
+    known.map_or(RENEWAL, |least| RENEWAL.min(Duration::from_secs(least.into()) / 2))
 }
 
 /// What would end by itself before many packets are through.
@@ -308,6 +321,14 @@ mod tests {
         assert_eq!(run(&|number| number < 5), (25, Err(Fault::DataEnd(5))));
         let lost = Fault::Loss { sent: 1000, lost: 950 };
         assert_eq!(run(&|number| number % 20 == 0), (1000, Err(lost)));
+    }
+
+    #[test]
+    fn short_lifetimes_are_renewed_in_time() {
+        let seconds = |lifetimes| renewal(lifetimes).as_secs();
+        assert_eq!((seconds([600, 600]), seconds([600, 60]), seconds([60, 600])), (240, 30, 30));
+        // A server that does not say.
+        assert_eq!((seconds([0, 0]), seconds([0, 60])), (240, 30));
     }
 
     #[test]
