@@ -28,7 +28,7 @@ pub struct Options {
     #[arg(long, value_name = "SECRET", value_parser = argument::secret, required_unless_present = "secret_file")]
     pub secret: Option<Secret>,
 
-    /// A file with nothing but the secret in it, or - for standard input
+    /// A file with the secret in it, the first where it has several, one a line, or - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "secret")]
     pub secret_file: Option<PathBuf>,
 
@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> ExitCode {
 fn secret(options: &Options) -> Result<Secret, String> {
     let secret = match (&options.secret, &options.secret_file) {
         (Some(secret), _) => secret.clone(),
-        (None, Some(path)) => password::old("secret", Some(path))?,
+        (None, Some(path)) => password::shared(path)?,
         (None, None) => Secret::new(""),
     };
     match secret.expose() {

@@ -31,15 +31,33 @@ pub(super) fn new(what: &str, generate: bool, file: Option<&Path>) -> Result<Sec
 /// One that is known already: the only line of a file; or without a file, or with `-`, the first line of standard input,
 /// or what is typed there.
 pub(super) fn old(what: &str, file: Option<&Path>) -> Result<Secret, String> {
+    read(what, file, only_line, first_line)
+}
+
+/// The shared secret that a server mints with, out of a file that the server reads too (`auth.secrets_file`), and as it
+/// does: the first of several, one a line, without spaces around it.
+pub(super) fn shared(file: &Path) -> Result<Secret, String> {
+    read("secret", Some(file), first_secret, first_secret)
+}
+
+/// How a secret is taken out of a text.
+type Taking = fn(&mut dyn Read) -> io::Result<Secret>;
+
+fn read(
+    what: &str,
+    file: Option<&Path>,
+    from_file: Taking,
+    from_input: Taking,
+) -> Result<Secret, String> {
     let secret = match file.filter(|path| !is_input(path)) {
         Some(path) => {
             let opened = File::open(path);
-            opened.and_then(only_line).map_err(|error| {
+            opened.and_then(|mut file| from_file(&mut file)).map_err(|error| {
                 format!("the {what} cannot be read from {}: {error}", path.display())
             })?
         }
         None if io::stdin().is_terminal() => prompt(what)?,
-        None => first_line(io::stdin())
+        None => from_input(&mut io::stdin())
             .map_err(|error| format!("the {what} cannot be read from standard input: {error}"))?,
     };
     if secret.expose().is_empty() {
@@ -57,32 +75,52 @@ fn prompt(what: &str) -> Result<Secret, String> {
     let mut stderr = io::stderr();
     write!(stderr, "{what}: ").and_then(|()| stderr.flush()).map_err(failed)?;
     let stdin = io::stdin();
-    without_echo(stdin.as_fd(), || first_line(stdin.lock())).and_then(|line| line).map_err(failed)
+    without_echo(stdin.as_fd(), || first_line(&mut stdin.lock()))
+        .and_then(|line| line)
+        .map_err(failed)
 }
 
 /// The first line, without its end.
-fn first_line(from: impl Read) -> io::Result<Secret> {
+fn first_line(from: &mut dyn Read) -> io::Result<Secret> {
     let mut text = Zeroizing::new(String::new());
     io::BufReader::new(from.take(LONGEST + 1)).read_line(&mut text)?;
     line(&text)
 }
 
 /// The same of a file with nothing else in it: one with more lines is another file.
-fn only_line(from: impl Read) -> io::Result<Secret> {
-    let mut text = Zeroizing::new(String::new());
-    from.take(LONGEST + 1).read_to_string(&mut text)?;
-    let secret = line(&text)?;
+fn only_line(from: &mut dyn Read) -> io::Result<Secret> {
+    let secret = line(&whole(from)?)?;
     if secret.expose().contains('\n') {
         return Err(io::Error::other("there is more than one line in it"));
     }
     Ok(secret)
 }
 
+/// The first line with something in it.
+fn first_secret(from: &mut dyn Read) -> io::Result<Secret> {
+    let text = whole(from)?;
+    // Some editors begin a file with a mark of its byte order, which nobody sees.
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    Ok(Secret::new(lines.find(|line| !line.is_empty()).unwrap_or_default()))
+}
+
+fn whole(from: &mut dyn Read) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    from.take(LONGEST + 1).read_to_string(&mut text)?;
+    bounded(&text)?;
+    Ok(text)
+}
+
 fn line(text: &str) -> io::Result<Secret> {
+    bounded(text)?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+fn bounded(text: &str) -> io::Result<()> {
     if text.len() as u64 > LONGEST {
         return Err(io::Error::other("it is longer than 4 KiB"));
     }
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+    Ok(())
 }
 
 /// 192 bits, as characters that need no quoting anywhere.
@@ -100,14 +138,23 @@ mod tests {
     #[test]
     fn a_line_is_a_password_whatever_ends_it() {
         for text in ["hero", "hero\n", "hero\r\n"] {
-            assert_eq!(first_line(text.as_bytes()).unwrap().expose(), "hero", "{text:?}");
-            assert_eq!(only_line(text.as_bytes()).unwrap().expose(), "hero", "{text:?}");
+            assert_eq!(first_line(&mut text.as_bytes()).unwrap().expose(), "hero", "{text:?}");
+            assert_eq!(only_line(&mut text.as_bytes()).unwrap().expose(), "hero", "{text:?}");
         }
-        assert_eq!(first_line("hero\nand more".as_bytes()).unwrap().expose(), "hero");
-        assert!(only_line("hero\nand more".as_bytes()).is_err());
-        assert_eq!(first_line(" he ro \n".as_bytes()).unwrap().expose(), " he ro ");
-        assert!(first_line("x".repeat(5000).as_bytes()).is_err());
-        assert!(first_line(&b"\xFF\n"[..]).is_err());
+        assert_eq!(first_line(&mut "hero\nand more".as_bytes()).unwrap().expose(), "hero");
+        assert!(only_line(&mut "hero\nand more".as_bytes()).is_err());
+        assert_eq!(first_line(&mut " he ro \n".as_bytes()).unwrap().expose(), " he ro ");
+        assert!(first_line(&mut "x".repeat(5000).as_bytes()).is_err());
+        assert!(first_line(&mut &b"\xFF\n"[..]).is_err());
+    }
+
+    #[test]
+    fn the_secret_of_a_servers_file_is_the_first_as_the_server_reads_it() {
+        for text in ["new", "new\nold\n", "\u{feff}new\r\nold\r\n", "\n  new \n"] {
+            assert_eq!(first_secret(&mut text.as_bytes()).unwrap().expose(), "new", "{text:?}");
+        }
+        assert_eq!(first_secret(&mut " \n\n".as_bytes()).unwrap().expose(), "");
+        assert!(first_secret(&mut "x\n".repeat(5000).as_bytes()).is_err());
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, value_name = "SECRET", value_parser = argument::secret, conflicts_with_all = ["password", "password_file"])]
     pub secret: Option<Secret>,
 
-    /// A file with nothing but the shared secret in it, or - for standard input
+    /// A file with the shared secret in it, the first where it has several, one a line, or - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["secret", "password", "password_file"])]
     pub secret_file: Option<PathBuf>,
 
@@ -156,8 +156,8 @@ impl Options {
         let identity = self.identity(unix)?;
         if identity.is_none() && self.uris.iter().any(|uri| uri.scheme == Scheme::Turn) {
             return Err(
-                "who are you? nobody gets a relay without credentials: give --user with --password, \
-                 or --secret, or --secret-file (of a server that made its secret itself, the file \
+                "who are you? nobody gets a relay without credentials: give --user with --password \
+                 or --password-file, or --secret, or --secret-file (of a server that made its secret itself, the file \
                  that its log names at the start)"
                     .to_owned(),
             );
@@ -169,7 +169,7 @@ impl Options {
         let words = |error: crate::client::InvalidCredentials| error.to_string();
         let secret = match (&self.secret, &self.secret_file) {
             (Some(secret), _) => Some(secret.clone()),
-            (None, Some(path)) => Some(password::old("secret", Some(path))?),
+            (None, Some(path)) => Some(password::shared(path)?),
             (None, None) => None,
         };
         if let Some(secret) = secret {
