@@ -1,6 +1,8 @@
 //! `turnwire check`: servers with one thing wrong each, and the name it is called by.
 
 mod common;
+#[path = "check/redirected.rs"]
+mod redirected;
 #[path = "check/scripted.rs"]
 mod scripted;
 #[path = "process/server.rs"]
@@ -207,27 +209,6 @@ fn a_connection_that_is_made_and_says_nothing_is_told_from_one_that_is_not_made(
         let stages = found["ways"][0]["stages"].as_array().unwrap();
         let cause = stages.last().unwrap()["cause"].as_str().unwrap();
         assert!(cause.starts_with("the connection is made"), "{cause}");
-    }
-}
-
-#[test]
-fn where_a_server_sends_its_clients_is_gone_to() {
-    let server = sound(&[]);
-    let place = server.udp();
-    let sends = |to| Scripted::start(move |_| Reply::Elsewhere(to));
-    let (good, bad) = (sends(place), sends("127.0.0.1:1".parse().unwrap()));
-    let round = sends(good.place);
-    let further = sends(round.place);
-    for (start, ways, works, fault) in [
-        (&good, 2, 2, "challenge:redirected"),
-        (&round, 3, 3, "challenge:redirected"),
-        (&bad, 2, 0, "challenge:redirected-nowhere"),
-        // On and on.
-        (&further, 3, 0, "challenge:redirected-nowhere"),
-    ] {
-        let found = check(&[&turn(start.place), "--secret", "north"]);
-        assert_eq!(faults(&found), [fault], "{found:#}");
-        assert_eq!((&found["of"], &found["works"]), (&ways.into(), &works.into()), "{found:#}");
     }
 }
 
@@ -440,6 +421,17 @@ fn answers_that_are_not_the_servers() {
         Some(_) => Reply::Allocated(Some("another".to_owned())),
     };
     Scripted::start(mistaken).is_blamed("authenticate:forged-answer");
+}
+
+/// A server's own file while its secret is changed: it mints with the first, and takes both.
+#[test]
+fn the_file_that_the_server_has_its_secrets_in_does_for_the_check_too() {
+    let scratch = Scratch::new();
+    certificate::put(&scratch.0, "secrets", "\u{feff}new\r\n old \n");
+    let server = Server::start_in(scratch, &[&HERE[..], &["--secret-file", "secrets"]].concat());
+    let file = server.scratch.path("secrets");
+    let found = check(&[&turn(server.udp()), "--secret-file", file.to_str().unwrap()]);
+    assert_eq!((&found["works"], faults(&found)), (&1.into(), Vec::new()), "{found:#}");
 }
 
 /// A server whose clock is two hours ahead: what is good for an hour is too old, what is good for years is not.

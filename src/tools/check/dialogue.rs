@@ -33,8 +33,8 @@ pub(super) struct Heard {
     /// Realms, in the order in which they were named; each once.
     pub(super) realms: Vec<String>,
     pub(super) nonce: bool,
-    /// Where the last refusal sends the client (RFC 8489 §10).
-    pub(super) alternate: Option<std::net::SocketAddr>,
+    /// Where the last refusal sends the client, and the name in the certificate there (RFC 8489 §10).
+    pub(super) alternate: Option<(std::net::SocketAddr, Option<String>)>,
 }
 
 /// Why a request has no good answer.
@@ -187,7 +187,9 @@ impl Dialogue {
         self.heard.nonce |= message.attribute(attribute::NONCE).is_some();
         if error_of(&message).0 == 300 {
             let place = message.attribute(attribute::ALTERNATE_SERVER);
-            self.heard.alternate = place.and_then(|value| decode_address(value).ok());
+            let name = || message.attribute(attribute::ALTERNATE_DOMAIN).and_then(domain);
+            self.heard.alternate =
+                place.and_then(|value| decode_address(value).ok()).map(|place| (place, name()));
         }
     }
 
@@ -214,6 +216,13 @@ pub(super) fn id() -> Result<TransactionId, Broken> {
 
 fn age(due: Mono) -> Duration {
     Duration::from_micros(due.as_micros())
+}
+
+/// RFC 8489 §14.16: at most 255 bytes; what could be no name is as good as none.
+fn domain(value: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(value).ok()?;
+    let fits = (1..=255).contains(&name.len()) && name.bytes().all(|it| it.is_ascii_graphic());
+    fits.then(|| name.to_owned())
 }
 
 /// For a terminal.

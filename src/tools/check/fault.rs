@@ -81,8 +81,9 @@ pub(in crate::tools) enum Fault {
     StaleNonce,
     Quota(String),
     NoCapacity(String),
-    Redirected(SocketAddr),
-    /// To a server that does not work, or that sends on and on.
+    /// And by which name in its certificate.
+    Redirected(SocketAddr, Option<String>),
+    /// To a server that does not work, or that sends back.
     Astray(SocketAddr),
     Refused(u16, String),
     RelayLoopback(IpAddr),
@@ -156,7 +157,7 @@ impl Fault {
             Self::StaleNonce => "stale-nonce",
             Self::Quota(_) => "quota",
             Self::NoCapacity(_) => "no-capacity",
-            Self::Redirected(_) => "redirected",
+            Self::Redirected(..) => "redirected",
             Self::Astray(_) => "redirected-nowhere",
             Self::Refused(..) => "refused",
             Self::RelayLoopback(_) => "relay-loopback",
@@ -182,7 +183,7 @@ impl Fault {
             | Self::NoBinding
             | Self::RelayElsewhere { .. }
             | Self::RelayMute(_)
-            | Self::Redirected(_) => Weight::Warning,
+            | Self::Redirected(..) => Weight::Warning,
             Self::NoIpv6(_) => Weight::Note,
             Self::Loss { sent, lost } if *lost * 2 < *sent => Weight::Warning,
             _ => Weight::Failed,
@@ -300,7 +301,7 @@ impl Fault {
             Self::NoCapacity(_) => {
                 "Give the server more relay ports or descriptors; it may also be draining: see its log."
             }
-            Self::Redirected(_) => "Nothing, if that is meant: clients are to go there.",
+            Self::Redirected(..) => "Nothing, if that is meant: clients are to go there.",
             Self::Astray(_) => {
                 "Mend the server there, or take it out of those that clients are sent to."
             }
@@ -413,7 +414,9 @@ impl fmt::Display for Fault {
             Self::StaleNonce => "each nonce is refused as stale, the newest too",
             Self::Quota(reason) => return write!(f, "a quota is used up: {reason}"),
             Self::NoCapacity(reason) => return write!(f, "the server has no room: {reason}"),
-            Self::Redirected(place) => return write!(f, "the server sends its clients to {place}"),
+            Self::Redirected(place, _) => {
+                return write!(f, "the server sends its clients to {place}");
+            }
             Self::Astray(place) => {
                 return write!(f, "the server sends its clients to {place}, which leads nowhere");
             }

@@ -49,7 +49,7 @@ use report::Report;
 /// No way works at all.
 const NOTHING: u8 = 3;
 /// Servers of one way, where each sends on to the next.
-const STOPS: usize = 3;
+const STOPS: usize = 8;
 
 /// Walks every way and prints what was found. 0 when all ways work, 1 when some do not, 3 when none does.
 pub fn run(options: &Options) -> ExitCode {
@@ -105,14 +105,15 @@ fn walk_on(target: Target, options: &Options, start: &Start) -> Vec<Report> {
     let mut reports = vec![walk_either(target, options, start)];
     while reports.len() < STOPS
         && let Some(next) = reports.last().and_then(Report::next)
+        && !reports.iter().any(|report| report.is_at(next.address))
     {
         reports.push(walk::walk(next, options, start));
     }
-    // Who sends to a server that does not work, or on and on, does not work.
+    // Who sends to a server that does not work, or round and round, does not work.
     let mut arrives = false;
     for report in reports.iter_mut().rev() {
         report.blame(|fault| match fault {
-            Fault::Redirected(place) if !arrives => Some(Fault::Astray(*place)),
+            Fault::Redirected(place, _) if !arrives => Some(Fault::Astray(*place)),
             _ => None,
         });
         arrives = report.works();

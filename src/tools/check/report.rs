@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -119,11 +120,19 @@ impl Report {
 
     /// Where the server sends its clients, by the same way.
     pub(super) fn next(&self) -> Option<Target> {
-        let place = self.steps.iter().find_map(|step| match step.verdict {
-            Verdict::Fault(Fault::Redirected(place)) => Some(place),
+        let (place, domain) = self.steps.iter().find_map(|step| match &step.verdict {
+            Verdict::Fault(Fault::Redirected(place, domain)) => Some((*place, domain.clone())),
             _ => None,
         })?;
-        self.target.clone().map(|it| Target { address: place, record: None, beside: None, ..it })
+        let it = self.target.clone()?;
+        // RFC 8489 §14.16: it is there for the certificate alone.
+        let host = domain.filter(|_| it.way.is_secure()).unwrap_or(it.host);
+        Some(Target { host, address: place, record: None, beside: None, ..it })
+    }
+
+    /// Whether it is of a way to this address.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.target.as_ref().is_some_and(|it| it.address == address)
     }
 
     /// Whether it is of this very way.

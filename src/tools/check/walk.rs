@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::address::{is_private, misplaced};
-use super::dialogue::{Dialogue, Trouble};
+use super::dialogue::{Dialogue, Heard, Trouble};
 use super::link::{Broken, Link};
 use super::options::{Identity, Known, Start};
 use super::peers;
@@ -238,8 +238,7 @@ impl Walk<'_> {
             match refused {
                 (error_code::UNAUTHENTICATED, _) => {}
                 (error_code::TRY_ALTERNATE, reason) => {
-                    let place = heard.alternate.map(Fault::Redirected);
-                    return Err(place.unwrap_or(Fault::Refused(300, reason)));
+                    return Err(elsewhere(heard).unwrap_or(Fault::Refused(300, reason)));
                 }
                 (code, reason) => return Err(Fault::NoTurn(code, reason)),
             }
@@ -385,12 +384,18 @@ const fn is_about_credentials(code: u16) -> bool {
 
 /// Why there is no allocation for somebody who is believed.
 fn no_allocation(code: u16, reason: String, dialogue: &Dialogue) -> Fault {
-    match (code, dialogue.heard().alternate) {
-        (error_code::TRY_ALTERNATE, Some(place)) => Fault::Redirected(place),
-        (error_code::ALLOCATION_QUOTA_REACHED, _) => Fault::Quota(reason),
-        (error_code::INSUFFICIENT_CAPACITY, _) => Fault::NoCapacity(reason),
+    match code {
+        error_code::TRY_ALTERNATE => {
+            elsewhere(dialogue.heard()).unwrap_or(Fault::Refused(code, reason))
+        }
+        error_code::ALLOCATION_QUOTA_REACHED => Fault::Quota(reason),
+        error_code::INSUFFICIENT_CAPACITY => Fault::NoCapacity(reason),
         _ => Fault::Refused(code, reason),
     }
+}
+
+fn elsewhere(heard: &Heard) -> Option<Fault> {
+    heard.alternate.clone().map(|(place, domain)| Fault::Redirected(place, domain))
 }
 
 /// What a dead way means.
