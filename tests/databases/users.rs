@@ -246,7 +246,8 @@ fn a_file_with_nothing_but_a_secret_in_it_has_one_line() {
         let mut turnwire = Command::new(env!("CARGO_BIN_EXE_turnwire"));
         turnwire.args(["credentials", "--secret-file", path]).output().unwrap()
     };
-    assert_eq!(credentials(&two).status.code(), Some(1));
+    // It may be the server's own, and then the first is what it mints with.
+    assert!(credentials(&two).status.success());
     let one = file("north\r\n");
     desk.done(&format!("secret add --secret-file {one}"), "");
     assert!(credentials(&one).status.success());
