@@ -50,7 +50,7 @@ impl TempFile {
     fn new(text: impl AsRef<[u8]>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("turnwire-config-{}-{number}.toml", std::process::id());
+        let name = format!("turnwire-config-{}-{number}.toml", getrandom::u32().unwrap());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).unwrap();
         Self(path)

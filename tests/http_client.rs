@@ -219,7 +219,7 @@ async fn what_goes_wrong_is_told_in_words() {
 
 #[tokio::test]
 async fn a_unix_socket_is_spoken_to() {
-    let path = std::env::temp_dir().join(format!("http-{}.sock", std::process::id()));
+    let path = std::env::temp_dir().join(format!("http-{}.sock", getrandom::u32().unwrap()));
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move { answer(listener.accept().await.unwrap().0, OK).await });
@@ -234,7 +234,8 @@ async fn secure(name: &str, days: i32) -> (u16, PathBuf) {
     let authority = Authority::new("our own");
     let issued = authority.issue(name, days);
     let place = COUNT.fetch_add(1, Ordering::Relaxed);
-    let file = std::env::temp_dir().join(format!("http-ca-{}-{place}.pem", std::process::id()));
+    let file =
+        std::env::temp_dir().join(format!("http-ca-{}-{place}.pem", getrandom::u32().unwrap()));
     fs::write(&file, authority.pem()).unwrap();
     let chain = CertificateDer::pem_slice_iter(issued.chain.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();

@@ -40,7 +40,7 @@ fn password(password: &str) -> String {
 #[test]
 fn whoever_is_in_a_file_comes_in_on_every_way() {
     let trust = Trust::new();
-    let path = std::env::temp_dir().join(format!("turnwire-users-{}", std::process::id()));
+    let path = std::env::temp_dir().join(format!("turnwire-users-{}", getrandom::u32().unwrap()));
     let realm = "example.org";
     fs::write(&path, "erin:wonder\nfrank:builder\n").unwrap();
     let section = format!(

@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_file_is_reached_in_its_directory_and_where_its_link_leads() {
-        let here = std::env::temp_dir().join(format!("turnwire-reach-{}", std::process::id()));
+        let here =
+            std::env::temp_dir().join(format!("turnwire-reach-{}", getrandom::u32().unwrap()));
         let (live, archive) = (here.join("live"), here.join("archive"));
         std::fs::create_dir_all(&live).unwrap();
         std::fs::create_dir_all(&archive).unwrap();

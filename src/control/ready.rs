@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn nobody_has_it_written_over_another_file() {
-        let name = format!("turnwire-ready-{}", std::process::id());
+        let name = format!("turnwire-ready-{}", getrandom::u32().unwrap());
         let place = std::env::temp_dir().join(name);
         fs::create_dir(&place).unwrap();
         let (path, other) = (place.join("ready.json"), place.join("other"));
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_abstract_socket_is_told() {
-        let name = format!("turnwire-notify-{}", std::process::id());
+        let name = format!("turnwire-notify-{}", getrandom::u32().unwrap());
         let address = UnixAddress::from_abstract_name(&name).unwrap();
         let manager = UnixDatagram::bind_addr(&address).unwrap();
         send(format!("@{name}").as_bytes(), "READY=1").unwrap();

@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn a_name_server_that_is_silent_holds_up_no_end() {
-        let directory = std::env::temp_dir().join(format!("spool-slow-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("spool-slow-{}", getrandom::u32().unwrap()));
         std::fs::create_dir_all(&directory).unwrap();
         let mut journal = Journal::open(&directory, 1 << 20).unwrap();
         let bounds = journal.bounds();

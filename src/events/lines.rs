@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_a_killed_process_has_left_half_is_ended() {
-        let path = std::env::temp_dir().join(format!("lines-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("lines-{}", getrandom::u32().unwrap()));
         for (before, after) in [("", ""), ("a\n", "a\n"), ("a\nhal", "a\nhal\n")] {
             std::fs::write(&path, before).unwrap();
             drop(open(&path).unwrap());

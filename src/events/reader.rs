@@ -168,7 +168,7 @@ mod tests {
         fn new() -> Self {
             static COUNT: AtomicU32 = AtomicU32::new(0);
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("spool-{}-{number}", std::process::id());
+            let name = format!("spool-{}-{number}", getrandom::u32().unwrap());
             let directory = std::env::temp_dir().join(name);
             fs::create_dir_all(&directory).unwrap();
             Self(directory)

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_server_is_reached_at_each_kind_of_endpoint() {
-        let path = std::env::temp_dir().join(format!("endpoint-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("endpoint-{}", getrandom::u32().unwrap()));
         let _ = std::fs::remove_file(&path);
         let tcp = TcpListener::bind(ANY[1]).unwrap();
         let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();

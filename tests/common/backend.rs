@@ -35,7 +35,8 @@ impl Backend {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Not below the target directory, whose path may be longer than such an address.
-        let path = std::env::temp_dir().join(format!("web-{}-{number}.sock", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("web-{}-{number}.sock", getrandom::u32().unwrap()));
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a backend's socket");
         listener.set_nonblocking(true).expect("an option");

@@ -64,7 +64,7 @@ impl Setup {
             self = self.listen("127.0.0.1:0");
         }
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("server-{}-{number}", std::process::id());
+        let name = format!("server-{}-{number}", getrandom::u32().unwrap());
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).expect("a directory for the server");
         let (config, ready) = (directory.join("turnwire.toml"), directory.join("ready.json"));

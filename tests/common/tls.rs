@@ -28,7 +28,7 @@ impl Trust {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("trust-{}-{number}", std::process::id());
+        let name = format!("trust-{}-{number}", getrandom::u32().unwrap());
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&directory).expect("a directory for the certificate");
         let trust = Self { authority: Authority::new("a test's"), directory };

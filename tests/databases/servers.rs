@@ -26,7 +26,7 @@ impl Scratch {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("tw-db-{}-{number}", std::process::id()));
+        let path = env::temp_dir().join(format!("tw-db-{}-{number}", getrandom::u32().unwrap()));
         fs::create_dir(&path).expect("a new directory");
         // Programs of other users work in it.
         fs::set_permissions(&path, Permissions::from_mode(0o711)).expect("a directory of ours");

@@ -25,7 +25,7 @@ impl Scratch {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("turnwire-process-{}-{number}", std::process::id());
+        let name = format!("turnwire-process-{}-{number}", getrandom::u32().unwrap());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("a new directory");
         Self(path)

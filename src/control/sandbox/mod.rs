@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn the_spool_is_made_for_whoever_reads_from_it() {
-        let here = std::env::temp_dir().join(format!("turnwire-made-{}", std::process::id()));
+        let here =
+            std::env::temp_dir().join(format!("turnwire-made-{}", getrandom::u32().unwrap()));
         let spool = here.join("deep/spool");
         let mut config = Config::default();
         config.events.spool.directory = Some(spool.clone());
@@ -231,7 +232,8 @@ mod tests {
         if let Some(here) = std::env::var_os(INSIDE) {
             return inside(std::path::Path::new(&here));
         }
-        let here = std::env::temp_dir().join(format!("turnwire-sandbox-{}", std::process::id()));
+        let here =
+            std::env::temp_dir().join(format!("turnwire-sandbox-{}", getrandom::u32().unwrap()));
         for directory in ["config", "state", "elsewhere"] {
             fs::create_dir_all(here.join(directory)).unwrap();
         }

@@ -9,7 +9,7 @@ impl Scratch {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("turnwire-secret-{}-{number}", std::process::id());
+        let name = format!("turnwire-secret-{}-{number}", getrandom::u32().unwrap());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)

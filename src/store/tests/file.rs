@@ -6,7 +6,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let unique = format!("turnwire-store-{}-{name}", std::process::id());
+        let unique = format!("turnwire-store-{}-{name}", getrandom::u32().unwrap());
         Self(std::env::temp_dir().join(unique))
     }
 

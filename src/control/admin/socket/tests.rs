@@ -10,7 +10,7 @@ impl Place {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("turnwire-socket-{}-{number}", std::process::id());
+        let name = format!("turnwire-socket-{}-{number}", getrandom::u32().unwrap());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Self(path)
