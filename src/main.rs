@@ -118,6 +118,7 @@ fn users(options: &users::Options) -> ExitCode {
                 realm: &config.auth.realm,
                 directories: &directories,
                 sockets: &turnwire::control::admin_sockets(&config),
+                user: config.user.as_deref(),
             };
             users::run(options, known)
         }

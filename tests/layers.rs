@@ -16,7 +16,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("http", &["tls"]),
     ("worker", &["turn", "auth", "net", "tls", "stun", "time"]),
     ("client", &["auth", "stun", "text", "time"]),
-    ("store", &["http", "tls", "auth", "text", "time"]),
+    ("store", &["http", "tls", "auth", "net", "text", "time"]),
     ("web", &["auth", "time"]),
     ("events", &["store", "http", "worker", "turn", "tls", "auth", "time"]),
     ("config", &["events", "store", "http", "worker", "turn", "tls", "auth", "net", "text"]),

@@ -8,7 +8,7 @@ mod server;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 #[cfg(feature = "sqlite")]
-use std::process::Command;
+use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
 
 #[cfg(feature = "sqlite")]
 use common::ask;
@@ -18,6 +18,10 @@ use server::{LIMIT, Scratch, Server, address, get, mode};
 use turnwire::auth::{RestDigest, Secret, mint_password};
 use turnwire::stun::{Kind, Method};
 use turnwire::turn::SessionId;
+
+/// The number of the user that Debian has for nobody.
+#[cfg(feature = "sqlite")]
+const NOBODY: u32 = 65534;
 
 const ALICE: [&str; 4] = ["--user", "alice:wonder", "--allow-peer", "127.0.0.0/8"];
 
@@ -209,7 +213,14 @@ fn the_secret_it_makes_is_its_owner_s_alone_and_outlives_it() {
 fn add_user(server: &Server, name: &str) -> String {
     let mut turnwire = Command::new(env!("CARGO_BIN_EXE_turnwire"));
     turnwire.args(["users", "add", name, "--generate", "--state-directory"]);
-    let told = turnwire.arg(server.scratch.path("state")).output().expect("it runs");
+    turnwire.arg(server.scratch.path("state"));
+    password_of(turnwire)
+}
+
+/// What it has generated.
+#[cfg(feature = "sqlite")]
+fn password_of(mut turnwire: Command) -> String {
+    let told = turnwire.output().expect("it runs");
     let told = String::from_utf8(told.stdout).expect("text");
     let password = told.lines().find_map(|line| line.strip_prefix("password: "));
     password.expect("a password").to_owned()
@@ -238,6 +249,44 @@ fn users_of_its_own_database_join_those_it_has_invited() {
     let server = Server::start_in(server.finish(), &[]);
     assert_eq!(key(&server), Some(link));
     all_come_in(&server);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn what_root_makes_for_a_server_that_gives_up_root_is_that_servers() {
+    // Nobody else may become another user.
+    if !fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0) {
+        return;
+    }
+    let owner = |path: &Path| fs::metadata(path).map(|about| (about.uid(), mode(path))).unwrap();
+    let scratch = Scratch::new();
+    // The ready file is written by the user that it becomes.
+    fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(scratch.path("turnwire.toml"), "[process]\nuser = \"nobody\"\n").unwrap();
+    let mut server = Server::start_in(scratch, &["--config", "turnwire.toml"]);
+    let entry = invitation(&server);
+    let bobs = add_user(&server, "bob");
+    let state = server.scratch.path("state");
+    assert_eq!(owner(&state), (NOBODY, 0o700));
+    for file in ["secret", "turnwire.db"] {
+        assert_eq!(owner(&state.join(file)), (NOBODY, 0o600), "{file}");
+    }
+    server.signal("HUP");
+    server.line("reloaded");
+    client(&server, "bob", &bobs).allocate();
+    let (name, password) = (&entry["username"], &entry["credential"]);
+    client(&server, name.as_str().unwrap(), password.as_str().unwrap()).allocate();
+
+    // Users may be there before the server is.
+    let scratch = server.finish();
+    fs::remove_dir_all(&state).unwrap();
+    let mut turnwire = Command::new(env!("CARGO_BIN_EXE_turnwire"));
+    turnwire.args(["users", "add", "carol", "--generate", "--config"]);
+    turnwire.arg(scratch.path("turnwire.toml")).arg("--state-directory").arg(&state);
+    let carols = password_of(turnwire);
+    assert_eq!(owner(&state), (NOBODY, 0o700));
+    let server = Server::start_in(scratch, &["--config", "turnwire.toml"]);
+    client(&server, "carol", &carols).allocate();
 }
 
 #[test]

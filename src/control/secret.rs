@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::Secret;
 use crate::config::Config;
+use crate::net::give_to_owner_of_directory;
 
 /// The file's name in the state directory.
 const NAME: &str = "secret";
@@ -160,6 +161,7 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    give_to_owner_of_directory(&file, path)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()

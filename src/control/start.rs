@@ -68,6 +68,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
         ReadyFile::clear(path).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
     }
     let told_nothing = !config.has_credentials();
+    privileges::make_state_directory(&config)?;
     let (mut base, open) = open(&mut config, clock)?;
     let Open { sockets, endpoint, admin_socket, doors, echoes } = open;
     let bound = base.listened.bound();

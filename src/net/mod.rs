@@ -84,5 +84,6 @@ pub use terminal::without_echo;
 pub use thread::ThreadClock;
 pub use transmit::SendReport;
 pub use user::{
-    Account, account, become_user, effective_groups, effective_user, group, group_name, user_name,
+    Account, account, become_user, effective_groups, effective_user, give_to_owner_of_directory,
+    group, group_name, user_name,
 };

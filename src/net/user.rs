@@ -1,8 +1,11 @@
 //! Users and groups of this host, and becoming one that may do less.
 
 use std::ffi::{CStr, CString};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown, lchown};
+use std::path::Path;
 use std::ptr;
 
 /// A user to become.
@@ -18,6 +21,22 @@ impl Account {
     /// Whether this process has that user's rights already.
     pub fn is_current(&self) -> bool {
         effective_user() == self.uid
+    }
+
+    /// Makes a directory that is this user's alone, with `group` or the user's own; those above it are everybody's to
+    /// pass, as is usual.
+    ///
+    /// # Errors
+    /// It is there already, it cannot be made, or this process may not give it away: only root may.
+    pub fn make_directory(&self, path: &Path, group: Option<u32>) -> io::Result<()> {
+        if let Some(above) = path.parent() {
+            fs::create_dir_all(above)?;
+        }
+        DirBuilder::new().mode(0o700).create(path)?;
+        lchown(path, Some(self.uid), Some(group.unwrap_or(self.gid))).inspect_err(|_| {
+            // It would be taken for one that can be used.
+            let _ = fs::remove_dir(path);
+        })
     }
 }
 
@@ -96,6 +115,20 @@ pub fn effective_groups() -> io::Result<Vec<u32>> {
     // SAFETY: there is room for as many as are said to be there; the last one stays.
     check(unsafe { libc::getgroups(count, groups.as_mut_ptr()) }.min(0))?;
     Ok(groups)
+}
+
+/// Gives a file that root has made in another's directory to that other, as SQLite has it with its journals: a server that
+/// has given up root is to read it.
+///
+/// # Errors
+/// The system does not say whose they are, or lets no file be given away.
+pub fn give_to_owner_of_directory(file: &File, path: &Path) -> io::Result<()> {
+    if file.metadata()?.uid() != 0 {
+        return Ok(());
+    }
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let directory = fs::metadata(directory.unwrap_or(Path::new(".")))?;
+    fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 /// Becomes a user for good, with all of its groups and `group` (or its own) as the first one. All

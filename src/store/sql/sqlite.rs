@@ -2,8 +2,8 @@
 //! runtime makes it, one at a time.
 
 use std::fs::{self, Metadata, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::statements::{SQLITE, Statements};
 use super::{Engine, Reply, Row, StoreError, Tables};
+use crate::net::give_to_owner_of_directory;
 use crate::store::Settings;
 
 /// Users in an SQLite file. With `create`, one that is not there is made, for its owner alone.
@@ -126,23 +127,13 @@ fn id(path: &Path, create: bool) -> Result<(u64, u64), StoreError> {
                 give_to_owner_of_directory(&file, path).inspect_err(|_| {
                     // The next one would be content with it.
                     let _ = fs::remove_file(path);
-                })
+                })?;
+                file.metadata()
             });
             owned.map(found).map_err(failed)
         }
         other => other.map(found).map_err(failed),
     }
-}
-
-/// What root makes for a server that runs as another user is that user's, as SQLite has it with its journals.
-fn give_to_owner_of_directory(file: &fs::File, path: &Path) -> io::Result<Metadata> {
-    let made = file.metadata()?;
-    if made.uid() == 0 {
-        let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-        let directory = fs::metadata(directory.unwrap_or(Path::new(".")))?;
-        fchown(file, Some(directory.uid()), Some(directory.gid()))?;
-    }
-    Ok(made)
 }
 
 fn connect(path: &Path, limit: Duration) -> rusqlite::Result<Connection> {

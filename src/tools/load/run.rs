@@ -216,6 +216,8 @@ impl<L: Load> Run<'_, L> {
 
     fn figures(&self, options: &Options, from: &Snapshot, to: &Snapshot) -> Figures {
         let (tally, unsent) = (self.load.tally(), self.fleet.io.unsent());
+        // Beside a flood nobody knows whose it was: rather too much is called lost than too little.
+        let known_unsent = if self.load.flood().is_some() { 0 } else { unsent };
         let mut passed = to.passed() - from.passed();
         if options.peer.is_some() {
             // What has come back has passed the server twice, the first time unseen.
@@ -241,7 +243,7 @@ impl<L: Load> Run<'_, L> {
             },
             tally,
             losses: self.fleet.losses(),
-            lost: tally.outstanding().saturating_sub(unsent),
+            lost: tally.outstanding().saturating_sub(known_unsent),
             skipped: self.load.skipped(),
             unsent,
             receive_drops: dropped(sockets.chain(peer)),

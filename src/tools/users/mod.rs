@@ -16,6 +16,7 @@ use serde_json::json;
 use super::admin::http::{Server, Trouble};
 use super::{password, say};
 use crate::auth::{Secret, prepare};
+use crate::net::{self, effective_user};
 use crate::store::{DATABASE, Entry, Keeper, Kind, Settings, keeper};
 
 /// A person waits longer than a request does.
@@ -129,6 +130,8 @@ pub struct Known<'a> {
     pub directories: &'a [PathBuf],
     /// Where a running server may be told.
     pub sockets: &'a [PathBuf],
+    /// Whom it becomes when root has started it.
+    pub user: Option<&'a str>,
 }
 
 /// Does it, and says what was done. Fails with one line that says why.
@@ -207,7 +210,7 @@ const fn is_written_here(kind: Kind) -> bool {
 fn own_database(options: &Options, known: Known<'_>) -> Result<(Settings, String), String> {
     let path = match (find(known.directories)?, options.action.adds()) {
         (Some(path), _) => path,
-        (None, true) => place_for_one(known.directories)?,
+        (None, true) => place_for_one(known)?,
         (None, false) => {
             let paths = known.directories.iter().map(|directory| directory.join(DATABASE));
             let looked: Vec<_> = paths.map(|path| path.display().to_string()).collect();
@@ -246,10 +249,10 @@ fn find(directories: &[PathBuf]) -> Result<Option<PathBuf>, String> {
 }
 
 /// Where one is to be made.
-fn place_for_one(directories: &[PathBuf]) -> Result<PathBuf, String> {
+fn place_for_one(known: Known<'_>) -> Result<PathBuf, String> {
     let mut tried = Vec::new();
-    for directory in directories {
-        match make_directory(directory) {
+    for directory in known.directories {
+        match make_directory(directory, known.user) {
             Ok(()) => return Ok(directory.join(DATABASE)),
             Err(error) => tried.push(format!("{}: {error}", directory.display())),
         }
@@ -257,8 +260,13 @@ fn place_for_one(directories: &[PathBuf]) -> Result<PathBuf, String> {
     Err(format!("no directory for it ({}): give a --state-directory", tried.join("; ")))
 }
 
-/// One that can be written.
-fn make_directory(directory: &Path) -> io::Result<()> {
+/// One that can be written, and by `user` as well if there is one.
+fn make_directory(directory: &Path, user: Option<&str>) -> io::Result<()> {
+    let account = user.map(net::account).transpose()?.flatten();
+    // The database goes to whomever the directory belongs to.
+    if let Some(account) = account.filter(|_| effective_user() == 0 && !directory.exists()) {
+        account.make_directory(directory, None)?;
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let probe = directory.join(format!(".{}.probe", std::process::id()));
     std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe))
