@@ -268,7 +268,7 @@ fn what_root_makes_for_a_server_that_gives_up_root_is_that_servers() {
     let bobs = add_user(&server, "bob");
     let state = server.scratch.path("state");
     assert_eq!(owner(&state), (NOBODY, 0o700));
-    for file in ["secret", "turnwire.db"] {
+    for file in ["secret", "turnwire.db", "admin.sock.lock"] {
         assert_eq!(owner(&state.join(file)), (NOBODY, 0o600), "{file}");
     }
     server.signal("HUP");

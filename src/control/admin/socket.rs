@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Type};
 
+use crate::net::give_to_owner_of_directory;
+
 /// Its name in the state directory.
 pub(in crate::control) const SOCKET_NAME: &str = "admin.sock";
 /// Clients that may wait in the system's queue.
@@ -111,12 +113,27 @@ fn lock(path: &Path) -> Result<File, SocketError> {
     let failed = |error| SocketError::System(path.to_owned(), error);
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name);
-    let file = file.map_err(failed)?;
+    let file = open_lock(Path::new(&name)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SocketError::Taken(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The directory may be that of a user who may do less than this process: no link of theirs is followed, and only what is
+/// made here is given to them.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            // Where root may give nothing away it may go on being the server.
+            let _ = give_to_owner_of_directory(&file, path);
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
     }
 }
 

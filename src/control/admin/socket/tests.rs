@@ -67,6 +67,21 @@ fn what_is_no_socket_of_ours_stays() {
 }
 
 #[test]
+fn a_link_in_the_place_of_the_lock_is_not_followed() {
+    let place = Place::new();
+    let (elsewhere, lock) = (place.0.join("elsewhere"), place.0.join("admin.sock.lock"));
+    std::os::unix::fs::symlink(&elsewhere, &lock).unwrap();
+    for _ in ["to nothing", "to a file"] {
+        let refused = Socket::bind(&place.socket()).err().unwrap();
+        assert!(matches!(refused, SocketError::System(..)), "{refused}");
+        assert!(!place.socket().exists());
+        fs::write(&elsewhere, "precious").unwrap();
+    }
+    fs::remove_file(lock).unwrap();
+    Socket::bind(&place.socket()).unwrap();
+}
+
+#[test]
 fn a_path_that_no_socket_can_have_is_named() {
     let long = PathBuf::from(format!("/tmp/{}", "x".repeat(LONGEST)));
     assert!(matches!(Socket::bind(&long).err().unwrap(), SocketError::TooLong(_)));
