@@ -8,7 +8,11 @@ mod server;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 #[cfg(feature = "sqlite")]
-use std::{os::unix::fs::MetadataExt, path::Path, process::Command};
+use std::{
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+    process::Command,
+};
 
 #[cfg(feature = "sqlite")]
 use common::ask;
@@ -285,8 +289,20 @@ fn what_root_makes_for_a_server_that_gives_up_root_is_that_servers() {
     turnwire.arg(scratch.path("turnwire.toml")).arg("--state-directory").arg(&state);
     let carols = password_of(turnwire);
     assert_eq!(owner(&state), (NOBODY, 0o700));
-    let server = Server::start_in(scratch, &["--config", "turnwire.toml"]);
+    let mut server = Server::start_in(scratch, &["--config", "turnwire.toml"]);
+    server.line("ready");
+    assert_eq!(server.of("state_directory").len(), 0);
     client(&server, "carol", &carols).allocate();
+
+    // One that is root's stays root's, and what to do is said.
+    let scratch = server.finish();
+    let everything = fs::read_dir(&state).unwrap().map(|it| it.unwrap().path());
+    everything.chain([state.clone()]).for_each(|path| chown(&path, Some(0), Some(0)).unwrap());
+    let mut server = Server::start_in(scratch, &["--config", "turnwire.toml"]);
+    let message = server.line("state_directory")["message"].to_string();
+    let remedy = format!("chown -R nobody {}", state.display());
+    assert!(message.contains(&remedy), "{message}");
+    assert_eq!(owner(&state), (0, 0o700));
 }
 
 #[test]

@@ -1,19 +1,23 @@
 //! Root until everything is bound and read, an ordinary user from then on.
 
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::Path;
+
 use super::error::StartError;
 use super::secret::state_directories;
 use crate::config::Config;
 use crate::net::{self, Account};
 
 /// Makes the directory of the state, if it is not there, for the user that this process will become: root's own would be
-/// closed to that user. Whether it can be used is seen, and said, where it is.
+/// closed to that user.
 ///
 /// # Errors
 /// The user is not known here.
 pub(super) fn make_state_directory(config: &Config) -> Result<(), StartError> {
-    let heir = heir(config.user.as_deref(), config.group.as_deref())?;
-    if let (Some((account, group)), Some(path)) = (heir, state_directories(config).first()) {
-        let _ = account.make_directory(path, group);
+    if let (Some(heir), Some(path)) = (heir(config)?, state_directories(config).first()) {
+        // Whether that user can use it is seen, and said, when root is given up.
+        let _ = heir.make_directory(path);
     }
     Ok(())
 }
@@ -21,28 +25,40 @@ pub(super) fn make_state_directory(config: &Config) -> Result<(), StartError> {
 /// Becomes the configured user, if there is one and this process is not that user already.
 ///
 /// # Errors
-/// The user is not known here, or may not be become.
-pub(super) fn drop(user: Option<&str>, group: Option<&str>) -> Result<(), StartError> {
-    let Some((account, group)) = heir(user, group)? else {
+/// The user or the group is not known here, or may not be become.
+pub(super) fn drop(config: &Config) -> Result<(), StartError> {
+    let Some(heir) = heir(config)? else {
         return Ok(());
     };
-    let Account { name, .. } = &account;
-    net::become_user(&account, group).map_err(|error| StartError::Become(name.clone(), error))?;
+    let group = config.group.as_deref();
+    let group = group.map(|group| known(net::group(group), "group", group)).transpose()?;
+    let name = &heir.name;
+    net::become_user(&heir, group).map_err(|error| StartError::Become(name.clone(), error))?;
     tracing::info!(event = "user", user = name.as_str(), "all is bound and read: now {name}");
+    if let Some(path) = state_directories(config).first() {
+        warn_of_closed(path, name);
+    }
     Ok(())
 }
 
-/// Whom this process has to become, and with which group, if it is not that user already.
-fn heir(
-    user: Option<&str>,
-    group: Option<&str>,
-) -> Result<Option<(Account, Option<u32>)>, StartError> {
-    let Some(name) = user else {
-        return Ok(None);
-    };
-    let account = known(net::account(name), "user", name)?;
-    let group = group.map(|group| known(net::group(group), "group", group)).transpose()?;
-    Ok((!account.is_current()).then_some((account, group)))
+/// Whom this process has to become, if it is not that user already.
+fn heir(config: &Config) -> Result<Option<Account>, StartError> {
+    let account = config.user.as_deref().map(|name| known(net::account(name), "user", name));
+    Ok(account.transpose()?.filter(|account| !account.is_current()))
+}
+
+/// A directory that an earlier start has made, or `turnwire users`, may be root's.
+fn warn_of_closed(directory: &Path, name: &str) {
+    let probe = directory.join(format!(".{}.probe", std::process::id()));
+    let closed = File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).err();
+    if let Some(error) = closed.filter(|error| error.kind() == ErrorKind::PermissionDenied) {
+        tracing::warn!(
+            event = "state_directory",
+            "{name} cannot write into {directory:?}, where `turnwire users` keeps users and records wait: {error}; \
+             `chown -R {name} {}`, and start again",
+            directory.display(),
+        );
+    }
 }
 
 fn known<T>(

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::auth::Secret;
 use crate::config::Config;
-use crate::net::give_to_owner_of_directory;
+use crate::net::{effective_user, give_to_owner_of_directory};
 
 /// The file's name in the state directory.
 const NAME: &str = "secret";
@@ -118,13 +118,22 @@ fn in_directory(directory: &Path) -> Result<Kept, SecretError> {
     }
 }
 
+/// Waits for no pipe. In the directory of a user who may do less than root no link is followed either: it could be to
+/// whatever root may read.
+fn open(path: &Path) -> io::Result<File> {
+    let directory = path.parent().map(fs::metadata).transpose()?;
+    let others = effective_user() == 0 && directory.is_some_and(|it| it.uid() != 0);
+    let follow = if others { libc::O_NOFOLLOW } else { 0 };
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | follow).open(path)
+}
+
 /// The secret in the file; `None` when there is no file.
 fn read(path: &Path) -> Result<Option<Secret>, SecretError> {
     let unusable = |error| {
         let directory = path.parent().unwrap_or(path);
         SecretError::Directory(directory.to_owned(), error)
     };
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unusable(error)),

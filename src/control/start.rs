@@ -73,7 +73,7 @@ pub(super) fn start(mut config: Config, wisher: Wisher) -> Result<(Running, Base
     let Open { sockets, endpoint, admin_socket, doors, echoes } = open;
     let bound = base.listened.bound();
     let realms = Arc::new(base.realms(&config, &bound)?);
-    privileges::drop(config.user.as_deref(), config.group.as_deref())?;
+    privileges::drop(&config)?;
     base.sandbox = Sandbox::enter(&config, state_directories(&config));
     // As the user who will read them again.
     base.stores.open(&config)?;

@@ -1,10 +1,10 @@
 //! Users and groups of this host, and becoming one that may do less.
 
 use std::ffi::{CStr, CString};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::ptr;
 
@@ -23,21 +23,37 @@ impl Account {
         effective_user() == self.uid
     }
 
-    /// Makes a directory that is this user's alone, with `group` or the user's own; those above it are everybody's to
-    /// pass, as is usual.
+    /// Makes a directory that is this user's alone; those above it are everybody's to pass.
     ///
     /// # Errors
-    /// It is there already, it cannot be made, or this process may not give it away: only root may.
-    pub fn make_directory(&self, path: &Path, group: Option<u32>) -> io::Result<()> {
-        if let Some(above) = path.parent() {
-            fs::create_dir_all(above)?;
-        }
+    /// It is there already, it cannot be made, or root may not give it away, or could not go in then, as where it lacks
+    /// capabilities: it is not there or root's then.
+    pub fn make_directory(&self, path: &Path) -> io::Result<()> {
+        make_above(path)?;
         DirBuilder::new().mode(0o700).create(path)?;
-        lchown(path, Some(self.uid), Some(group.unwrap_or(self.gid))).inspect_err(|_| {
-            // It would be taken for one that can be used.
-            let _ = fs::remove_dir(path);
+        // Whoever owns what is above may have put something else there.
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let made = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let facts = made.metadata()?;
+        if facts.uid() != effective_user() || facts.mode() & 0o7777 != 0o700 {
+            return Err(io::Error::other("it was taken away"));
+        }
+        fchown(&made, Some(self.uid), Some(self.gid))?;
+        fs::read_dir(path).map(drop).inspect_err(|_| {
+            // Without CAP_DAC_OVERRIDE root is nobody there.
+            let _ = fchown(&made, Some(facts.uid()), Some(facts.gid()));
         })
     }
+}
+
+/// Makes what is missing above, whatever the umask.
+fn make_above(path: &Path) -> io::Result<()> {
+    let Some(above) = path.parent().filter(|it| !it.as_os_str().is_empty() && !it.exists()) else {
+        return Ok(());
+    };
+    make_above(above)?;
+    fs::create_dir(above)?;
+    fs::set_permissions(above, Permissions::from_mode(0o755))
 }
 
 /// Room for the texts of an entry; one that needs more is asked for again with twice as much.

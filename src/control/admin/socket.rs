@@ -121,11 +121,11 @@ fn lock(path: &Path) -> Result<File, SocketError> {
     }
 }
 
-/// The directory may be that of a user who may do less than this process: no link of theirs is followed, and only what is
-/// made here is given to them.
+/// The directory may be that of a user who may do less than this process: no link of theirs is followed, no pipe of theirs
+/// waited for, and only what is made here is given to them.
 fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     match options.clone().create_new(true).open(path) {
         Ok(file) => {
             // Where root may give nothing away it may go on being the server.

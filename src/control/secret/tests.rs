@@ -119,3 +119,26 @@ fn the_usual_directories_follow_the_environment() {
     assert_eq!(usual_directories(environment), expected.map(PathBuf::from));
     assert_eq!(usual_directories(|_| None), [PathBuf::from("/var/lib/turnwire")]);
 }
+
+#[test]
+fn a_pipe_in_its_place_is_not_waited_for_and_roots_files_are_not_linked_to() {
+    let scratch = Scratch::new();
+    let made =
+        std::process::Command::new("mkfifo").args(["-m", "600"]).arg(scratch.file()).status();
+    assert!(made.unwrap().success());
+    let error = find_or_make(Some(&scratch.0), vec![]).unwrap_err();
+    assert!(matches!(error, SecretError::Broken(_)), "{error}");
+
+    fs::remove_file(scratch.file()).unwrap();
+    let precious = Scratch::new();
+    create(&precious.file(), "what only root may read").unwrap();
+    std::os::unix::fs::symlink(precious.file(), scratch.file()).unwrap();
+    let kept = find_or_make(Some(&scratch.0), vec![]).unwrap();
+    assert_eq!(kept.secret.expose(), "what only root may read", "the directory is its own");
+    // Nobody else may give it away.
+    if effective_user() == 0 {
+        std::os::unix::fs::chown(&scratch.0, Some(65534), None).unwrap();
+        let error = find_or_make(Some(&scratch.0), vec![]).unwrap_err();
+        assert!(matches!(error, SecretError::Directory(..)), "{error}");
+    }
+}

@@ -260,12 +260,12 @@ fn place_for_one(known: Known<'_>) -> Result<PathBuf, String> {
     Err(format!("no directory for it ({}): give a --state-directory", tried.join("; ")))
 }
 
-/// One that can be written, and by `user` as well if there is one.
+/// One that can be written, and by `user` as well if there is one and the directory is not there yet.
 fn make_directory(directory: &Path, user: Option<&str>) -> io::Result<()> {
-    let account = user.map(net::account).transpose()?.flatten();
-    // The database goes to whomever the directory belongs to.
-    if let Some(account) = account.filter(|_| effective_user() == 0 && !directory.exists()) {
-        account.make_directory(directory, None)?;
+    let user = user.filter(|_| effective_user() == 0 && !directory.exists());
+    if let Some(account) = user.map(net::account).transpose()?.flatten() {
+        // The database goes to whomever the directory belongs to; if that is root, the server says so when it starts.
+        let _ = account.make_directory(directory);
     }
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let probe = directory.join(format!(".{}.probe", std::process::id()));
