@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    Client, Inbound, Peer, Sealed, Server, Setup, TcpPeer, Trust, eventually, new_id, plain, seal,
-    small_window,
+    Client, Inbound, Peer, Sealed, Server, Setup, TcpPeer, Trust, eventually, more_than_buffers,
+    new_id, plain, seal, small_window,
 };
 use turnwire::stun::{Kind, Method};
 
@@ -122,7 +122,7 @@ fn who_does_not_read_harms_only_itself_and_recovers() {
 #[test]
 fn a_data_connection_that_is_not_read_slows_its_peer() {
     const CONNECTIONS: usize = 4;
-    const LENGTH: usize = 32 << 20;
+    let length = more_than_buffers();
     let trust = Trust::new();
     let setup = Setup::with_local_peers().flag("--workers", 1);
     let server = setup.certificate(&trust).start();
@@ -131,9 +131,9 @@ fn a_data_connection_that_is_not_read_slows_its_peer() {
     let mut stuck: Vec<_> = (0..CONNECTIONS).map(|_| pair(&server, &trust, &mut control)).collect();
     let (mut near, mut far) = pair(&server, &trust, &mut control);
     let before = server.resident();
-    let bytes: Vec<u8> = (0..LENGTH as u32).map(|number| (number % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..length as u32).map(|number| (number % 251) as u8).collect();
     let sent: Vec<usize> = stuck.iter_mut().map(|(_, far)| fill(far, &bytes)).collect();
-    assert!(sent.iter().all(|sent| *sent < LENGTH), "32 MiB went somewhere");
+    assert!(sent.iter().all(|sent| *sent < length), "{sent:?} bytes went somewhere");
     // The others are served as before.
     far.write_all(b"quick").expect("the peer can send");
     let mut got = [0; 5];
@@ -151,14 +151,14 @@ fn a_data_connection_that_is_not_read_slows_its_peer() {
 /// The same in the other direction: the client's kernel is told to wait.
 #[test]
 fn a_peer_that_does_not_read_slows_its_client() {
-    const LENGTH: usize = 32 << 20;
+    let length = more_than_buffers();
     let trust = Trust::new();
     let server = Setup::with_local_peers().flag("--workers", 1).certificate(&trust).start();
     let mut control = Client::tls(&server, &trust);
     control.allocate_tcp();
     let (mut near, mut far) = pair(&server, &trust, &mut control);
     let before = server.resident();
-    let bytes: Vec<u8> = (0..LENGTH as u32).map(|number| (number % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..length as u32).map(|number| (number % 251) as u8).collect();
     thread::scope(|scope| {
         let writer = scope.spawn(|| near.write_all(&bytes).and_then(|()| near.flush()));
         let moved = || server.metric("relayed_bytes_total{direction=\"to_peer\"}");
@@ -170,10 +170,10 @@ fn a_peer_that_does_not_read_slows_its_client() {
             }
             (now > 0 && last.1.elapsed() > Duration::from_millis(150)).then_some(())
         });
-        assert!(last.0 < LENGTH as u64 && !writer.is_finished());
+        assert!(last.0 < length as u64 && !writer.is_finished());
         let grown = server.resident().saturating_sub(before);
         assert!(grown < 1 << 20, "{grown} bytes for what nobody reads");
-        let mut got = vec![0; LENGTH];
+        let mut got = vec![0; length];
         far.read_exact(&mut got).expect("all that was sent");
         assert!(got == bytes);
         writer.join().expect("no panic").expect("the client can send");

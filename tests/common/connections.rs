@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -157,6 +158,16 @@ fn patient(stream: TcpStream) -> TcpStream {
 }
 
 pub(crate) const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// More bytes than the kernel holds of a stream through the server: on each side what was sent and what was received, at
+/// most as much as its buffers may grow to (tcp(7)), and what the server has beside.
+pub(crate) fn more_than_buffers() -> usize {
+    let largest = |name: &str| -> usize {
+        let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).expect("Linux has it");
+        text.split_whitespace().last().and_then(|it| it.parse().ok()).expect("three numbers")
+    };
+    2 * (largest("tcp_rmem") + largest("tcp_wmem")) + (4 << 20)
+}
 
 /// `length` bytes that are nowhere the same for long.
 pub(crate) fn pattern(seed: u64, length: usize) -> Vec<u8> {

@@ -29,8 +29,8 @@ pub(crate) use carried::{Carried, kind, receive};
 pub(crate) use certificate::Authority;
 pub(crate) use client::{Client, Leg, channel_message};
 pub(crate) use connections::{
-    Data, LOCALHOST, TcpPeer, connected, dial, is_closed, pattern, read_exactly, read_to_end,
-    small_window,
+    Data, LOCALHOST, TcpPeer, connected, dial, is_closed, more_than_buffers, pattern, read_exactly,
+    read_to_end, small_window,
 };
 pub(crate) use credential::Credential;
 #[cfg(feature = "dtls")]

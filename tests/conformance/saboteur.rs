@@ -1,7 +1,7 @@
 //! A proxy in front of a sound server that breaks one thing. It knows the secret, so that what it has changed is signed
 //! again, and tells clients their own addresses: without a deed nobody notices it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -98,6 +98,21 @@ impl Drop for Saboteur {
     }
 }
 
+/// On a port that no proxy of this test has had: behind it there may be an allocation still, as a deed has kept it from
+/// being given up.
+fn fresh() -> UdpSocket {
+    static HAD: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut others = Vec::new();
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if HAD.lock().unwrap().insert(socket.local_addr().unwrap().port()) {
+            return socket;
+        }
+        // Held meanwhile, so that the next one is another.
+        others.push(socket);
+    }
+}
+
 fn datagrams(front: &UdpSocket, server: SocketAddr, deed: Deed, stop: &Arc<AtomicBool>) {
     front.set_read_timeout(Some(STEP)).unwrap();
     let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, Shared)> = HashMap::new();
@@ -105,7 +120,7 @@ fn datagrams(front: &UdpSocket, server: SocketAddr, deed: Deed, stop: &Arc<Atomi
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, client)) = front.recv_from(&mut buffer) else { continue };
         let (socket, memory) = clients.entry(client).or_insert_with(|| {
-            let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+            let socket = Arc::new(fresh());
             socket.connect(server).unwrap();
             let memory = Memory { client: Some(client), ..Memory::default() };
             let memory: Shared = Arc::new(Mutex::new(memory));
