@@ -147,18 +147,19 @@ fn a_terminal_shows_a_line_that_is_gone_at_the_end() {
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut script = script.spawn().expect("script runs");
-    let (mut keys, mut screen) = (script.stdin.take(), script.stdout.take().expect("it is piped"));
-    let (mut shown, mut part) = (Vec::new(), [0; 1024]);
+    let mut screen = script.stdout.take().expect("it is piped");
+    // Open to the end: script goes without its terminal's last words when nobody is there to type.
+    let mut keys = script.stdin.take().expect("it is piped");
+    let (mut shown, mut part, mut typed) = (Vec::new(), [0; 1024], false);
     loop {
         let length = screen.read(&mut part).expect("what script shows");
         if length == 0 {
             break;
         }
         shown.extend_from_slice(&part[..length]);
-        if shown.windows(5).any(|it| it == b" p50 ")
-            && let Some(mut keys) = keys.take()
-        {
+        if !typed && shown.windows(5).any(|it| it == b" p50 ") {
             keys.write_all(b"\x03").expect("script takes it");
+            typed = true;
         }
     }
     script.wait().expect("a child of ours");
